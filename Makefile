@@ -1,0 +1,33 @@
+ENV ?= local
+PYTHON := .venv/bin/python
+PIPELINE = $(PYTHON) pipeline.py
+ANSIBLE_FILES := ansible
+export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
+
+.DEFAULT_GOAL := help
+COMMANDS := validate synth preflight plan apply status verify destroy inventory kubeconfig ssh graph
+
+.PHONY: help $(COMMANDS) check test e2e bench format golden schema
+
+help: ## print this menu
+	@grep -hE '^[a-z$$()A-Z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(COMMANDS): .venv/installed ## COMMAND ENV=name [YES=1] [FROM=step]: $(COMMANDS)
+	@$(PIPELINE) $@ $(ENV) $(if $(YES),--yes) $(if $(FROM),--from $(FROM)) $(ARGS)
+
+check: .venv/installed ## format, lint and types
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy . && .venv/bin/yamllint -s . && .venv/bin/ansible-lint --offline -q ansible && .venv/bin/shellcheck .ci/run
+
+test: check ## check, and every test that needs no machines
+	.venv/bin/pytest -n 2 -m 'not e2e'
+
+e2e: .venv/installed ## the whole on real machines
+	.venv/bin/pytest -m e2e tests/e2e
+
+format: .venv/installed ## format the code
+	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+.venv/installed: requirements.txt
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	touch $@

@@ -1,0 +1,1 @@
+"""What must exist before the first apply: preflight checks, toolchain, artifacts, keys, remote state."""

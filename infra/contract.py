@@ -1,0 +1,99 @@
+"""The contract: what a stack emits on every cloud is what the inventory reads.
+
+It is one versioned object, Terraform's output `contract`, decoded strictly: an unknown or missing key is an error
+that names it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, IPvAnyAddress, IPvAnyNetwork, ValidationError
+
+from infra.errors import ContractError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Endpoint(_Strict):
+    """Where clients and nodes find the Kubernetes API."""
+
+    host: str
+    port: int
+
+
+class Networks(_Strict):
+    """The three address ranges of a cluster, as CIDRs that do not overlap."""
+
+    machines: IPvAnyNetwork
+    pods: IPvAnyNetwork
+    services: IPvAnyNetwork
+
+
+class Bastion(_Strict):
+    """The one host that SSH from outside may reach; all others are reached through it."""
+
+    host: str
+
+
+class Taint(_Strict):
+    """A Kubernetes taint."""
+
+    key: str
+    value: str = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+
+class Node(_Strict):
+    """One machine of the cluster. `provider_id` is the cloud's own name for it, such as `i-0abc`."""
+
+    name: str
+    role: Literal["control-plane", "worker"]
+    pool: str
+    zone: str
+    private_address: IPvAnyAddress
+    public_address: IPvAnyAddress | None
+    provider_id: str
+    labels: dict[str, str]
+    taints: tuple[Taint, ...]
+
+
+class Contract(_Strict):
+    """Version 1 of what every stack emits. A control plane's `pool` is `control-plane`."""
+
+    version: Literal[1]
+    cluster: str
+    cloud: Literal["aws"]
+    region: str
+    api: Endpoint
+    networks: Networks
+    bastion: Bastion | None
+    nodes: tuple[Node, ...]
+
+
+def decode(outputs: object) -> Contract:
+    """Decode the document of `terraform output -json`.
+
+    Raises:
+        ContractError: the output `contract` is missing, or a key in it is unknown, missing or of the wrong type.
+    """
+    try:
+        value = outputs["contract"]["value"]  # type: ignore[index] # the error below is about just that
+    except (KeyError, TypeError) as error:
+        raise ContractError(
+            "Terraform's outputs hold no contract",
+            why=f"the key {error} is missing",
+            todo="run apply again; the stack's outputs appear when it ends",
+        ) from error
+    try:
+        return Contract.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ContractError(
+            f"the contract's key {where} is wrong: {first['msg']}",
+            why="the stack and the inventory are of different versions",
+            todo="apply with one version of this project",
+        ) from error

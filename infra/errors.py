@@ -1,0 +1,101 @@
+"""Every error that a user can meet. Each class owns its exit code; `pipeline.py` is the only place that exits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+
+class PipelineError(Exception):
+    """What failed, on what, why most likely, and what to do about it.
+
+    `what` is one sentence; the keywords add the host or resource (`where`), the most likely cause (`why`), the next
+    step (`todo`), the command with the last lines of its `output`, and the `log` that holds everything.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        why: str | None = None,
+        todo: str | None = None,
+        command: Sequence[str] | None = None,
+        output: str | None = None,
+        log: Path | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.why = why
+        self.todo = todo
+        self.command = tuple(command) if command else None
+        self.output = output
+        self.log = log
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        lines += [
+            f"  {label}: {value}"
+            for label, value in (
+                ("where", self.where),
+                ("why", self.why),
+                ("command", " ".join(self.command) if self.command else None),
+            )
+            if value
+        ]
+        if self.output:
+            lines += ["  output:", *(f"    {line}" for line in self.output.rstrip().splitlines()[-15:])]
+        lines += [f"  {label}: {value}" for label, value in (("do", self.todo), ("log", self.log)) if value]
+        return "\n".join(lines)
+
+
+class ConfigurationError(PipelineError):
+    """The environment file says something that cannot be done."""
+
+    exit_code = 10
+
+
+class PreflightError(PipelineError):
+    """This machine, its tools or the artifacts are not ready for the run."""
+
+    exit_code = 11
+
+
+class TerraformError(PipelineError):
+    """Synthesis, plan, apply or destroy failed."""
+
+    exit_code = 12
+
+
+class ContractError(PipelineError):
+    """Terraform's outputs are not what the inventory reads."""
+
+    exit_code = 13
+
+
+class AnsibleError(PipelineError):
+    """A task failed, or a host could not be reached."""
+
+    exit_code = 14
+
+
+class VerificationError(PipelineError):
+    """The cluster stands, but a check of it failed."""
+
+    exit_code = 15
+
+
+class RefusedError(PipelineError):
+    """A guard refused: nobody confirmed, or another run holds the environment."""
+
+    exit_code = 16
+
+
+class InterruptedRunError(PipelineError):
+    """The user or the system asked the run to stop (Ctrl-C, SIGTERM)."""
+
+    exit_code = 130

@@ -1,0 +1,166 @@
+"""The one door to other programs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.errors import PipelineError, PreflightError
+
+_TAIL_LINES = 15
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a finished program left: its exit code and what it printed."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+
+def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """Return this process's environment with `changes` made; None takes a variable out."""
+    merged = dict(os.environ)
+    for name, value in (changes or {}).items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = value
+    return merged
+
+
+def find(program: str) -> Path | None:
+    """Find a program on PATH, or in the administrator's folders that a user's PATH may lack."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    found = shutil.which(program, path=path)
+    return Path(found) if found else None
+
+
+def run(  # noqa: PLR0913 - the keywords are those of subprocess.run
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str | None] | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+    check: bool = True,
+    error: type[PipelineError] = PreflightError,
+    todo: str | None = None,
+) -> Completed:
+    """Run a program to its end and return what it printed.
+
+    Raises:
+        error: it could not be started, took longer than `timeout` seconds, or (with `check`) did not exit with 0.
+    """
+    words = tuple(str(word) for word in argv)
+    try:
+        done = subprocess.run(
+            words,
+            cwd=cwd,
+            env=environment(env),
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError as missing:
+        raise error(f"{words[0]} is not installed", command=words, why=str(missing), todo=todo) from missing
+    except subprocess.TimeoutExpired as late:
+        raise error(f"{Path(words[0]).name} did not end within {timeout:.0f} s", command=words, todo=todo) from late
+    if check and done.returncode != 0:
+        raise error(
+            f"{Path(words[0]).name} failed with exit code {done.returncode}",
+            command=words,
+            output=tail(done.stderr or done.stdout),
+            todo=todo,
+        )
+    return Completed(words, done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def streaming(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str | None] | None = None,
+    log: Path | None = None,
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a program whose lines (stdout and stderr together) the caller reads from `.stdout` while it works.
+
+    With `log`, its output goes to that file instead. It runs in a process group of its own; leaving the block before
+    its end stops the whole group (SIGTERM, after 10 s SIGKILL).
+
+    Raises:
+        PreflightError: it could not be started.
+    """
+    words = tuple(str(word) for word in argv)
+    output = log.open("a", encoding="utf-8") if log else None
+    try:
+        process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env=environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output or subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except FileNotFoundError as missing:
+        raise PreflightError(f"{words[0]} is not installed", command=words, why=str(missing)) from missing
+    finally:
+        if output:
+            output.close()
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            stop_group(process)
+        if process.stdout:
+            process.stdout.close()
+
+
+def daemon(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str | None] | None = None) -> int:
+    """Start a program that outlives this one, its output appended to `log`; return its process id."""
+    words = tuple(str(word) for word in argv)
+    with log.open("a", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            words,
+            env=environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd="/",
+        )
+    return process.pid
+
+
+def stop_group(process: subprocess.Popen[str], patience: float = 10) -> None:
+    """Stop a process and all that it started: SIGTERM, and SIGKILL after `patience` seconds."""
+    for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, None)):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(wait)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def tail(text: str, lines: int = _TAIL_LINES) -> str:
+    """Return the last lines of a program's output."""
+    return "\n".join(text.rstrip().splitlines()[-lines:])

@@ -1,0 +1,19 @@
+"""What a long step says while it works. The command line draws it; a library caller may ignore it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Receives the state of each item (host, resource, artifact) that a step works on."""
+
+    def update(self, item: str, state: str) -> None:
+        """Tell what `item` does now, in a few words: "creating", "downloading 12/58 MB", "done in 3.2 s"."""
+
+
+class Silent:
+    """A Progress that nobody watches."""
+
+    def update(self, item: str, state: str) -> None:
+        """Ignore it."""

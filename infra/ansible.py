@@ -1,0 +1,175 @@
+"""Driving Ansible through ansible-runner: progress from its events, and errors that name task and host."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.errors import AnsibleError, InterruptedRunError
+from infra.process import tail
+from infra.progress import Progress
+from infra.timeline import HostTask, Timeline
+
+_ROOT = Path(__file__).resolve().parent.parent / "ansible"
+_FAILURES = ("runner_on_failed", "runner_on_unreachable")
+_RESULTS = {
+    "runner_on_ok": "ok",
+    "runner_on_skipped": "skipped",
+    "runner_on_failed": "failed",
+    "runner_on_unreachable": "unreachable",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that failed on a host."""
+
+    host: str
+    task: str
+    message: str
+    unreachable: bool
+
+
+@dataclass
+class Recap:
+    """What a run did: changed tasks and their diffs by host and task, and the failures."""
+
+    tasks: int = 0
+    changed: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Playbook:
+    """One run of a playbook of this project; `folder` is `build/<env>`."""
+
+    name: str
+    folder: Path
+    inventory: Path
+    variables: Mapping[str, object] = field(default_factory=dict)
+    tags: str = ""
+    check: bool = False
+
+
+def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress) -> Recap:
+    """Run a playbook and return what it did.
+
+    Raises:
+        AnsibleError: a task failed or a host could not be reached.
+        InterruptedRunError: the user stopped it; Ansible was stopped cleanly.
+    """
+    # Importing it takes longer than most commands do altogether.
+    import ansible_runner  # noqa: PLC0415
+
+    watcher = _Watcher(stage, timeline, progress)
+    log = playbook.folder / "logs" / f"{playbook.name}.log"
+    with _signals_set(watcher.cancelled):
+        runner = ansible_runner.run(
+            private_data_dir=str(playbook.folder / "ansible"),
+            ident=f"{playbook.name}-{time.time_ns()}",
+            playbook=str(_ROOT / "playbooks" / f"{playbook.name}.yml"),
+            inventory=str(playbook.inventory),
+            extravars=dict(playbook.variables),
+            cmdline=" ".join(_options(playbook)),
+            envvars=_environment(log),
+            event_handler=watcher.handle,
+            cancel_callback=watcher.cancelled.is_set,
+            quiet=True,
+            rotate_artifacts=5,
+        )
+    if watcher.cancelled.is_set():
+        raise InterruptedRunError("Ansible was stopped", todo="apply again: every task is repeatable", log=log)
+    if watcher.recap.failures:
+        raise _failed(watcher.recap.failures, log)
+    if runner.status != "successful":
+        output = runner.stdout.read()
+        raise AnsibleError(f"the playbook {playbook.name} ended as {runner.status}", output=tail(output), log=log)
+    return watcher.recap
+
+
+@contextmanager
+def _signals_set(event: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM set `event`, which ansible-runner looks at, instead of raising in its inner loop."""
+    before = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _options(playbook: Playbook) -> list[str]:
+    options = ["--check", "--diff"] if playbook.check else []
+    return [*options, *(["--tags", playbook.tags] if playbook.tags else [])]
+
+
+def _environment(log: Path) -> dict[str, str]:
+    programs = str(Path(sys.executable).parent)
+    return {
+        "ANSIBLE_CONFIG": str(_ROOT / "ansible.cfg"),
+        "ANSIBLE_LOG_PATH": str(log),
+        "ANSIBLE_NOCOLOR": "1",
+        "PATH": os.pathsep.join([programs, os.environ.get("PATH", "")]),
+    }
+
+
+class _Watcher:
+    """Turns Ansible's events into progress, timeline and recap."""
+
+    def __init__(self, stage: str, timeline: Timeline, progress: Progress) -> None:
+        self.recap = Recap()
+        self.cancelled = threading.Event()
+        self._stage = stage
+        self._timeline = timeline
+        self._progress = progress
+        self._started: dict[tuple[str, str], float] = {}
+
+    def handle(self, event: Mapping[str, Any]) -> bool:
+        """Take one event; the result tells ansible-runner not to keep it as a file of its own."""
+        kind, data = event["event"], event.get("event_data", {})
+        if kind == "playbook_on_task_start":
+            self.recap.tasks += 1
+        elif kind == "runner_on_start":
+            self._started[data["host"], data["task_uuid"]] = self._timeline.now()
+            self._progress.update(data["host"], data["task"])
+        elif kind in _RESULTS:
+            self._result(kind, data)
+        return False
+
+    def _result(self, kind: str, data: Mapping[str, Any]) -> None:
+        host, task, result = data["host"], data["task"], data.get("res") or {}
+        status = "changed" if kind == "runner_on_ok" and result.get("changed") else _RESULTS[kind]
+        now = self._timeline.now()
+        start = self._started.pop((host, data["task_uuid"]), now)
+        self._timeline.hosts.append(HostTask(self._stage, host, task, start, now, status))
+        self._progress.update(host, f"{task}: {status}")
+        if status == "changed":
+            self.recap.changed.append((host, task))
+        if kind in _FAILURES and not data.get("ignore_errors"):
+            self.recap.failures.append(Failure(host, task, _message(result), kind == "runner_on_unreachable"))
+
+
+def _message(result: Mapping[str, Any]) -> str:
+    parts = [str(result.get(key, "")).strip() for key in ("msg", "stderr", "stdout", "exception")]
+    return "\n".join(dict.fromkeys(part for part in parts if part)) or str(result.get("censored", result))
+
+
+def _failed(failures: list[Failure], log: Path) -> AnsibleError:
+    first = failures[0]
+    others = sorted({failure.host for failure in failures[1:]} - {first.host})
+    what = "the host could not be reached" if first.unreachable else f"the task “{first.task}” failed"
+    return AnsibleError(
+        what,
+        where=first.host + (f" (and {', '.join(others)})" if others else ""),
+        output=first.message,
+        todo="mend what it says, then apply again: finished tasks are not repeated",
+        log=log,
+    )

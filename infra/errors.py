@@ -11,7 +11,8 @@ class PipelineError(Exception):
     """What failed, on what, why most likely, and what to do about it.
 
     `what` is one sentence; the keywords add the host or resource (`where`), the most likely cause (`why`), the next
-    step (`todo`), the command with the last lines of its `output`, and the `log` that holds everything.
+    step (`todo`), the command with the last lines of its `output`, and the `log` that holds everything. `resume` is
+    the command that goes on, known to whoever runs the steps.
     """
 
     exit_code: ClassVar[int] = 1
@@ -35,6 +36,7 @@ class PipelineError(Exception):
         self.command = tuple(command) if command else None
         self.output = output
         self.log = log
+        self.resume: str | None = None
 
     def __str__(self) -> str:
         lines = [self.what]
@@ -49,7 +51,11 @@ class PipelineError(Exception):
         ]
         if self.output:
             lines += ["  output:", *(f"    {line}" for line in self.output.rstrip().splitlines()[-15:])]
-        lines += [f"  {label}: {value}" for label, value in (("do", self.todo), ("log", self.log)) if value]
+        lines += [
+            f"  {label}: {value}"
+            for label, value in (("do", self.todo), ("resume", self.resume), ("log", self.log))
+            if value
+        ]
         return "\n".join(lines)
 
 

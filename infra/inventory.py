@@ -16,7 +16,6 @@ def build(
     contract: Contract,
     environment: Environment,
     artifacts: Sequence[Mapping[str, object]],
-    name_servers: Sequence[str],
     ssh_config: Path,
 ) -> Inventory:
     """Return the inventory: groups `control_plane`, `workers` and `pool_<name>`, all of them under `cluster`.
@@ -28,9 +27,7 @@ def build(
         "control_plane": {"hosts": _hosts(contract, role="control-plane")},
         "workers": {"children": {group_name(pool): {"hosts": _hosts(contract, pool=pool)} for pool in pools}},
     }
-    return {
-        "cluster": {"vars": _variables(contract, environment, artifacts, name_servers, ssh_config), "children": groups}
-    }
+    return {"cluster": {"vars": _variables(contract, environment, artifacts, ssh_config), "children": groups}}
 
 
 def group_name(pool: str) -> str:
@@ -80,7 +77,6 @@ def _variables(
     contract: Contract,
     environment: Environment,
     artifacts: Sequence[Mapping[str, object]],
-    name_servers: Sequence[str],
     ssh_config: Path,
 ) -> Inventory:
     return {
@@ -100,5 +96,4 @@ def _variables(
         "cluster_kubelet": environment.kubernetes.kubelet,
         "cluster_metrics_server": environment.addons.metrics_server.enabled,
         "cluster_artifacts": [dict(artifact) for artifact in artifacts],
-        "cluster_name_servers": list(name_servers),
     }

@@ -103,6 +103,7 @@ class Ssh(_Model):
     """How the machines are reached."""
 
     user: str = "admin"
+    key: str | None = Field(None, description="private key file; null: a key pair is made under build/<env>/ssh")
 
 
 class Environment(_Model):

@@ -1,0 +1,118 @@
+"""What must hold before anything is made: programs, disk, and a cloud account that can do the work."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from infra.config.model import Environment
+from infra.errors import PreflightError
+from infra.process import find
+from infra.progress import Progress
+
+_PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
+_FREE_BYTES = 2 * 1024**3
+
+
+def check(environment: Environment, folder: Path, progress: Progress) -> None:
+    """Check this machine and, unless the embedded cloud is used, the cloud account.
+
+    Raises:
+        PreflightError: the first thing that is not as it must be.
+    """
+    checks: list[tuple[str, Callable[[], None]]] = [("programs", _programs), ("disk", lambda: _disk(folder))]
+    if not environment.lab:
+        cloud = _Aws(environment)
+        checks += [
+            ("credentials", cloud.credentials),
+            ("zones", cloud.zones),
+            ("machine image", cloud.machine_image),
+            ("state bucket", cloud.state_bucket),
+        ]
+    for name, verify in checks:
+        progress.update(name, "checking")
+        verify()
+        progress.update(name, "ok")
+
+
+def _programs() -> None:
+    missing = {program: package for program, package in _PROGRAMS.items() if not find(program)}
+    if missing:
+        raise PreflightError(
+            f"{', '.join(missing)} is not installed", todo=f"apt-get install {' '.join(sorted(set(missing.values())))}"
+        )
+
+
+def _disk(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    free = shutil.disk_usage(folder).free
+    if free < _FREE_BYTES:
+        raise PreflightError(
+            f"only {free / 1024**2:.0f} MiB are free, and a run needs {_FREE_BYTES / 1024**3:.0f} GiB",
+            where=str(folder),
+            todo="free some space, or put the checkout on a larger disk",
+        )
+
+
+class _Aws:
+    """Checks of an AWS account, each one call that changes nothing."""
+
+    def __init__(self, environment: Environment) -> None:
+        # boto3 takes longer to import than most commands take altogether.
+        import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
+
+        self._environment = environment
+        settings = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 2})
+        session = boto3.Session(region_name=environment.aws.region)
+        self._client: Callable[[str], Any] = lambda service: session.client(service, config=settings)
+
+    def credentials(self) -> None:
+        with _aws_errors("the cloud does not accept the credentials", "refresh them, as by `aws sso login`"):
+            self._client("sts").get_caller_identity()
+
+    def zones(self) -> None:
+        wanted = set(self._environment.aws.zones)
+        with _aws_errors("the zones cannot be listed", "allow ec2:DescribeAvailabilityZones"):
+            answer = self._client("ec2").describe_availability_zones()
+        there = {zone["ZoneName"] for zone in answer["AvailabilityZones"] if zone["State"] == "available"}
+        if missing := sorted(wanted - there):
+            raise PreflightError(
+                f"the zone {missing[0]} is not available",
+                where=self._environment.aws.region,
+                todo=f"choose aws.zones among {', '.join(sorted(there))}",
+            )
+
+    def machine_image(self) -> None:
+        image = self._environment.aws.machine_image
+        with _aws_errors(f"the machine image {image} cannot be found", "name an AMI of this region"):
+            found = self._client("ec2").describe_images(ImageIds=[image])["Images"]
+        if not found:
+            raise PreflightError(
+                f"the machine image {image} does not exist",
+                where=self._environment.aws.region,
+                why="AMI ids differ from region to region",
+                todo="set aws.machine_image to one of this region",
+            )
+
+    def state_bucket(self) -> None:
+        bucket = self._environment.state.bucket
+        if self._environment.state.backend != "s3" or not bucket:
+            return
+        with _aws_errors(
+            f"the state bucket {bucket} cannot be reached", "make it, versioned and private, once by hand"
+        ):
+            self._client("s3").head_bucket(Bucket=bucket)
+
+
+@contextmanager
+def _aws_errors(what: str, todo: str) -> Iterator[None]:
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise PreflightError(what, why=str(error), todo=todo) from error

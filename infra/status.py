@@ -1,0 +1,99 @@
+"""What exists of an environment, as Terraform's outputs and the Kubernetes API tell."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.contract import Contract, decode
+from infra.process import run
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """One machine; `state` is Ready, NotReady or, when the API does not know it, absent."""
+
+    name: str
+    role: str
+    zone: str
+    address: str
+    state: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """An environment: `made` when Terraform has outputs, `api` when the Kubernetes API answers."""
+
+    made: bool
+    api: bool
+    endpoint: str
+    nodes: tuple[NodeStatus, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every machine is a Ready node."""
+        return self.api and bool(self.nodes) and all(node.state == "Ready" for node in self.nodes)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as JSON has it."""
+        return {**asdict(self), "healthy": self.healthy}
+
+    def text(self) -> str:
+        """Return it as a person reads it."""
+        if not self.made:
+            return "nothing is there: no apply has ended yet"
+        rows = [
+            f"  {node.name:<24} {node.role:<14} {node.zone:<16} {node.address:<15} {node.state:<9} {node.version}"
+            for node in self.nodes
+        ]
+        return "\n".join([f"API {self.endpoint}: {'answers' if self.api else 'does not answer'}", *rows])
+
+
+def look(folder: Path, kubectl: Path | None) -> Status:
+    """Look at an environment by what lies in `build/<env>`; `kubectl` None means that it cannot be asked."""
+    outputs = folder / "outputs.json"
+    if not outputs.exists():
+        return Status(made=False, api=False, endpoint="", nodes=())
+    contract = decode(json.loads(outputs.read_text()))
+    answer = _nodes(folder / "kubeconfig", kubectl)
+    return Status(
+        made=True,
+        api=answer is not None,
+        endpoint=f"https://{contract.api.host}:{contract.api.port}",
+        nodes=_merge(contract, answer or {}),
+    )
+
+
+def _nodes(kubeconfig: Path, kubectl: Path | None) -> dict[str, tuple[str, str]] | None:
+    if kubectl is None or not kubeconfig.exists():
+        return None
+    argv: list[str | Path] = [
+        kubectl,
+        "--kubeconfig",
+        kubeconfig,
+        "--request-timeout=10s",
+        "get",
+        "nodes",
+        "-o",
+        "json",
+    ]
+    done = run(argv, check=False)
+    if done.code != 0:
+        return None
+    return {item["metadata"]["name"]: _state(item["status"]) for item in json.loads(done.stdout)["items"]}
+
+
+def _state(status: dict[str, Any]) -> tuple[str, str]:
+    ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in status["conditions"])
+    return ("Ready" if ready else "NotReady", status["nodeInfo"]["kubeletVersion"])
+
+
+def _merge(contract: Contract, answer: dict[str, tuple[str, str]]) -> tuple[NodeStatus, ...]:
+    rows = []
+    for node in contract.nodes:
+        state, version = answer.get(node.name, ("absent", "-"))
+        rows.append(NodeStatus(node.name, node.role, node.zone, str(node.private_address), state, version))
+    return tuple(rows)

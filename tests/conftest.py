@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from infra.config.model import Environment
+from infra.contract import Contract
+
+
+@pytest.fixture
+def environment() -> Environment:
+    """A small environment, as its file would give it."""
+    return Environment.model_validate(
+        {
+            "name": "prod",
+            "cloud": "aws",
+            "aws": {
+                "region": "eu-central-1",
+                "zones": ["eu-central-1a", "eu-central-1b"],
+                "machine_image": "ami-0123456789abcdef0",
+            },
+            "control_plane": {"count": 1},
+            "pools": [{"name": "big-disk", "count": 2, "labels": {"tier": "web"}}],
+        }
+    )
+
+
+def _node(name: str, role: str, pool: str, zone: str, address: str) -> dict[str, object]:
+    return {
+        "name": name,
+        "role": role,
+        "pool": pool,
+        "zone": zone,
+        "private_address": address,
+        "public_address": None,
+        "provider_id": f"i-{address.replace('.', '')}",
+        "labels": {"tier": "web"} if role == "worker" else {},
+        "taints": [{"key": "dedicated", "value": "web", "effect": "NoSchedule"}] if role == "worker" else [],
+    }
+
+
+@pytest.fixture
+def contract_document() -> dict[str, object]:
+    """The contract as Terraform's outputs hold it."""
+    return {
+        "version": 1,
+        "cluster": "prod",
+        "cloud": "aws",
+        "region": "eu-central-1",
+        "api": {"host": "api.example.com", "port": 6443},
+        "networks": {"machines": "10.20.0.0/16", "pods": "10.244.0.0/16", "services": "10.96.0.0/16"},
+        "bastion": {"host": "203.0.113.7"},
+        "nodes": [
+            _node("controller-0", "control-plane", "control-plane", "eu-central-1a", "10.20.0.10"),
+            _node("big-disk-0", "worker", "big-disk", "eu-central-1a", "10.20.0.40"),
+            _node("big-disk-1", "worker", "big-disk", "eu-central-1b", "10.20.64.40"),
+        ],
+    }
+
+
+@pytest.fixture
+def contract(contract_document: dict[str, object]) -> Contract:
+    """The decoded contract of the small environment."""
+    return Contract.model_validate(contract_document)

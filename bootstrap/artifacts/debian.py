@@ -1,0 +1,105 @@
+"""Programs from Debian's packages with only the libraries they load, as one image layer (nft and iptables: 7 MB).
+
+apt checks the packages' signatures; the mirror is the one in this machine's own apt sources, whatever release the
+machine itself runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from bootstrap.artifacts import cache
+from bootstrap.artifacts.image import Blob, write_layer
+from bootstrap.artifacts.lock import TRIPLETS, Debian
+from infra.errors import PreflightError
+from infra.files import write_atomically
+from infra.process import find, run
+from infra.progress import Progress
+
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_CONFIG = """\
+Dir::State "{0}/state";
+Dir::State::status "{0}/status";
+Dir::Cache "{0}/cache";
+Dir::Etc::sourcelist "{0}/sources.list";
+Dir::Etc::sourceparts "-";
+APT::Architecture "{1}";
+APT::Architectures {{ "{1}"; }};
+APT::Sandbox::User "root";
+"""
+
+
+def layer(debian: Debian, architecture: str, progress: Progress) -> Blob:
+    """Return the layer, from the cache or made now.
+
+    Raises:
+        PreflightError: apt or binutils is missing, or the packages cannot be had.
+    """
+    described = json.dumps([debian.model_dump(mode="json"), architecture], sort_keys=True)
+    key = hashlib.sha256(described.encode()).hexdigest()
+    path = cache.folder() / "debian-programs" / debian.suite / architecture / "layer.tar"
+    with cache.exclusive(f"debian-programs-{architecture}", progress):
+        cached = cache.find(path, {key})
+        if not cached:
+            progress.update("debian-programs", f"fetching {', '.join(debian.packages)} of Debian {debian.suite}")
+            with cache.work_folder("debian") as work:
+                packages = _download(debian, architecture, work)
+                files = _closure(debian, TRIPLETS[architecture], work / "root")
+                write_layer(work / "layer.tar", files, debian.links)
+                cached = cache.store(work / "layer.tar", path, cache.Origin("built", ", ".join(packages), key))
+    return Blob("application/vnd.oci.image.layer.v1.tar", cached.sha256, cached.size, cached.path)
+
+
+def _download(debian: Debian, architecture: str, work: Path) -> list[str]:
+    """Unpack the packages and all they depend on under `work`/root; return their names with versions."""
+    for program, package in (("apt-get", "apt"), ("dpkg-deb", "dpkg"), ("readelf", "binutils")):
+        if not find(program):
+            raise PreflightError(f"{program} is not installed", todo=f"install the package {package}, on Debian 12+")
+    for folder in ("state/lists/partial", "cache/archives/partial", "root"):
+        (work / folder).mkdir(parents=True)
+    (work / "status").touch()
+    source = f"deb [signed-by={_KEYRING}] {_mirror()} {debian.suite} main\n"
+    write_atomically(work / "sources.list", source)
+    write_atomically(work / "apt.conf", _CONFIG.format(work, architecture))
+    environment = {"APT_CONFIG": str(work / "apt.conf")}
+    todo = "check that this machine's Debian mirror can be reached"
+    run(["apt-get", "update", "-qq"], env=environment, timeout=300, todo=todo)
+    fetch = ["apt-get", "install", "-qq", "--yes", "--download-only", "--no-install-recommends", *debian.packages]
+    run(fetch, env=environment, timeout=600, todo=todo)
+    archives = sorted((work / "cache" / "archives").glob("*.deb"))
+    for archive in archives:
+        run(["dpkg-deb", "--extract", archive, work / "root"])
+    return [archive.name.rpartition("_")[0].replace("_", " ").replace("%3a", ":") for archive in archives]
+
+
+def _mirror() -> str:
+    targets = run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(SITE) $(REPO_URI)"]).stdout
+    for line in targets.splitlines():
+        origin, _, address = line.partition(" ")
+        if origin == "Debian" and "security" not in address:
+            return address.split()[-1]
+    raise PreflightError(
+        "apt's sources on this machine name no Debian mirror",
+        why="the programs of the images for kube-proxy and flannel come from Debian's packages",
+        todo="add a Debian mirror to /etc/apt/sources.list.d and run apt-get update",
+    )
+
+
+def _closure(debian: Debian, triplet: str, root: Path) -> dict[str, Path]:
+    """Return files by their path in the image: the programs, the plugins, and every library that one of them loads."""
+    libraries = Path("/usr/lib") / triplet
+    files = {path: root / path.lstrip("/") for path in (*debian.files, *debian.programs)}
+    for plugin in sorted((root / str(libraries).lstrip("/") / debian.plugins).glob("*.so")):
+        files[str(libraries / debian.plugins / plugin.name)] = plugin.resolve()
+    open_files = [path for path in files.values() if path.parent.name != "etc"]
+    while open_files:
+        described = run(["readelf", "--wide", "--dynamic", "--program-headers", open_files.pop()]).stdout
+        needed = {str(libraries / name): name for name in re.findall(r"\(NEEDED\).*\[(.+)\]", described)}
+        needed |= {path: Path(path).name for path in re.findall(r"program interpreter: (.+)\]", described)}
+        for path in sorted(needed.keys() - files.keys()):
+            files[path] = (root / str(libraries).lstrip("/") / needed[path]).resolve(strict=True)
+            open_files.append(files[path])
+    return files

@@ -1,0 +1,106 @@
+"""Images from a registry by its HTTP API, as OCI archives: every piece is checked against its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bootstrap.artifacts.download import Source
+from bootstrap.artifacts.image import Blob, write_archive
+from infra.errors import PreflightError
+
+_MANIFESTS = ", ".join(
+    (
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)
+
+
+class Repository:
+    """One repository of a registry, such as coredns/coredns of registry.k8s.io."""
+
+    def __init__(self, source: Source, reference: str) -> None:
+        host, _, rest = reference.partition("/")
+        self.reference = reference
+        self.name, _, self.tag = rest.rpartition(":")
+        self._source = source
+        self._base = f"https://{host}/v2/{self.name}"
+        self._headers: dict[str, str] = {"Accept": _MANIFESTS}
+
+    def pull(self, architecture: str, digest: str | None, target: Path) -> str:
+        """Write the image for one architecture as an OCI archive and return the address of its manifest.
+
+        `digest` is the pinned digest of the image's index; without it the tag is taken over TLS.
+
+        Raises:
+            Unreachable: no connection can be made.
+            PreflightError: the registry refuses, or a piece does not fit its digest.
+        """
+        index = self._manifest(digest or self.tag, digest)
+        manifest = index
+        if "manifests" in (listed := json.loads(self._content(index))):
+            manifest = self._for(listed["manifests"], architecture)
+        document = json.loads(self._content(manifest))
+        pieces = [document["config"], *document["layers"]]
+        blobs = [self._blob(piece, target.parent) for piece in pieces]
+        write_archive(target, self.reference, architecture, manifest, blobs)
+        return f"{self._base}/manifests/sha256:{index.sha256}"
+
+    def _for(self, manifests: list[dict[str, Any]], architecture: str) -> Blob:
+        for listed in manifests:
+            platform = listed.get("platform", {})
+            if platform.get("os") == "linux" and platform.get("architecture") == architecture:
+                return self._manifest(listed["digest"], listed["digest"])
+        raise PreflightError(f"{self.reference} is not published for {architecture}", where=self._base)
+
+    def _manifest(self, name: str, digest: str | None) -> Blob:
+        response = self._get(f"{self._base}/manifests/{name}")
+        sha256 = hashlib.sha256(response.content).hexdigest()
+        if digest and digest != f"sha256:{sha256}":
+            raise PreflightError(
+                f"{self.reference} is not the image in the lock file",
+                where=str(response.url),
+                why=f"expected {digest}, got sha256:{sha256}",
+                todo="find out which is right; nothing is built or installed in its place",
+            )
+        media_type = response.headers.get("content-type", "").partition(";")[0]
+        return Blob(media_type, sha256, len(response.content), response.content)
+
+    def _blob(self, listed: Mapping[str, Any], folder: Path) -> Blob:
+        sha256 = str(listed["digest"]).removeprefix("sha256:")
+        path = folder / sha256
+        address = f"{self._base}/blobs/sha256:{sha256}"
+        self._source.file(self.reference, address, sha256, path, self._headers)
+        return Blob(str(listed["mediaType"]), sha256, path.stat().st_size, path)
+
+    def _get(self, url: str) -> httpx.Response:
+        response = self._source.get(url, self._headers)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            self._headers["Authorization"] = f"Bearer {self._token(response)}"
+            response = self._source.get(url, self._headers)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise PreflightError("the registry refuses anonymous access", where=url)
+        return response
+
+    def _token(self, refused: httpx.Response) -> str:
+        challenge = dict(re.findall(r'(\w+)="([^"]*)"', refused.headers.get("www-authenticate", "")))
+        realm = challenge.pop("realm", None)
+        if not realm:
+            raise PreflightError("the registry refuses anonymous access", where=str(refused.url))
+        answer = self._source.get(str(httpx.URL(realm, params=challenge)), {}).json()
+        return str(answer.get("token") or answer.get("access_token"))
+
+    @staticmethod
+    def _content(blob: Blob) -> bytes:
+        if isinstance(blob.content, Path):
+            return blob.content.read_bytes()
+        return blob.content

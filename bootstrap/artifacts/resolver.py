@@ -1,0 +1,181 @@
+"""Resolves the parts of a cluster: from the cache, then upstream or the mirror, then built from their Go modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bootstrap.artifacts import cache, debian
+from bootstrap.artifacts.build import Recipe, build, programs_of
+from bootstrap.artifacts.download import Source, Unreachable
+from bootstrap.artifacts.image import Settings, write_image, write_layer, write_tar
+from bootstrap.artifacts.lock import Lock, Part, fill, load
+from bootstrap.artifacts.registry import Repository
+from infra.config.model import Environment
+from infra.progress import Progress
+
+_AT_ONCE = 2  # components; Go itself uses every core while it compiles, and one core while it links
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that nodes install. `path` is relative to the cache's folder of artifacts, `size` in bytes.
+
+    `members` maps names in the archive (a binary has one entry, its own name) to absolute paths on the node; images
+    have a `reference` instead. `origin` says where it first came from, whatever `source` it has in this run.
+    """
+
+    name: str
+    version: str
+    kind: Literal["binary", "archive", "image"]
+    sha256: str
+    size: int
+    source: str
+    origin: str
+    path: str
+    members: Mapping[str, str]
+    reference: str | None
+    nodes: Literal["all", "control-plane"]
+
+
+def resolve(environment: Environment, architecture: str, progress: Progress) -> tuple[Artifact, ...]:
+    """Bring every artifact of a cluster into the cache (`cache.folder()`).
+
+    Raises:
+        PreflightError: a part can neither be downloaded nor built, or a download is not what the lock file says.
+        InterruptedRunError: the user stopped it; the next run goes on.
+    """
+    lock = load()
+    versions = dict(lock.release(environment.kubernetes.version))
+    if not environment.addons.metrics_server.enabled:
+        del versions["metrics-server"]
+    return resolve_components(lock, versions, architecture, environment.artifacts.mirror, progress)
+
+
+def resolve_components(
+    lock: Lock, versions: Mapping[str, str], architecture: str, mirror: str | None, progress: Progress
+) -> tuple[Artifact, ...]:
+    """Bring the parts of some components, given with their versions, into the cache."""
+    resolver = _Resolver(lock, architecture, Source(mirror, progress), progress)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        tasks = [pool.submit(resolver.component, name, version) for name, version in versions.items()]
+        try:
+            for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
+                task.result()
+            return tuple(artifact for task in tasks for artifact in task.result())
+        except BaseException:
+            resolver.source.stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+class _Resolver:
+    def __init__(self, lock: Lock, architecture: str, source: Source, progress: Progress) -> None:
+        self.lock = lock
+        self.architecture = architecture
+        self.source = source
+        self.progress = progress
+
+    def component(self, name: str, version: str) -> list[Artifact]:
+        recipe = Recipe(name, version, self.architecture, self.lock.components[name])
+        parts = recipe.component.parts
+        found = {part: cached for part in parts if (cached := self._cached(recipe, part))}
+        known = set(found)
+        if len(found) < len(parts):
+            with cache.exclusive(f"{name}-{version}-{self.architecture}", self.progress):
+                found |= self._missing(recipe, parts.keys() - known)
+        return [self._artifact(recipe, part, found[part], part in known) for part in parts]
+
+    def _missing(self, recipe: Recipe, names: Iterable[str]) -> dict[str, cache.Cached]:
+        """Fetch or build the parts that another run has not brought in while this one waited."""
+        found = {name: cached for name in names if (cached := self._cached(recipe, name))}
+        with cache.work_folder(recipe.name) as work:
+            for name in sorted(set(names) - found.keys()):
+                try:
+                    found[name] = self._fetch(recipe, name, work)
+                except Unreachable as reason:
+                    self.progress.update(name, f"to be built: {reason}")
+            if missing := sorted(set(names) - found.keys()):
+                found |= self._build(recipe, missing, work)
+        return found
+
+    def _fetch(self, recipe: Recipe, name: str, work: Path) -> cache.Cached:
+        part, version = recipe.component.parts[name], recipe.version
+        target = work / f"{name}.download"
+        if part.kind == "image":
+            repository = Repository(self.source, fill(str(part.reference), version, self.architecture))
+            location = repository.pull(self.architecture, part.digest.get(version), target)
+        elif part.url:
+            location = fill(part.url, version, self.architecture)
+            self.source.file(name, location, part.sha256[version][self.architecture], target)
+        else:
+            raise Unreachable("upstream publishes no file")
+        origin = cache.Origin(self.source.kind, self.source.address(location), self._pin(recipe, name))
+        self.progress.update(name, "downloaded")
+        return cache.store(target, self._path(recipe, name), origin)
+
+    def _build(self, recipe: Recipe, names: list[str], work: Path) -> dict[str, cache.Cached]:
+        parts = recipe.component.parts
+        wanted = {program for name in names for program in programs_of(parts[name])}
+        programs = build(recipe, wanted, work, self.progress, self.source.stop)
+        built = {}
+        for name in names:
+            target = work / f"{name}.built"
+            self._assemble(recipe, parts[name], programs, target)
+            origin = cache.Origin("built", f"recipe {recipe.folder.name}", recipe.key(parts[name], self.lock.debian))
+            built[name] = cache.store(target, self._path(recipe, name), origin)
+        self.progress.update(f"{recipe.name} {recipe.version}", "built")
+        return built
+
+    def _assemble(self, recipe: Recipe, part: Part, programs: Mapping[str, Path], target: Path) -> None:
+        if part.kind == "binary":
+            (program,) = programs_of(part)
+            programs[program].rename(target)
+        elif part.kind == "archive":
+            files = {self._fill(recipe, path): programs[name] for name, path in programs_of(part).items()}
+            write_tar(target, files)
+        else:
+            layers = [debian.layer(self.lock.debian, self.architecture, self.progress)] if part.debian else []
+            for number, files_of_layer in enumerate(part.layers):
+                files = {path: programs[name] for name, path in files_of_layer.items()}
+                layers.append(write_layer(target.with_suffix(f".layer{number}"), files))
+            settings = Settings(self.architecture, part.entrypoint, part.command, part.user)
+            write_image(target, self._fill(recipe, str(part.reference)), settings, layers)
+
+    def _cached(self, recipe: Recipe, name: str) -> cache.Cached | None:
+        keys = {self._pin(recipe, name), recipe.key(recipe.component.parts[name], self.lock.debian)}
+        return cache.find(self._path(recipe, name), keys)
+
+    def _pin(self, recipe: Recipe, name: str) -> str:
+        """Return what an upstream file is known by: its SHA-256, its image's digest, or an image's bare tag."""
+        part, version = recipe.component.parts[name], recipe.version
+        if part.kind == "image":
+            return part.digest.get(version, f"tag {self._fill(recipe, str(part.reference))}")
+        return part.sha256.get(version, {}).get(self.architecture, "not published")
+
+    def _path(self, recipe: Recipe, name: str) -> Path:
+        part = recipe.component.parts[name]
+        file = {"image": f"{name}.tar", "archive": f"{name}.tar", "binary": name}[part.kind]
+        return cache.folder() / name / recipe.version / self.architecture / file
+
+    def _fill(self, recipe: Recipe, text: str) -> str:
+        return fill(text, recipe.version, self.architecture)
+
+    def _artifact(self, recipe: Recipe, name: str, cached: cache.Cached, known: bool) -> Artifact:
+        part = recipe.component.parts[name]
+        return Artifact(
+            name=name,
+            version=recipe.version,
+            kind=part.kind,
+            sha256=cached.sha256,
+            size=cached.size,
+            source="cache" if known else cached.origin.source,
+            origin=f"{cached.origin.source}: {cached.origin.location}",
+            path=cached.path.relative_to(cache.folder()).as_posix(),
+            members={self._fill(recipe, inside): path for inside, path in part.members.items()},
+            reference=self._fill(recipe, part.reference) if part.reference else None,
+            nodes=part.nodes,
+        )

@@ -1,0 +1,172 @@
+"""What no single value can tell: whether the values of an environment file fit together."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.config.explain import Finding
+from infra.config.model import Aws, ControlPlane, Kubernetes, Network, Pool, State
+
+LOCK = Path(__file__).parents[2] / "bootstrap/artifacts/lock.yaml"
+
+_NODE_PREFIX = 24  # kube-controller-manager's default: a /24 of Pod addresses for each node
+_WIDEST_SSH = 8
+# Shortest and longest prefix: AWS's for a VPC, kubeadm's for Pods, kube-apiserver's and kubeadm's for Services.
+_PREFIXES = {"cidr": (16, 28), "pods": (8, 24), "services": (12, 28)}
+
+
+def odd_control_planes(control_plane: ControlPlane) -> Iterator[Finding]:
+    """With an even number, etcd tolerates no more failures than with one machine less."""
+    count = control_plane.count
+    if count % 2 == 0:
+        todo = f"write {count - 1} or {count + 1}: etcd survives no more failures with {count} than with {count - 1}"
+        yield ("control_plane", "count"), f"{count} is an even number of control planes", todo
+
+
+def ranges_apart(network: Network) -> Iterator[Finding]:
+    """Machines, Pods and Services route to each other, so no address may be in two of them."""
+    names = {"cidr": "machines", "pods": "Pods", "services": "Services"}
+    for one, other in itertools.combinations(names, 2):
+        first, second = getattr(network, one), getattr(network, other)
+        if first.overlaps(second):
+            what = f"{second} ({names[other]}) overlaps {first} ({names[one]}, network.{one})"
+            yield ("network", other), what, f"choose one outside {first}, such as {_free(network)}"
+
+
+def ranges_usable(network: Network) -> Iterator[Finding]:
+    """Each range has a size that the cloud and Kubernetes accept, and addresses that can be routed."""
+    for key, (low, high) in _PREFIXES.items():
+        cidr: IPv4Network = getattr(network, key)
+        if not low <= cidr.prefixlen <= high:
+            yield ("network", key), f"{cidr} is of a size that cannot be used here", f"write one from /{low} to /{high}"
+        if cidr.is_loopback or cidr.is_link_local or cidr.is_multicast or cidr.network_address.packed[0] == 0:
+            yield ("network", key), f"{cidr} cannot be routed", f"choose a private range, such as {_free(network)}"
+
+
+def pods_fit(network: Network, control_plane: ControlPlane, pools: tuple[Pool, ...]) -> Iterator[Finding]:
+    """Every node takes a /24 out of the Pods' range."""
+    nodes = control_plane.count + sum(pool.count for pool in pools)
+    room: int = 2 ** max(_NODE_PREFIX - network.pods.prefixlen, 0)
+    if nodes > room:
+        prefix = _NODE_PREFIX - (nodes - 1).bit_length()
+        what = f"{network.pods} has room for {room} nodes (a /{_NODE_PREFIX} each), and there are {nodes}"
+        yield ("network", "pods"), what, f"write a range of /{prefix} or wider"
+
+
+def pool_names(pools: tuple[Pool, ...]) -> Iterator[Finding]:
+    """A pool's name is part of its machines' names, and `control-plane` is taken."""
+    for index, pool in enumerate(pools):
+        path = ("pools", index, "name")
+        if pool.name == "control-plane":
+            yield path, "a pool cannot be named control-plane", "choose another name: the control planes have this one"
+        if any(pool.name == other.name for other in pools[:index]):
+            yield path, f"there is another pool named {pool.name}", "give each pool a name of its own"
+
+
+def taints_once(pools: tuple[Pool, ...]) -> Iterator[Finding]:
+    """Kubernetes refuses a node with two taints of one key and effect."""
+    for index, pool in enumerate(pools):
+        seen: set[tuple[str, str]] = set()
+        for number, taint in enumerate(pool.taints):
+            if (taint.key, taint.effect) in seen:
+                what = f"there is another taint {taint.key} with the effect {taint.effect}"
+                yield ("pools", index, "taints", number), what, "keep one of the two"
+            seen.add((taint.key, taint.effect))
+
+
+def zones_of_region(aws: Aws) -> Iterator[Finding]:
+    """Each zone belongs to the region and is named once."""
+    pattern = re.compile(rf"{re.escape(aws.region)}(-[a-z]+-[0-9]+)?[a-z]")
+    for index, zone in enumerate(aws.zones):
+        path = ("aws", "zones", index)
+        if not pattern.fullmatch(zone):
+            yield path, f"{zone} is not a zone of {aws.region}", f"write one such as {aws.region}a"
+        if zone in aws.zones[:index]:
+            yield path, f"{zone} stands in the list already", "name each zone once"
+
+
+def real_image(aws: Aws, lab: bool) -> Iterator[Finding]:
+    """AWS knows images by their ids."""
+    if not lab and not re.fullmatch(r"ami-[0-9a-f]{8,17}", aws.machine_image):
+        what = f"{aws.machine_image} is not the id of an AMI"
+        yield (
+            ("aws", "machine_image"),
+            what,
+            "write one such as ami-0123456789abcdef0, of Debian 12 or newer in the region",
+        )
+
+
+def state_has_place(state: State, lab: bool) -> Iterator[Finding]:
+    """A bucket and the backend that uses it come together, and the embedded cloud's state stays beside it."""
+    if state.backend == "s3" and state.bucket is None:
+        yield ("state", "bucket"), "backend s3 needs a bucket", "add it: bucket: NAME-OF-AN-S3-BUCKET-THAT-EXISTS"
+    if state.backend != "s3" and state.bucket is not None:
+        yield ("state", "bucket"), "only backend s3 uses a bucket", "write backend: s3, or take the bucket out"
+    if state.backend == "s3" and lab:
+        yield ("state", "backend"), "a lab's state cannot be in S3", "write local: it goes when the lab's machines go"
+
+
+def way_in(network: Network, lab: bool) -> Iterator[Finding]:
+    """Somebody must be able to come in (a lab is open to its own machine), and not everybody by SSH."""
+    target = "the bastion" if network.bastion else "the machines"
+    todo = "list the ranges of your office, VPN or CI, such as 203.0.113.0/24"
+    if not network.allow_ssh_from and not lab:
+        yield ("network", "allow_ssh_from"), f"nobody may reach {target} by SSH, not even this pipeline", todo
+    if not network.allow_api_from and not lab:
+        yield ("network", "allow_api_from"), "nobody may reach the Kubernetes API", todo
+    for index, cidr in enumerate(network.allow_ssh_from):
+        if cidr.prefixlen < _WIDEST_SSH:
+            what = f"{cidr} opens SSH to much of the internet, where any host that answers is attacked within minutes"
+            yield ("network", "allow_ssh_from", index), what, todo
+
+
+def version_locked(kubernetes: Kubernetes) -> Iterator[Finding]:
+    """Only a release of the lock file has pinned sources and checksums."""
+    releases = _releases()
+    if kubernetes.version not in releases:
+        what = f"Kubernetes {kubernetes.version} cannot be had"
+        yield ("kubernetes", "version"), what, f"write one of the lock file's releases: {', '.join(releases)}"
+
+
+Check = Callable[..., Iterator[Finding]]
+# Each check with the top-level keys that it needs, given to it as keywords.
+CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
+    (odd_control_planes, ("control_plane",)),
+    (ranges_apart, ("network",)),
+    (ranges_usable, ("network",)),
+    (pods_fit, ("network", "control_plane", "pools")),
+    (pool_names, ("pools",)),
+    (taints_once, ("pools",)),
+    (zones_of_region, ("aws",)),
+    (real_image, ("aws", "lab")),
+    (state_has_place, ("state", "lab")),
+    (way_in, ("network", "lab")),
+    (version_locked, ("kubernetes",)),
+)
+
+
+def check(sections: dict[str, Any]) -> Iterator[Finding]:
+    """Run every check whose sections (top-level keys with their valid values) are all there."""
+    for function, needs in CHECKS:
+        if all(name in sections for name in needs):
+            yield from function(**{name: sections[name] for name in needs})
+
+
+def _free(network: Network) -> IPv4Network:
+    taken = [network.cidr, network.pods, network.services]
+    candidates = (IPv4Network(f"10.{second}.0.0/16") for second in (20, 96, 244, *range(256)))
+    return next(cidr for cidr in candidates if not any(cidr.overlaps(other) for other in taken))
+
+
+def _releases() -> list[str]:
+    # The lock file is data here: importing its reader would turn the layers around.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    lock = yaml.load(LOCK.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - both are safe loaders
+    return [str(version) for version in lock["releases"]]

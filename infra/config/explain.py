@@ -1,0 +1,94 @@
+"""Pydantic's findings, told in words of the environment file."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from infra.config.model import Environment
+from infra.config.problems import KeyPath
+
+Finding = tuple[KeyPath, str, str]  # where, what is wrong, what would be right
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+    "model_attributes_type": "a mapping of keys to values",
+}
+
+
+def explain(error: ValidationError) -> Iterator[Finding]:
+    """Yield one finding for each error, with an example of what would be right."""
+    schema = Environment.model_json_schema(by_alias=True)
+    for detail in error.errors(include_url=False):
+        path = tuple(part for part in detail["loc"] if part != "[key]")
+        yield _finding(detail, path, _schema_at(schema, path), _schema_at(schema, path[:-1]))
+
+
+def _finding(detail: ErrorDetails, path: KeyPath, here: Mapping[str, Any], parent: Mapping[str, Any]) -> Finding:
+    kind, limits, todo = detail["type"], detail.get("ctx", {}), _expected(path, here)
+    value = _shown(detail["input"])
+    match kind:
+        case "wrong":
+            what, todo = limits["what"], limits["todo"]
+        case "extra_forbidden":
+            what, todo = "unknown key", _suggest(str(path[-1]), list(parent.get("properties", {})))
+        case "missing":
+            what, todo = "this key is missing", todo.replace("write", "add", 1)
+        case "literal_error":
+            what = f"{value} is not {limits['expected']}"
+        case "greater_than_equal" | "less_than_equal":
+            what, todo = (
+                f"{value} is out of range",
+                f"write {here['minimum']} to {here['maximum']} ({here['description']})",
+            )
+        case _:
+            what = f"{value} is not {_KINDS.get(kind, 'allowed here')}"
+    return path, what, todo
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _suggest(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.6)
+    return f'did you mean "{near[0]}"?' if near else f"keys that are known here: {', '.join(sorted(known))}"
+
+
+def _expected(path: KeyPath, here: Mapping[str, Any]) -> str:
+    if not here.get("examples"):
+        return "write it in quotes" if here.get("type") == "string" else "see environments/full.yaml"
+    example = yaml.safe_dump({str(path[-1]): here["examples"][0]}, default_flow_style=True, width=1000, sort_keys=False)
+    return f"write for example {example.strip()[1:-1]} ({here['description']})"
+
+
+def _schema_at(schema: Mapping[str, Any], path: KeyPath) -> Mapping[str, Any]:
+    """Follow a path through a JSON schema; what is not there is empty."""
+    here: Mapping[str, Any] = schema
+    for part in path:
+        inner = _dereferenced(schema, here)
+        here = inner.get("items", {}) if isinstance(part, int) else inner.get("properties", {}).get(part, {})
+    return here if "properties" in here or not path else {**_dereferenced(schema, here), **here}
+
+
+def _dereferenced(schema: Mapping[str, Any], here: Mapping[str, Any]) -> Mapping[str, Any]:
+    choices = [choice for choice in here.get("anyOf", [here]) if choice.get("type") != "null"]
+    reference = choices[0].get("$ref") if choices else None
+    if reference is None:
+        return choices[0] if choices else {}
+    found: Mapping[str, Any] = schema["$defs"][reference.rpartition("/")[2]]
+    return found

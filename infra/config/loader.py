@@ -1,0 +1,109 @@
+"""From the name of an environment to its checked configuration."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from infra.config.checks import check
+from infra.config.explain import Finding, explain
+from infra.config.model import Environment
+from infra.config.problems import InvalidEnvironmentError, KeyPath, Problem
+from infra.config.source import Source, read
+from infra.errors import ConfigurationError
+
+ENVIRONMENTS = Path(__file__).parents[2] / "environments"
+
+
+def load(name_or_path: str) -> Environment:
+    """Return the environment of this name in `environments/`, or of the file at this path.
+
+    Raises:
+        ConfigurationError: there is no such file, it cannot be read, or what it says cannot be done.
+    """
+    path = find(name_or_path)
+    source = read(path, _shown(path))
+    findings = list(_findings(source))
+    if path.resolve().parent == ENVIRONMENTS and source.data.get("name") not in {None, path.stem}:
+        # A copied file that keeps its name would change the other environment's machines.
+        what = f"{source.data['name']} is not the name of this file"
+        findings.append((("name",), what, f"write {path.stem}, or rename the file"))
+    problems = [Problem(where, what, todo, _line(source, where)) for where, what, todo in findings]
+    if problems or source.problems:
+        raise InvalidEnvironmentError(source.file, [*source.problems, *problems])
+    return _open_lab(_validate(source))
+
+
+def find(name_or_path: str) -> Path:
+    """Return the file of an environment, given by its name or by the file's path.
+
+    Raises:
+        ConfigurationError: there is no such file.
+    """
+    is_path = os.sep in name_or_path or name_or_path.endswith((".yaml", ".yml"))
+    path = Path(name_or_path).expanduser() if is_path else ENVIRONMENTS / f"{name_or_path}.yaml"
+    if path.exists():
+        return path
+    names = sorted(file.stem for file in ENVIRONMENTS.glob("*.yaml"))
+    near = difflib.get_close_matches(path.stem, names, n=1)
+    raise ConfigurationError(
+        f"there is no environment {name_or_path}",
+        where=_shown(path),
+        todo=f"{f'did you mean {near[0]}? ' if near else ''}name one of {', '.join(names)}, or the path to a file",
+    )
+
+
+def _validate(source: Source) -> Environment:
+    return Environment.model_validate_json(json.dumps(source.data), strict=True, by_alias=True, by_name=False)
+
+
+def _findings(source: Source) -> Iterator[Finding]:
+    try:
+        sections = dict(_validate(source))
+    except ValidationError as error:
+        yield from explain(error)
+        sections = _valid_sections(source.data)
+    yield from check(sections)
+
+
+def _valid_sections(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the top-level values that are right in themselves, so that they are checked though others are not."""
+    valid = {}
+    for name, field in Environment.model_fields.items():
+        adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
+        try:
+            valid[name] = adapter.validate_json(json.dumps(data[name]), strict=True) if name in data else field.default
+        except ValidationError:
+            continue
+    return valid
+
+
+def _open_lab(environment: Environment) -> Environment:
+    """Let a lab's own network in where its file names nobody: this machine reaches it from the gateway's address."""
+    if not environment.lab:
+        return environment
+    network = environment.network
+    everybody = (network.cidr,)
+    update = {
+        "allow_ssh_from": network.allow_ssh_from or everybody,
+        "allow_api_from": network.allow_api_from or everybody,
+    }
+    return environment.model_copy(update={"network": network.model_copy(update=update)})
+
+
+def _line(source: Source, path: KeyPath) -> int:
+    """Return the line of a key, or of the nearest one above that is in the file."""
+    while path not in source.lines:
+        path = path[:-1]
+    return source.lines[path]
+
+
+def _shown(path: Path) -> str:
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,109 @@
+"""Single values of an environment file: what is allowed in one, and what to say about one that is not."""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import IPv4Network, ip_network
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from infra.errors import ConfigurationError
+
+_WORD = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_RESERVED = re.compile(r"(.+\.)?(kubernetes|k8s)\.io")
+_SECRET = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+
+
+def wrong(what: str, todo: str) -> PydanticCustomError:
+    """Return the error of a validator: `what` follows the key in the message, `todo` says what would be right."""
+    return PydanticCustomError("wrong", "{what}", {"what": what, "todo": todo})
+
+
+def _cidr(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError as error:
+        raise wrong(f"{value} is not an address range", "write ADDRESS/LENGTH, such as 10.20.0.0/16") from error
+    if not isinstance(network, IPv4Network):
+        raise wrong(f"{value} is an IPv6 range", "write an IPv4 range, such as 10.20.0.0/16")
+    if "/" not in value:
+        raise wrong(f"{value} is an address without a length", f"write {value}/32 for this address alone")
+    if str(network.network_address) != value.partition("/")[0]:
+        raise wrong(f"{value} has host bits set", f"write {network}, the range that this address is in")
+    return value
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise wrong(f"{value} is not a URL", "write one such as https://mirror.example.com/kubernetes")
+    if parts.username or parts.password:
+        raise wrong("the URL holds a user or a password", "take it out: no secret belongs into this file")
+    return value.rstrip("/")
+
+
+def _label_key(value: str) -> str:
+    prefix, slash, name = value.rpartition("/")
+    if not _WORD.fullmatch(name) or (slash and not _SUBDOMAIN.fullmatch(prefix)):
+        raise wrong(
+            f"{value!r} is not a Kubernetes label key",
+            "write NAME or DOMAIN/NAME: up to 63 letters, digits, '-', '_', '.', with a letter or digit at both ends",
+        )
+    if _RESERVED.fullmatch(prefix):
+        raise wrong(
+            f"{value} has a prefix that Kubernetes keeps for itself",
+            f"write {name} or example.com/{name}: a kubelet may not set kubernetes.io and k8s.io labels on its node",
+        )
+    return value
+
+
+def _label_value(value: str) -> str:
+    if value and not _WORD.fullmatch(value):
+        raise wrong(
+            f"{value!r} is not a Kubernetes label value",
+            "write up to 63 letters, digits, '-', '_', '.', with a letter or digit at both ends, or nothing",
+        )
+    return value
+
+
+def _secret(value: str) -> str:
+    if not _SECRET.fullmatch(value):
+        # The text is not repeated: it is most likely the secret itself.
+        raise wrong("a secret stands in the file", "put it into an environment variable and write env:NAME")
+    return value
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$")]
+Cidr = Annotated[
+    IPv4Network,
+    BeforeValidator(_cidr),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"}),
+]
+Url = Annotated[str, AfterValidator(_url), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
+LabelKey = Annotated[str, AfterValidator(_label_key)]
+LabelValue = Annotated[str, AfterValidator(_label_value)]
+Secret = Annotated[str, AfterValidator(_secret), WithJsonSchema({"type": "string", "pattern": "^env:"})]
+
+
+def resolve(secret: str) -> str:
+    """Return what the environment variable of a Secret (`env:NAME`) holds.
+
+    Raises:
+        ConfigurationError: it is not set, or empty.
+    """
+    name = secret.removeprefix("env:")
+    value = os.environ.get(name)
+    if not value:
+        raise ConfigurationError(
+            f"the environment variable {name} is not set",
+            why=f"the environment file says {secret}",
+            todo=f"export {name}=...",
+        )
+    return value

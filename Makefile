@@ -1,7 +1,6 @@
 ENV ?= local
 PYTHON := .venv/bin/python
 PIPELINE = $(PYTHON) pipeline.py
-ANSIBLE_FILES := ansible
 export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 
 .DEFAULT_GOAL := help
@@ -23,6 +22,12 @@ test: check ## check, and every test that needs no machines
 
 e2e: .venv/installed ## the whole on real machines
 	.venv/bin/pytest -m e2e tests/e2e
+
+bench: .venv/installed ## figures of ENV per command, stage, host and task, kept in build/bench
+	@PYTHONPATH=. $(PYTHON) tests/bench.py $(ENV)
+
+schema: .venv/installed ## write environments/schema.json from the code
+	$(PYTHON) -m infra.config > environments/schema.json
 
 format: .venv/installed ## format the code
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from infra import addresses
 from infra.config.explain import Finding
-from infra.config.model import Aws, ControlPlane, Kubernetes, Network, Pool, State
+from infra.config.model import Aws, ControlPlane, Environment, Kubernetes, Network, Pool, State
+from infra.errors import ConfigurationError
 
 LOCK = Path(__file__).parents[2] / "bootstrap/artifacts/lock.yaml"
 
@@ -61,13 +63,26 @@ def pods_fit(network: Network, control_plane: ControlPlane, pools: tuple[Pool, .
 
 
 def pool_names(pools: tuple[Pool, ...]) -> Iterator[Finding]:
-    """A pool's name is part of its machines' names, and `control-plane` is taken."""
+    """A pool's name is part of its machines' names, which the control planes share with nobody."""
     for index, pool in enumerate(pools):
         path = ("pools", index, "name")
-        if pool.name == "control-plane":
-            yield path, "a pool cannot be named control-plane", "choose another name: the control planes have this one"
+        if pool.name in {"control-plane", "controller"}:
+            yield path, f"a pool cannot be named {pool.name}", "choose another name: the control planes have this one"
         if any(pool.name == other.name for other in pools[:index]):
             yield path, f"there is another pool named {pool.name}", "give each pool a name of its own"
+
+
+def machines_fit(aws: Aws, network: Network, control_plane: ControlPlane, pools: tuple[Pool, ...]) -> Iterator[Finding]:
+    """Each machine has an address of its own in the subnets of its zone."""
+    parts = Environment.model_construct(
+        name="any", cloud="aws", aws=aws, network=network, control_plane=control_plane, pools=pools
+    )
+    try:
+        addresses.machines(parts)
+    except ConfigurationError as error:
+        words = re.findall(r"[^.\[\]]+", error.where or "")
+        path = tuple(int(word) if word.isdecimal() else word for word in words)
+        yield path, error.what, error.todo or "choose a larger network.cidr"
 
 
 def taints_once(pools: tuple[Pool, ...]) -> Iterator[Finding]:
@@ -123,7 +138,7 @@ def way_in(network: Network, lab: bool) -> Iterator[Finding]:
         yield ("network", "allow_api_from"), "nobody may reach the Kubernetes API", todo
     for index, cidr in enumerate(network.allow_ssh_from):
         if cidr.prefixlen < _WIDEST_SSH:
-            what = f"{cidr} opens SSH to much of the internet, where any host that answers is attacked within minutes"
+            what = f"{cidr} opens SSH to the internet, where any host that answers is soon attacked"
             yield ("network", "allow_ssh_from", index), what, todo
 
 
@@ -143,6 +158,7 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (ranges_usable, ("network",)),
     (pods_fit, ("network", "control_plane", "pools")),
     (pool_names, ("pools",)),
+    (machines_fit, ("aws", "network", "control_plane", "pools")),
     (taints_once, ("pools",)),
     (zones_of_region, ("aws",)),
     (real_image, ("aws", "lab")),
@@ -152,11 +168,19 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
 )
 
 
-def check(sections: dict[str, Any]) -> Iterator[Finding]:
-    """Run every check whose sections (top-level keys with their valid values) are all there."""
+def check(sections: Mapping[str, Any]) -> Iterator[Finding]:
+    """Run every check whose sections (top-level keys with their valid values) are all there.
+
+    Of several findings at one key only the first is told: the later ones mostly follow from it.
+    """
+    told = set()
     for function, needs in CHECKS:
-        if all(name in sections for name in needs):
-            yield from function(**{name: sections[name] for name in needs})
+        if not all(name in sections for name in needs):
+            continue
+        for finding in function(**{name: sections[name] for name in needs}):
+            if finding[0] not in told:
+                yield finding
+            told.add(finding[0])
 
 
 def _free(network: Network) -> IPv4Network:

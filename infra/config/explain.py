@@ -23,6 +23,7 @@ _KINDS = {
     "string_type": "text",
     "bool_type": "true or false",
     "tuple_type": "a list",
+    "too_short": "long enough",
     "dict_type": "a mapping of keys to values",
     "model_type": "a mapping of keys to values",
     "model_attributes_type": "a mapping of keys to values",
@@ -81,7 +82,10 @@ def _schema_at(schema: Mapping[str, Any], path: KeyPath) -> Mapping[str, Any]:
     here: Mapping[str, Any] = schema
     for part in path:
         inner = _dereferenced(schema, here)
-        here = inner.get("items", {}) if isinstance(part, int) else inner.get("properties", {}).get(part, {})
+        if isinstance(part, int):
+            here = inner.get("items", {})
+        else:
+            here = inner.get("properties", {}).get(part) or inner.get("additionalProperties") or {}
     return here if "properties" in here or not path else {**_dereferenced(schema, here), **here}
 
 

@@ -74,13 +74,13 @@ def _findings(source: Source) -> Iterator[Finding]:
 
 def _valid_sections(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the top-level values that are right in themselves, so that they are checked though others are not."""
-    valid = {}
-    for name, field in Environment.model_fields.items():
-        adapter: TypeAdapter[Any] = TypeAdapter(field.rebuild_annotation())
+    valid = {name: field.default for name, field in Environment.model_fields.items() if not field.is_required()}
+    for name in Environment.model_fields.keys() & data.keys():
+        adapter: TypeAdapter[Any] = TypeAdapter(Environment.model_fields[name].rebuild_annotation())
         try:
-            valid[name] = adapter.validate_json(json.dumps(data[name]), strict=True) if name in data else field.default
+            valid[name] = adapter.validate_json(json.dumps(data[name]), strict=True, by_alias=True, by_name=False)
         except ValidationError:
-            continue
+            valid.pop(name, None)
     return valid
 
 

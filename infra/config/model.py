@@ -22,7 +22,7 @@ class Aws(_Model):
     )
     zones: tuple[str, ...] = Field(
         min_length=1,
-        description="availability zones of the region; machines are spread over them",
+        description="the zones that machines are spread over",
         examples=[["eu-central-1a", "eu-central-1b", "eu-central-1c"]],
     )
     machine_image: str = Field(

@@ -1,0 +1,147 @@
+"""The environment files of `tests/environments/` load, or fail with just the errors that stand in their heads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+import infra.config.loader
+from infra.config import load
+from infra.config.__main__ import schema
+from infra.config.loader import ENVIRONMENTS
+from infra.config.problems import InvalidEnvironmentError
+from infra.config.values import Secret, resolve
+from infra.errors import ConfigurationError
+
+FILES = Path(__file__).parents[1] / "environments"
+HAPPY = sorted(FILES.glob("*.happy.yaml")) + sorted(FILES.glob("*.happy.*.yaml"))
+WRONG = sorted(FILES.glob("*.error.*.yaml"))
+
+
+@pytest.mark.parametrize("path", [*HAPPY, *sorted(ENVIRONMENTS.glob("*.yaml"))], ids=lambda path: path.stem)
+def test_happy(path: Path) -> None:
+    assert load(str(path)).name
+
+
+@pytest.mark.parametrize("path", WRONG, ids=lambda path: path.stem)
+def test_error(path: Path) -> None:
+    head = [line.removeprefix("# ") for line in path.read_text().splitlines() if line.startswith("# ")]
+    with pytest.raises(InvalidEnvironmentError) as caught:
+        load(str(path))
+    told = "\n".join(str(problem) for problem in caught.value.problems)
+    assert told == "\n".join(head)
+    assert f"{path.name}:{caught.value.problems[0].line}: " in str(caught.value)
+    assert caught.value.exit_code == 10
+
+
+def test_a_name_means_the_file_of_that_name() -> None:
+    assert load("local") == load("environments/local.yaml")
+
+
+def test_a_missing_environment_lists_the_others() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"no environment lokal\n.*\n.*did you mean local\?.*full, local, prod"
+    ):
+        load("lokal")
+    with pytest.raises(ConfigurationError, match=r"no environment ./prod\.yaml"):
+        load("./prod.yaml")
+
+
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot be read\n.*where: .*\n.*Is a directory"):
+        load(f"{tmp_path}/")
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("name: größer".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match="it is not UTF-8 text"):
+        load(str(latin))
+    latin.write_text("name: \x07")
+    with pytest.raises(InvalidEnvironmentError, match=r"latin\.yaml:1: this is not valid YAML"):
+        load(str(latin))
+
+
+def test_a_copied_file_must_be_renamed_inside_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(infra.config.loader, "ENVIRONMENTS", tmp_path)
+    (tmp_path / "staging.yaml").write_text((ENVIRONMENTS / "prod.yaml").read_text())
+    with pytest.raises(InvalidEnvironmentError, match=r"staging\.yaml:3: name: prod is not the name of this file"):
+        load("staging")
+
+
+def test_a_lab_is_open_to_its_own_network() -> None:
+    network = load(str(FILES / "local.happy.open-to-itself.yaml")).network
+    assert network.allow_ssh_from == network.allow_api_from == (network.cidr,)
+
+
+def test_merge_keys_and_dates() -> None:
+    general, more = load(str(FILES / "aws.happy.anchors.yaml")).pools
+    assert (more.name, more.count, more.labels) == ("more", 1, general.labels)
+    assert load(str(FILES / "aws.happy.date-is-text.yaml")).pools[0].labels == {"since": "2026-11-24"}
+
+
+def test_full_has_every_key() -> None:
+    text = (ENVIRONMENTS / "full.yaml").read_text()
+    document = TypeAdapter(dict[str, Any]).validate_json(schema())
+    assert set(_keys(document, document)) == set(_written(yaml.safe_load(text)))
+
+
+def test_every_key_is_described_with_an_example() -> None:
+    document = TypeAdapter(dict[str, Any]).validate_json(schema())
+    models = [document, *document["$defs"].values()]
+    bare = [key for model in models for key, field in model["properties"].items() if not _described(field)]
+    assert bare == []
+
+
+def test_the_committed_schema_is_current() -> None:
+    assert (ENVIRONMENTS / "schema.json").read_text() == schema(), "run: make schema"
+
+
+def test_secrets_stand_in_the_environment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="a secret stands in the file"):
+        TypeAdapter(Secret).validate_python("hunter2")
+    secret = TypeAdapter(Secret).validate_python("env:MIRROR_TOKEN")
+    monkeypatch.delenv("MIRROR_TOKEN", raising=False)
+    with pytest.raises(ConfigurationError, match="MIRROR_TOKEN is not set"):
+        resolve(secret)
+    monkeypatch.setenv("MIRROR_TOKEN", "hunter2")
+    assert resolve(secret) == "hunter2"
+
+
+def test_loading_stays_light() -> None:
+    code = "import sys; from infra.config import load; load('local'); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FILES.parents[1]
+    )
+    heavy = {"ansible", "ansible_runner", "boto3", "cdktn", "httpx", "jinja2", "moto", "python_terraform", "rich"}
+    assert heavy.isdisjoint(done.stdout.split())
+
+
+def _described(field: dict[str, Any]) -> bool:
+    return bool(field.get("description")) and bool(field.get("examples"))
+
+
+def _keys(document: dict[str, Any], node: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Yield the path of every key in a schema; list items have their list's path."""
+    for choice in node.get("anyOf", []):
+        yield from _keys(document, choice, path)
+    if "$ref" in node:
+        yield from _keys(document, document["$defs"][node["$ref"].rpartition("/")[2]], path)
+    if "items" in node:
+        yield from _keys(document, node["items"], path)
+    for key, field in node.get("properties", {}).items():
+        yield f"{path}.{key}"
+        yield from _keys(document, field, f"{path}.{key}")
+
+
+def _written(value: object, path: str = "") -> Iterator[str]:
+    if isinstance(value, dict) and path not in {".pools.labels", ".kubernetes.kubelet"}:
+        for key, inner in value.items():
+            yield f"{path}.{key}"
+            yield from _written(inner, f"{path}.{key}")
+    for item in value if isinstance(value, list) else []:
+        yield from _written(item, path)

@@ -9,9 +9,11 @@ COMMANDS := validate synth preflight plan apply status verify destroy inventory 
 .PHONY: help $(COMMANDS) check test e2e bench format golden schema
 
 help: ## print this menu
-	@grep -hE '^[a-z$$()A-Z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo "make COMMAND ENV=name [YES=1] [FROM=step] [ARGS=…], where COMMAND is one of"
+	@echo "  $(COMMANDS)"
+	@sed -nE 's/^([a-z0-9]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-$(COMMANDS): .venv/installed ## COMMAND ENV=name [YES=1] [FROM=step]: $(COMMANDS)
+$(COMMANDS): .venv/installed
 	@$(PIPELINE) $@ $(ENV) $(if $(YES),--yes) $(if $(FROM),--from $(FROM)) $(ARGS)
 
 check: .venv/installed ## format, lint and types

@@ -1,0 +1,151 @@
+"""Who may import what, and who may run programs: design rules that nobody would notice breaking."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OURS = {"bootstrap", "infra", "main", "pipeline", "stacks", "tests"}
+
+# Folder or file -> the modules of ours that it may import, with all that is inside them. The longest entry counts.
+MAY_IMPORT = {
+    "pipeline.py": {"bootstrap", "infra"},
+    "bootstrap": {
+        "bootstrap", "infra.config", "infra.errors", "infra.files", "infra.process", "infra.progress",
+    },
+    "cdktf": {"stacks", "infra.addresses", "infra.config", "infra.contract", "infra.errors", "infra.files"},
+    "infra": {"infra"},
+    "infra/config": {"infra.addresses", "infra.config", "infra.errors"},
+    "infra/lab": {
+        "infra.addresses", "infra.config", "infra.errors", "infra.files", "infra.lab", "infra.process",
+        "infra.progress",
+    },
+    "infra/errors.py": set(),
+    "infra/process.py": {"infra.errors"},
+    "infra/contract.py": {"infra.errors"},
+    "ansible": set(),
+}  # fmt: skip
+
+# Libraries that only these may import: they are slow to load, or start programs.
+ONLY_IN = {
+    "cdktn": "cdktf",
+    "constructs": "cdktf",
+    "ansible_runner": "infra/ansible.py",
+    "python_terraform": "infra/terraform.py",
+    "asyncio.subprocess": "infra/process.py",
+    "multiprocessing": "infra/process.py",
+    "pty": "infra/process.py",
+}
+
+# What starts a program, and where that is allowed. Ansible's modules run on the nodes, far from infra/process.py.
+STARTERS = {
+    *(f"subprocess.{name}" for name in ("Popen", "call", "check_call", "check_output", "getoutput", "run")),
+    *(f"os.{name}" for name in ("system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp")),
+    *(f"os.{way}{how}" for way in ("exec", "spawn") for how in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")),
+}
+MAY_START = {
+    "infra/process.py": {"subprocess.Popen", "subprocess.run"},
+    "pipeline.py": {"os.execvp"},  # `ssh` takes the place of this process, which ends there
+}
+
+FILES = [ROOT / "pipeline.py"] + [
+    file for folder in ("ansible", "bootstrap", "cdktf", "infra") for file in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+@pytest.fixture(params=FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def file(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+def test_imports_follow_the_table(file: Path) -> None:
+    allowed = _rule(file)
+    ours = {name for name in _imports(file) if name.partition(".")[0] in OURS}
+    assert {name for name in ours if not any(_inside(name, module) for module in allowed)} == set()
+
+
+def test_no_relative_imports(file: Path) -> None:
+    if not _within(
+        str(file.relative_to(ROOT)), "ansible"
+    ):  # Ansible ships a module's neighbours under a name of its own
+        assert {name for name in _imports(file) if name.startswith(".")} == set()
+
+
+def test_slow_and_starting_libraries_stay_in_their_place(file: Path) -> None:
+    place = str(file.relative_to(ROOT))
+    used = {library for name in _imports(file) for library in ONLY_IN if _inside(name, library)}
+    assert {library for library in used if not _within(place, ONLY_IN[library])} == set()
+
+
+def test_one_door_to_other_programs(file: Path) -> None:
+    place = str(file.relative_to(ROOT))
+    if place.startswith("ansible/"):
+        return
+    assert _starters(ast.parse(file.read_text())) <= MAY_START.get(place, set())
+
+
+def test_the_library_is_not_shadowed() -> None:
+    assert not (ROOT / "cdktf/__init__.py").exists()
+
+
+def test_the_rules_can_fail() -> None:
+    tree = ast.parse("import subprocess as s\nfrom os import system\ns.run([])\nsystem('x')\ns.CalledProcessError")
+    assert _starters(tree) == {"subprocess.run", "os.system"}
+    assert set(_imported(ast.parse("from infra import config, lab"))) == {"infra.config", "infra.lab"}
+
+
+def _rule(file: Path) -> set[str]:
+    place = str(file.relative_to(ROOT))
+    return MAY_IMPORT[max((entry for entry in MAY_IMPORT if _within(place, entry)), key=len)]
+
+
+def _within(place: str, folder: str) -> bool:
+    return place == folder or place.startswith(f"{folder}/")
+
+
+def _inside(name: str, module: str) -> bool:
+    return name == module or name.startswith(f"{module}.")
+
+
+def _imports(file: Path) -> Iterator[str]:
+    return _imported(ast.parse(file.read_text()))
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """Yield each module, or name in a module, that is imported anywhere in the file."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)
+
+
+def _starters(tree: ast.Module) -> set[str]:
+    """Return the functions called or passed on in a file that start programs, by their full names."""
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname or alias.name: alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    types = {id(inner) for node in ast.walk(tree) for part in _annotations(node) for inner in ast.walk(part)}
+    used = {_full_name(node, names) for node in ast.walk(tree) if id(node) not in types}
+    return used & STARTERS
+
+
+def _annotations(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what only names a type, such as `subprocess.Popen[str]`."""
+    for part in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+        if part is not None:
+            yield part
+
+
+def _full_name(node: ast.AST, names: dict[str, str]) -> str:
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return f"{names.get(node.value.id, '')}.{node.attr}"
+    return names.get(node.id, "") if isinstance(node, ast.Name) else ""

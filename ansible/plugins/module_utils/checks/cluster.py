@@ -1,0 +1,59 @@
+"""What the checks of the whole cluster look at; they run on one control plane."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from . import probes, state
+from .client import Api
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+
+@dataclass
+class Cluster:
+    """What the checks look at: the inventory's wishes, an API server, etcd and the probe Pods.
+
+    `here` is the node that the checks run on, `server` the control plane whose API server (`api`) and etcd they ask.
+    """
+
+    wanted: state.Wanted
+    here: str
+    server: state.WantedNode
+    api: Api
+    api_bind_port: int
+    etcd: ssl.SSLContext
+    probes: probes.Probes
+
+    def nodes(self) -> list[state.Node]:
+        """Return all nodes."""
+        return [state.node(document) for document in self.api.get("/api/v1/nodes")["items"]]
+
+    def system_pods(self) -> list[state.Pod]:
+        """Return the Pods of the namespaces kube-*, but not those of the probes."""
+        pods = [state.pod(document) for document in self.api.get("/api/v1/pods")["items"]]
+        return [pod for pod in pods if is_system(pod.namespace)]
+
+    def etcd_of(self, node: state.WantedNode) -> Api:
+        """Return etcd's JSON gateway on a control plane."""
+        return Api(f"https://{node.address}:2379", self.etcd)
+
+    def probe_pods(self) -> list[state.Pod]:
+        """Return the probe Pods of this run."""
+        return [state.pod(document) for document in self.api.get(f"{self.probes.path}/pods")["items"]]
+
+
+def is_system(namespace: str) -> bool:
+    """Tell whether a namespace belongs to the cluster itself."""
+    return namespace.startswith("kube-") and not namespace.startswith(probes.PREFIX)
+
+
+def concurrently(look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
+    """Look at all items at the same time, and return what was found in their order."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        return list(pool.map(look, items))

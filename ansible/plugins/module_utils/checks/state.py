@@ -1,0 +1,170 @@
+"""What a cluster should be (from the inventory) and what the API says that it is, as plain typed values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+
+
+@dataclass(frozen=True)
+class WantedNode:
+    """A node as the inventory describes it; a taint is `key=value:effect`."""
+
+    name: str
+    address: str
+    control_plane: bool
+    labels: Mapping[str, str]
+    taints: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A cluster as the inventory describes it. `images` are the artifacts' references, `versions` go by their names."""
+
+    version: str
+    api_host: str
+    api_port: int
+    dns_domain: str
+    metrics_server: bool
+    nodes: tuple[WantedNode, ...]
+    images: tuple[str, ...]
+    versions: Mapping[str, str]
+
+    @property
+    def control_planes(self) -> tuple[WantedNode, ...]:
+        """The nodes that run the API server and etcd."""
+        return tuple(node for node in self.nodes if node.control_plane)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node as the API shows it. `reason` says why it is not ready."""
+
+    name: str
+    ready: bool
+    reason: str
+    labels: Mapping[str, str]
+    taints: frozenset[str]
+    kubelet: str
+    runtime: str
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A Pod as the API shows it. `reason` says why it is not ready; an image is its reference in the Pod's spec."""
+
+    namespace: str
+    name: str
+    node: str
+    ip: str
+    ready: bool
+    finished: bool
+    reason: str
+    labels: Mapping[str, str]
+    images: tuple[str, ...]
+    stopping: bool
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A Deployment or DaemonSet: how many Pods it should have, and how many of them are ready and up to date."""
+
+    kind: str
+    namespace: str
+    name: str
+    wanted: int
+    ready: int
+
+
+def taint(document: Mapping[str, Any]) -> str:
+    """Write a taint as kubectl does, without its value's `=` where it has none."""
+    value = document.get("value") or ""
+    return f"{document['key']}{'=' + str(value) if value else ''}:{document['effect']}"
+
+
+def node(document: Mapping[str, Any]) -> Node:
+    """Read a Node object."""
+    status = document["status"]
+    ready = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), None)
+    return Node(
+        name=document["metadata"]["name"],
+        ready=bool(ready and ready["status"] == "True"),
+        reason=f"{ready.get('reason', '')}: {ready.get('message', '')}" if ready else "its kubelet never reported",
+        labels=document["metadata"].get("labels", {}),
+        taints=frozenset(taint(t) for t in document["spec"].get("taints", ())),
+        kubelet=status["nodeInfo"]["kubeletVersion"],
+        runtime=status["nodeInfo"]["containerRuntimeVersion"],
+    )
+
+
+def pod(document: Mapping[str, Any]) -> Pod:
+    """Read a Pod object."""
+    metadata, spec, status = document["metadata"], document["spec"], document.get("status", {})
+    return Pod(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        node=spec.get("nodeName") or _target(spec),
+        ip=status.get("podIP", ""),
+        ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ())),
+        finished=status.get("phase") == "Succeeded",
+        reason=_why_not_ready(status),
+        labels=metadata.get("labels", {}),
+        images=tuple(container["image"] for container in spec["containers"]),
+        stopping="deletionTimestamp" in metadata,
+    )
+
+
+def _target(spec: Mapping[str, Any]) -> str:
+    """Return the node that a DaemonSet's Pod waits for; its controller writes it into the affinity."""
+    affinity = (
+        spec.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    )
+    fields = [field for term in affinity.get("nodeSelectorTerms", ()) for field in term.get("matchFields", ())]
+    return next((str(field["values"][0]) for field in fields if field["key"] == "metadata.name"), "")
+
+
+def _why_not_ready(status: Mapping[str, Any]) -> str:
+    """Return what the containers say, and where they say nothing, what the Pod's conditions say."""
+    containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    reasons = [reason for reason in (_container_reason(container) for container in containers) if reason]
+    if not reasons:
+        reasons = [
+            f"{c.get('reason', c['type'])}: {c['message']}"
+            for c in status.get("conditions", ())
+            if c["status"] != "True" and c.get("message")
+        ]
+    return "; ".join(reasons[:2]) or str(status.get("reason") or status.get("phase", "no status"))
+
+
+def _container_reason(container: Mapping[str, Any]) -> str:
+    waiting = container.get("state", {}).get("waiting")
+    last = container.get("lastState", {}).get("terminated")
+    parts = []
+    if waiting:
+        parts.append(f"{waiting.get('reason', 'waiting')} {waiting.get('message', '')}".strip())
+    if last:
+        parts.append(
+            f"ended with {last.get('exitCode')} ({last.get('reason', '')}), {container['restartCount']} restarts"
+        )
+    if not parts and "running" in container.get("state", {}) and not container.get("ready"):
+        parts.append("runs, but its readiness probe fails")
+    return f"container {container['name']}: {', '.join(parts)}" if parts else ""
+
+
+def workloads(kind: str, documents: Sequence[Mapping[str, Any]]) -> list[Workload]:
+    """Read a list of Deployments or DaemonSets."""
+    return [_workload(kind, document) for document in documents]
+
+
+def _workload(kind: str, document: Mapping[str, Any]) -> Workload:
+    status = document.get("status", {})
+    if kind == "DaemonSet":
+        wanted = status.get("desiredNumberScheduled", 0)
+        ready = min(status.get("numberReady", 0), status.get("updatedNumberScheduled", 0))
+    else:
+        wanted = document["spec"].get("replicas", 1)
+        ready = min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0))
+    return Workload(kind, document["metadata"]["namespace"], document["metadata"]["name"], wanted, ready)

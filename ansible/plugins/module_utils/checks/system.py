@@ -1,0 +1,133 @@
+"""The looks at what the cluster runs on: API servers, versions, nodes, system Pods, etcd, kubelets, metrics."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+from urllib.parse import urlencode
+
+from . import etcd, nodes, state
+from .client import FAILURES, Api, fetch
+from .cluster import Cluster, concurrently, is_system
+from .runner import Verdict
+
+_KUBELET_PORT = 10250
+
+
+def look_at_api(cluster: Cluster, _deadline: float) -> Verdict:
+    """Ask /readyz of every API server, and through the load balancer."""
+    wanted = cluster.wanted
+    servers = {node.name: f"{node.address}:{cluster.api_bind_port}" for node in wanted.control_planes}
+    servers[f"load balancer, from {cluster.here}"] = f"{wanted.api_host}:{wanted.api_port}"
+
+    def ask(server: tuple[str, str]) -> str:
+        name, address = server
+        try:
+            status, body = fetch(f"https://{address}/readyz", context=cluster.api.context)
+        except FAILURES as error:
+            return f"{name} ({address}): {error}"
+        return "" if status == 200 else f"{name} ({address}): HTTP {status}: {body.decode('utf-8', 'replace')[-300:]}"
+
+    problems = tuple(filter(None, concurrently(ask, servers.items())))
+    return Verdict(f"{len(servers) - len(problems)} of {len(servers)} endpoints ready", problems)
+
+
+def look_at_versions(cluster: Cluster, _deadline: float) -> Verdict:
+    """Compare API servers, kubelets, runtimes and images with the wanted versions."""
+
+    def ask(node: state.WantedNode) -> tuple[str, str]:
+        try:
+            server = Api(f"https://{node.address}:{cluster.api_bind_port}", cluster.api.context)
+            return node.name, str(server.get("/version")["gitVersion"])
+        except FAILURES as error:
+            return node.name, f"unknown ({error})"
+
+    apis = dict(concurrently(ask, cluster.wanted.control_planes))
+    return nodes.judge_versions(cluster.wanted, apis, cluster.nodes(), cluster.system_pods())
+
+
+def look_at_nodes(cluster: Cluster, _deadline: float) -> Verdict:
+    """Compare the nodes with the inventory."""
+    return nodes.judge_nodes(cluster.wanted, cluster.nodes())
+
+
+def look_at_system_pods(cluster: Cluster, _deadline: float) -> Verdict:
+    """Look at the Pods, Deployments and DaemonSets of the system."""
+    found: list[state.Workload] = []
+    for kind, path in (("Deployment", "deployments"), ("DaemonSet", "daemonsets")):
+        documents = cluster.api.get(f"/apis/apps/v1/{path}")["items"]
+        found += state.workloads(kind, [d for d in documents if is_system(d["metadata"]["namespace"])])
+    return nodes.judge_system_pods(cluster.wanted, cluster.system_pods(), found)
+
+
+def explain_system_pods(cluster: Cluster) -> list[str]:
+    """Tell the last log lines and events of system Pods that are not ready."""
+    return explain(cluster, cluster.system_pods())
+
+
+def explain(cluster: Cluster, pods: list[state.Pod]) -> list[str]:
+    """Return for up to three Pods that are not ready their newest event and the end of their log."""
+    lines: list[str] = []
+    for pod in [pod for pod in pods if not pod.ready and not pod.finished][:3]:
+        path = f"/api/v1/namespaces/{pod.namespace}"
+        events = cluster.api.get(f"{path}/events?{urlencode({'fieldSelector': f'involvedObject.name={pod.name}'})}")
+        messages = [f"{event.get('reason')}: {event.get('message')}" for event in events["items"]]
+        lines += [f"event of {pod.name}: {message}" for message in messages[-1:]]
+        log = f"{cluster.api.base}{path}/pods/{pod.name}/log?tailLines=3"
+        status, body = fetch(log, context=cluster.api.context)
+        if status == 200:
+            lines += [f"log of {pod.name}: {line}" for line in body.decode("utf-8", "replace").splitlines()]
+    return lines
+
+
+def look_at_etcd(cluster: Cluster, _deadline: float) -> Verdict:
+    """Ask each member for its status and any of them for the list of members."""
+    planes = cluster.wanted.control_planes
+    unreachable: dict[str, str] = {}
+
+    def ask(node: state.WantedNode) -> dict[str, Any]:
+        try:
+            return cluster.etcd_of(node).post("/v3/maintenance/status", {})
+        except FAILURES as error:
+            unreachable[node.name] = str(error)
+            return {}
+
+    statuses = {answer["header"]["member_id"]: answer for answer in concurrently(ask, planes) if answer}
+    source = next((node for node in planes if node.name not in unreachable), planes[0])
+    listed = cluster.etcd_of(source).post("/v3/cluster/member/list", {})["members"]
+    return etcd.judge_etcd([node.name for node in planes], etcd.members(listed, statuses), unreachable)
+
+
+def look_at_kubelets(cluster: Cluster, _deadline: float) -> Verdict:
+    """Ask each kubelet through the API server for its running configuration, and directly for its certificate."""
+
+    def ask(node: state.WantedNode) -> list[str]:
+        try:
+            config = cluster.api.get(f"/api/v1/nodes/{node.name}/proxy/configz")["kubeletconfig"]
+            problems = [
+                f"{node.name}: {key} is off"
+                for key in ("rotateCertificates", "serverTLSBootstrap")
+                if config.get(key) is not True
+            ]
+            with socket.create_connection((node.address, _KUBELET_PORT), timeout=5) as plain:
+                cluster.api.context.wrap_socket(plain, server_hostname=node.address).close()
+        except FAILURES as error:
+            return [f"{node.name}: kubelet at {node.address}:{_KUBELET_PORT}: {error}"]
+        return problems
+
+    answers = concurrently(ask, cluster.wanted.nodes)
+    good = sum(not problems for problems in answers)
+    seen = f"{good} of {len(answers)} kubelets answer with a certificate of the cluster and rotate theirs"
+    return Verdict(seen, tuple(problem for problems in answers for problem in problems))
+
+
+def look_at_metrics(cluster: Cluster, _deadline: float) -> Verdict:
+    """Read what `kubectl top nodes` shows."""
+    if not cluster.wanted.metrics_server:
+        return Verdict("metrics-server is not wanted here")
+    usage = {
+        item["metadata"]["name"]: item["usage"]
+        for item in cluster.api.get("/apis/metrics.k8s.io/v1beta1/nodes")["items"]
+    }
+    problems = tuple(f"{node.name}: has no metrics" for node in cluster.wanted.nodes if node.name not in usage)
+    return Verdict(f"{len(usage)} of {len(cluster.wanted.nodes)} nodes have metrics", problems)

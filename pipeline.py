@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from infra.errors import InterruptedRunError, PipelineError, RefusedError, VerificationError
 
 if TYPE_CHECKING:
+    from bootstrap.artifacts import Artifact
     from bootstrap.keys import KeyPair
     from bootstrap.toolchain import Toolchain
     from infra.ansible import Recap
@@ -119,8 +120,9 @@ class Run:
         """Ansible's inventory, from Terraform's outputs, the settings and the resolved artifacts."""
         from infra import inventory
 
+        contract = self.contract
         artifacts = json.loads((self.folder / "artifacts.json").read_text())
-        return inventory.build(self.contract, self.environment, artifacts, self.folder / "ssh_config")
+        return inventory.build(contract, self.environment, artifacts, self.folder / "ssh_config")
 
 
 @dataclass(frozen=True)
@@ -150,18 +152,45 @@ def resolve_artifacts(run: Run) -> None:
     from infra.files import write_atomically
 
     resolved = artifacts.resolve(run.environment, "amd64", run.display)
-    base = run.lab.mirror if run.environment.lab else None
-    document = [artifact.as_fetched_from(base) for artifact in resolved]
+    document = [asdict(artifact) | {"url": machine_url(run, artifact)} for artifact in resolved]
     write_atomically(run.folder / "artifacts.json", json.dumps(document, indent=1), mode=0o600)
+
+
+def machine_url(run: Run, artifact: Artifact) -> str | None:
+    """Return where machines fetch an artifact; None for an image that containerd pulls by its reference.
+
+    Raises:
+        PreflightError: it was built on this machine, and there is no place that the machines can fetch it from.
+    """
+    from infra.errors import PreflightError
+
+    if run.environment.lab:
+        return f"{run.lab.mirror}/{artifact.path}"
+    source, _, location = artifact.origin.partition(": ")
+    if source == "built":
+        raise PreflightError(
+            f"{artifact.name} {artifact.version} was built here, where the cloud's machines cannot fetch it",
+            why="neither upstream nor artifacts.mirror could be reached from this machine",
+            todo="set artifacts.mirror to a server that this machine and the cloud's machines reach",
+        )
+    return None if artifact.kind == "image" else location
 
 
 def synthesize(run: Run) -> None:
     """Write `cdk.tf.json`: the whole stack of the environment."""
+    from infra.config import find
     from infra.errors import TerraformError
     from infra.process import run as execute
 
-    argv: list[str | Path] = [sys.executable, ROOT / "cdktf" / "main.py", "--environment", run.options.environment]
-    argv += ["--public-key", run.keys.public, "--provider-version", run.toolchain.provider_version]
+    argv: list[str | Path] = [sys.executable, ROOT / "cdktf" / "main.py"]
+    argv += [
+        "--environment",
+        find(run.options.environment),
+        "--public-key",
+        run.keys.public,
+        "--provider-version",
+        run.toolchain.provider_version,
+    ]
     argv += ["--endpoint", run.lab.endpoint] if run.environment.lab else []
     execute(
         [*argv, "--output", run.folder / "cdk.tf.json"],

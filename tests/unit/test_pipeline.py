@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pipeline
+
+ROOT = Path(pipeline.__file__).parent
+LOCAL = str(ROOT / "environments" / "local.yaml")
+
+
+@pytest.fixture(autouse=True)
+def build_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
+    return None
+
+
+def test_help_lists_every_command() -> None:
+    done = subprocess.run([sys.executable, ROOT / "pipeline.py", "--help"], capture_output=True, text=True, check=True)
+    assert all(f"\n    {command} " in done.stdout or f"\n    {command}\n" in done.stdout for command in pipeline.COMMANDS)
+
+
+def test_validate_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["validate", LOCAL, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"valid": True, "environment": "local"}
+
+
+def test_an_unknown_environment_exits_with_10(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["plan", "lcoal", "--json"]) == 10
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["exit_code"] == 10
+    assert "did you mean local?" in printed.err
+
+
+def test_destroy_without_a_terminal_wants_yes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["destroy", LOCAL]) == 16
+    assert "--yes" in capsys.readouterr().err
+
+
+def test_an_environment_that_another_run_holds_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "build" / ".locks").mkdir(parents=True)
+    with (tmp_path / "build" / ".locks" / "local").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.write("apply, process 1")
+        held.flush()
+        assert pipeline.main(["destroy", LOCAL, "--yes"]) == 16
+    assert "another run works on local: apply, process 1" in capsys.readouterr().err
+
+
+def test_contract_errors_exit_with_13(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["inventory", LOCAL]) == 13
+    assert "hold no contract" in capsys.readouterr().err
+
+
+def test_status_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["status", LOCAL]) == 0
+    assert "nothing is there" in capsys.readouterr().out
+
+
+def test_graph_shows_each_zone_and_pool(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["graph", LOCAL]) == 0
+    graph = capsys.readouterr().out
+    assert graph.count("subgraph") == 3
+    assert "api --> controller2" in graph
+    assert "1 of pool general" in graph

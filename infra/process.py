@@ -132,20 +132,33 @@ def streaming(
             process.stdout.close()
 
 
-def daemon(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str | None] | None = None) -> int:
-    """Start a program that outlives this one, its output appended to `log`; return its process id."""
+def spawn(
+    argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str | None] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own, its output appended to `log`, for a caller that keeps an eye on it.
+
+    Raises:
+        PreflightError: it could not be started.
+    """
     words = tuple(str(word) for word in argv)
     with log.open("a", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            words,
-            env=environment(env),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            cwd="/",
-        )
-    return process.pid
+        try:
+            return subprocess.Popen(
+                words,
+                env=environment(env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd="/",
+            )
+        except FileNotFoundError as missing:
+            raise PreflightError(f"{words[0]} is not installed", command=words, why=str(missing)) from missing
+
+
+def daemon(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str | None] | None = None) -> int:
+    """Start a program that outlives this one, its output appended to `log`; return its process id."""
+    return spawn(argv, log=log, env=env).pid
 
 
 def stop_group(process: subprocess.Popen[str], patience: float = 10) -> None:

@@ -1,0 +1,99 @@
+"""A folder per machine in every cgroup hierarchy, so that each machine is the root of its own.
+
+With v1 (also hybrid) there is one hierarchy per controller, with v2 one for all; which it is shows in the mounts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.errors import PreflightError
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """One mounted cgroup hierarchy."""
+
+    path: Path
+    unified: bool
+
+
+def hierarchies(mounts: str | None = None) -> tuple[Hierarchy, ...]:
+    """Return the host's cgroup hierarchies from the text of /proc/self/mounts.
+
+    Raises:
+        PreflightError: none is mounted.
+    """
+    text = Path("/proc/self/mounts").read_text(encoding="utf-8") if mounts is None else mounts
+    fields = [line.split() for line in text.splitlines()]
+    found = tuple(
+        Hierarchy(Path(path), kind == "cgroup2")
+        for _, path, kind, *_ in fields
+        if kind in {"cgroup", "cgroup2"} and path.startswith("/sys/fs/cgroup")
+    )
+    if not found:
+        raise PreflightError("no cgroup hierarchy is mounted under /sys/fs/cgroup", todo="mount cgroup2 there")
+    return found
+
+
+def create(name: str) -> tuple[Path, ...]:
+    """Make the cgroup `name` ("lab/machine") in every hierarchy and return its folders."""
+    made = []
+    for hierarchy in hierarchies():
+        folder = hierarchy.path
+        for part in Path(name).parts:
+            if hierarchy.unified:
+                _enable_controllers(folder)
+            parent, folder = folder, folder / part
+            folder.mkdir(exist_ok=True)
+            if not hierarchy.unified:
+                _inherit_cpuset(parent, folder)
+        made.append(folder)
+    return tuple(made)
+
+
+def remove(name: str, patience: float = 10) -> None:
+    """Kill every process in the cgroup `name` and remove it with all below it, in every hierarchy.
+
+    Raises:
+        PreflightError: a process did not die within `patience` seconds.
+    """
+    for hierarchy in hierarchies():
+        deadline = time.monotonic() + patience
+        while not _removed(hierarchy.path / name):
+            if time.monotonic() > deadline:
+                raise PreflightError(
+                    f"the cgroup {hierarchy.path / name} cannot be removed", why="a process in it does not end"
+                )
+            time.sleep(0.05)
+
+
+def _removed(root: Path) -> bool:
+    """Try once; a folder that still holds a dying process, or got a new child meanwhile, is busy."""
+    if not root.exists():
+        return True
+    folders = [Path(path) for path, _, _ in os.walk(root, topdown=False)]
+    try:
+        for folder in folders:
+            for pid in (folder / "cgroup.procs").read_text(encoding="ascii").split():
+                os.kill(int(pid), signal.SIGKILL)
+            folder.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _enable_controllers(folder: Path) -> None:
+    for controller in (folder / "cgroup.controllers").read_text(encoding="ascii").split():
+        (folder / "cgroup.subtree_control").write_text(f"+{controller}", encoding="ascii")
+
+
+def _inherit_cpuset(parent: Path, folder: Path) -> None:
+    """A new v1 cpuset is empty, and no process may enter an empty one."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if (folder / name).exists():
+            (folder / name).write_text((parent / name).read_text(encoding="ascii"), encoding="ascii")

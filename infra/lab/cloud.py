@@ -1,0 +1,171 @@
+"""Starting, stopping and looking at an environment's embedded cloud."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import struct
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.config.model import Environment
+from infra.errors import PreflightError
+from infra.files import write_atomically
+from infra.lab import cgroups, names, network
+from infra.lab.layout import Addresses, Layout
+from infra.lab.template import template
+from infra.process import daemon, tail
+from infra.progress import Progress
+
+_FLOCK = "hhqqi"  # struct flock: type, whence, start, length, pid
+_PROJECT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where a lab answers: the API's URL (for Terraform) and the artifacts' URL (for the machines)."""
+
+    endpoint: str
+    mirror: str
+
+
+def start(environment: Environment, folder: Path, artifacts: Path, progress: Progress) -> Running:
+    """Start the lab whose things live in `folder`, or find it running. It outlives this process.
+
+    Raises:
+        PreflightError: its range is in use on this machine, the template cannot be built, or the daemon ended.
+    """
+    layout = Layout(folder.resolve())
+    addresses = Addresses(environment.network.cidr)
+    running = _answering(layout)
+    if running:
+        return running
+    network.refuse_conflict(addresses.cidr, layout.id)
+    root = template(progress)
+    stop(environment, folder, progress)
+    progress.update("embedded cloud", "starting")
+    layout.folder.mkdir(parents=True, mode=0o700)
+    layout.lock.touch()
+    network.create(layout.id, addresses)
+    _launch(layout, environment, root, artifacts.resolve())
+    running = _wait(layout)
+    progress.update("embedded cloud", f"answers at {running.endpoint}")
+    return running
+
+
+def stop(environment: Environment | None, folder: Path, progress: Progress) -> None:  # noqa: ARG001 - one call for all
+    """End the lab and remove everything it made, whatever state it is in; does nothing where nothing is.
+
+    Raises:
+        PreflightError: a process of it does not end.
+    """
+    layout = Layout(folder.resolve())
+    progress.update("embedded cloud", "stopping")
+    _kill(layout)
+    cgroups.remove(layout.id)
+    network.remove(layout.id)
+    names.update_hosts(layout.id, ())
+    shutil.rmtree(layout.folder, ignore_errors=not layout.folder.exists())
+    progress.update("embedded cloud", "stopped")
+
+
+def status(folder: Path) -> dict[str, Any] | None:
+    """Return what the daemon says (endpoint, mirror, machines, load_balancers, problems); None if it does not run."""
+    layout = Layout(folder.resolve())
+    if _holder(layout) is None or not layout.state.exists():
+        return None
+    state: dict[str, Any] = json.loads(layout.state.read_text(encoding="utf-8"))
+    return state
+
+
+def _launch(layout: Layout, environment: Environment, root: Path, artifacts: Path) -> None:
+    images = layout.folder / "images.json"
+    write_atomically(images, json.dumps([_image(environment.aws.machine_image)]))
+    words = (layout.folder, str(environment.network.cidr), root, artifacts)
+    daemon(
+        [
+            # In namespaces of their own: when the daemon dies, the kernel ends its processes and its mounts. The
+            # shell is their process 1: it reaps orphans, and ends with the daemon.
+            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+            *("sh", "-c", '"$@"; exit $?', "lab", sys.executable, "-m", "infra.lab", *words),
+        ],
+        log=layout.log,
+        env={"PYTHONPATH": str(_PROJECT), "MOTO_AMIS_PATH": str(images)},
+    )
+
+
+def _wait(layout: Layout, patience: float = 60) -> Running:
+    deadline = time.monotonic() + patience
+    born = False
+    while time.monotonic() < deadline:
+        running = _answering(layout)
+        if running:
+            return running
+        alive = _holder(layout) is not None
+        if born and not alive:
+            break
+        born = born or alive
+        time.sleep(0.1)
+    raise PreflightError(
+        "the embedded cloud did not start", output=tail(layout.log.read_text(encoding="utf-8")), log=layout.log
+    )
+
+
+def _answering(layout: Layout) -> Running | None:
+    state = status(layout.folder)
+    if state is None:
+        return None
+    try:
+        with urllib.request.urlopen(f"{state['endpoint']}/moto-api/", timeout=5):  # noqa: S310 - loopback
+            return Running(state["endpoint"], state["mirror"])
+    except urllib.error.URLError:
+        return None
+
+
+def _holder(layout: Layout) -> int | None:
+    """Return the process id of the daemon: whoever holds the lock, which the kernel knows, so never a stranger."""
+    try:
+        with layout.lock.open("r+b") as file:
+            query = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, query))
+    except FileNotFoundError:
+        return None
+    return None if kind == fcntl.F_UNLCK else int(pid)
+
+
+def _kill(layout: Layout, patience: float = 20) -> None:
+    deadline = time.monotonic() + patience
+    while (pid := _holder(layout)) is not None:
+        handle = os.pidfd_open(pid)
+        try:
+            if _holder(layout) == pid:
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        finally:
+            os.close(handle)
+        if time.monotonic() > deadline:
+            raise PreflightError(f"the embedded cloud (process {pid}) does not end", log=layout.log)
+        time.sleep(0.05)
+
+
+def _image(image: str) -> dict[str, str]:
+    """Return the one machine image that the API knows, in the form moto reads."""
+    return {
+        "ami_id": image,
+        "name": image,
+        "description": "the template of the embedded cloud",
+        "owner_id": "123456789012",
+        "architecture": "x86_64",
+        "virtualization_type": "hvm",
+        "hypervisor": "xen",
+        "root_device_name": "/dev/xvda",
+        "root_device_type": "ebs",
+        "state": "available",
+    }

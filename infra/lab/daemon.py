@@ -1,0 +1,109 @@
+"""The lab's one process: the API, and a loop that makes the real world follow it.
+
+It runs as the root of a process and mount namespace of its own (see `cloud.py`), so that its end, however it
+comes, is the end of everything it started and mounted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import time
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from infra.errors import PipelineError
+from infra.files import write_atomically
+from infra.lab import mirror, names, wanted
+from infra.lab.layout import Addresses, Layout
+from infra.lab.load_balancers import LoadBalancers
+from infra.lab.machines import Machines
+from infra.process import run
+
+_INTERVAL = 0.2  # seconds
+_LOG = logging.getLogger("lab")
+
+
+class Daemon:
+    """Holds what the loop works on."""
+
+    def __init__(self, layout: Layout, cidr: IPv4Network, template: Path) -> None:
+        addresses = Addresses(cidr)
+        self._layout = layout
+        self._machines = Machines(layout, addresses, template)
+        self._balancers = LoadBalancers(layout.folder, layout.id)
+        self._resolver = names.Resolver(layout.folder, addresses.name_server)
+        self._records: names.Records | None = None
+        self._state = ""
+        self._problem = ""
+
+    def run(self, endpoint: str, mirror_url: str) -> None:
+        """Follow the API for ever."""
+        while True:
+            try:
+                self._resolver.keep_alive()
+                self._follow(endpoint, mirror_url)
+                self._problem = ""
+            except (PipelineError, OSError, subprocess.SubprocessError) as error:
+                if str(error) != self._problem:
+                    _LOG.exception("cannot follow; trying again")
+                self._problem = str(error)
+            time.sleep(_INTERVAL)
+
+    def _follow(self, endpoint: str, mirror_url: str) -> None:
+        now = wanted.read()
+        self._machines.reconcile(now.machines)
+        self._balancers.reconcile(now.load_balancers)
+        self._publish(now)
+        state = {
+            "endpoint": endpoint,
+            "mirror": mirror_url,
+            "machines": {
+                machine.id: {"address": str(machine.address), "running": self._machines.running(machine.id)}
+                for machine in now.machines
+            },
+            "load_balancers": {name: str(address) for name, address in self._balancers.addresses.items()},
+            "problems": list(self._machines.problems.values()),
+        }
+        text = json.dumps(state, indent=2) + "\n"
+        if text != self._state:
+            write_atomically(self._layout.state, text)
+            self._state = text
+
+    def _publish(self, now: wanted.Wanted) -> None:
+        balancers = tuple((address, name) for name, address in sorted(self._balancers.addresses.items()))
+        machines = tuple(
+            (machine.address, f"{called.fqdn} {called.hostname}")
+            for machine in now.machines
+            if machine.id not in self._machines.problems
+            for called in (wanted.names(machine),)
+        )
+        records = (*balancers, *machines)
+        if records != self._records:
+            self._resolver.publish(records)
+            names.update_hosts(self._layout.id, balancers)
+            self._records = records
+
+
+def serve(layout: Layout, cidr: IPv4Network, template: Path, artifacts: Path) -> None:
+    """Start the API and the mirror, then follow the API until this process is killed."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    os.umask(0o022)
+    # Its own /run: systemd-nspawn's locks then vanish with this process, and no service of the host is talked to.
+    run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])
+    endpoint = _start_api()
+    mirror_url = mirror.serve(artifacts, Addresses(cidr).gateway)
+    _LOG.info("API at %s, artifacts at %s", endpoint, mirror_url)
+    Daemon(layout, cidr, template).run(endpoint, mirror_url)
+
+
+def _start_api() -> str:
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - costs a second; `status` and `stop` do without
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    return f"http://{host}:{port}"

@@ -1,0 +1,57 @@
+"""Where one lab's things are: folders, addresses, and names that no other lab on this machine has."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A lab is known by its folder (`build/<env>/lab`): all its names follow from it, so that stop needs no more."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """Return the name of the bridge and the cgroup: at most 15 characters, as the kernel asks of an interface."""
+        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()
+        return f"kp-{self.folder.parent.name[:5].strip('-')}-{digest[:6]}"
+
+    @property
+    def lock(self) -> Path:
+        """Return the file that the daemon holds locked while it lives."""
+        return self.folder / "daemon.lock"
+
+    @property
+    def log(self) -> Path:
+        """Return the daemon's own log."""
+        return self.folder / "lab.log"
+
+    @property
+    def state(self) -> Path:
+        """Return the file in which the daemon says what runs."""
+        return self.folder / "state.json"
+
+    def machine(self, machine: str) -> Path:
+        """Return the folder with a machine's disk."""
+        return self.folder / "machines" / machine
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The first addresses of the machines' range, as AWS gives them: the router, then the resolver."""
+
+    cidr: IPv4Network
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """Return the host's own address on the bridge."""
+        return self.cidr[1]
+
+    @property
+    def name_server(self) -> IPv4Address:
+        """Return the address of the machines' resolver."""
+        return self.cidr[2]

@@ -1,0 +1,118 @@
+"""Network load balancers: one haproxy that listens on an address of its own for each."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from infra.errors import PreflightError
+from infra.files import write_atomically
+from infra.lab import network
+from infra.lab.wanted import HealthCheck, Listener, LoadBalancer
+from infra.process import run, spawn
+
+_HEAD = """\
+global
+  maxconn 4000
+  log stdout format raw local0 info
+
+defaults
+  mode tcp
+  log global
+  option log-health-checks
+  option redispatch 1
+  retries 3
+  timeout connect 2s
+  timeout client 1h
+  timeout server 1h
+"""
+_LOG = logging.getLogger("lab.load_balancers")
+
+
+class LoadBalancers:
+    """Makes haproxy and the bridge's addresses those that are wanted. `addresses` maps a DNS name to its address."""
+
+    def __init__(self, folder: Path, bridge: str) -> None:
+        self._config = folder / "haproxy.cfg"
+        self._log = folder / "haproxy.log"
+        self._bridge = bridge
+        self._process: subprocess.Popen[bytes] | None = None
+        self._text = ""
+        self.addresses: dict[str, IPv4Address] = {}
+
+    def reconcile(self, wanted: tuple[LoadBalancer, ...]) -> None:
+        """Give and take addresses, and (re)load haproxy if its configuration changed or it died."""
+        for name in self.addresses.keys() - {balancer.dns_name for balancer in wanted}:
+            network.remove_address(self._bridge, self.addresses.pop(name))
+        for balancer in wanted:
+            if balancer.dns_name not in self.addresses:
+                address = free_address(balancer.subnet, set(self.addresses.values()))
+                network.add_address(self._bridge, address)
+                self.addresses[balancer.dns_name] = address
+        text = configuration(wanted, self.addresses)
+        alive = self._process is not None and self._process.poll() is None
+        if text != self._text or (text and not alive):
+            self._apply(text, alive=alive)
+
+    def _apply(self, text: str, *, alive: bool) -> None:
+        if text:
+            write_atomically(self._config, text)
+            run(["haproxy", "-q", "-c", "-f", self._config])
+        if self._process and alive:
+            # The master starts new workers and lets the old ones end their connections.
+            self._process.send_signal(signal.SIGUSR2 if text else signal.SIGTERM)
+            _LOG.info("haproxy: %s", "reloaded" if text else "no listener left, stopped")
+        elif text:
+            self._process = spawn(["haproxy", "-W", "-f", self._config], log=self._log)
+            _LOG.info("haproxy: started")
+        self._text = text
+
+
+def free_address(subnet: IPv4Network, used: set[IPv4Address]) -> IPv4Address:
+    """Return an address among the first of the subnet, after those that AWS keeps and before those of machines.
+
+    Raises:
+        PreflightError: the subnet has more load balancers than that.
+    """
+    for index in range(4, 10):
+        if subnet[index] not in used:
+            return subnet[index]
+    raise PreflightError(f"no address is left for another load balancer in {subnet}", todo="use another subnet")
+
+
+def configuration(balancers: tuple[LoadBalancer, ...], addresses: dict[str, IPv4Address]) -> str:
+    """Return haproxy's configuration; empty while there is no listener."""
+    sections = [
+        _section(f"{balancer.name}-{listener.port}", addresses[balancer.dns_name], listener)
+        for balancer in balancers
+        for listener in balancer.listeners
+    ]
+    return "\n".join([_HEAD, *sections]) if sections else ""
+
+
+def _section(name: str, address: IPv4Address, listener: Listener) -> str:
+    lines = [f"listen {name}", f"bind {address}:{listener.port}", "balance roundrobin", *_check(listener.check)]
+    lines += [f"server {target}:{port} {target}:{port} check" for target, port in listener.targets]
+    # As AWS does: while no target is healthy, connections go to all of them.
+    lines.append("option allbackups")
+    lines += [f"server {target}:{port}-unchecked {target}:{port} backup" for target, port in listener.targets]
+    return "\n  ".join(lines) + "\n"
+
+
+def _check(check: HealthCheck) -> list[str]:
+    # A state that begins to change is looked at every second: AWS checks from several places and sees it as soon.
+    server = (
+        f"default-server inter {check.interval}s fastinter 1s downinter 1s rise {check.healthy} fall {check.unhealthy}"
+        " on-marked-down shutdown-sessions"
+    )
+    if check.port:
+        server += f" port {check.port}"
+    if check.protocol == "HTTPS":
+        server += " check-ssl verify none"
+    lines = [f"timeout check {check.timeout}s", server]
+    if check.path:
+        lines += [f"option httpchk GET {check.path}", f"http-check expect status {check.codes}"]
+    return lines

@@ -1,0 +1,172 @@
+"""Real machines for EC2 instances: Debian in systemd-nspawn, each with its own disk, network and cgroups."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.errors import PipelineError
+from infra.lab import cgroups
+from infra.lab.layout import Addresses, Layout
+from infra.lab.wanted import Machine, Names, names
+from infra.process import run, spawn
+
+# overlayfs on overlayfs fails: what brings its own layers, or syncs its writes, lives in a real folder.
+_REAL_FOLDERS = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd")
+_DEVICES = (Path("/dev/kmsg"), Path("/dev/fuse"))
+# Enters the machine's cgroups, then becomes systemd-nspawn.
+_ENTER = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
+_LOG = logging.getLogger("lab.machines")
+
+
+@dataclass
+class _Live:
+    """A machine's systemd-nspawn, and when it may be started again should it die."""
+
+    process: subprocess.Popen[bytes]
+    started: float
+    deaths: int = 0
+
+
+class Machines:
+    """Makes the machines of this host those that are wanted."""
+
+    def __init__(self, layout: Layout, addresses: Addresses, template: Path) -> None:
+        self._layout = layout
+        self._addresses = addresses
+        self._template = template
+        self._live: dict[str, _Live] = {}
+        self.problems: dict[str, str] = {}
+
+    def reconcile(self, wanted: tuple[Machine, ...]) -> None:
+        """Start, stop, restart and remove machines until they are as wanted."""
+        known = {machine.id for machine in wanted}
+        for gone in [name for name in self._disks() if name not in known]:
+            self._terminate(gone)
+        for machine in wanted:
+            try:
+                self._follow(machine)
+                self.problems.pop(machine.id, None)
+            except PipelineError as error:
+                if self.problems.get(machine.id) != str(error):
+                    _LOG.exception("%s: cannot follow", machine.id)
+                self.problems[machine.id] = str(error)
+
+    def running(self, machine: str) -> bool:
+        """Tell whether the machine's systemd-nspawn lives."""
+        return machine in self._live and self._live[machine].process.poll() is None
+
+    def _follow(self, machine: Machine) -> None:
+        live = self._live.get(machine.id)
+        if not machine.running:
+            if live:
+                self._stop(machine.id, live)
+        elif live is None:
+            self._live[machine.id] = _Live(self._start(machine), time.monotonic())
+        elif live.process.poll() is not None and time.monotonic() > live.started + min(2**live.deaths, 30):
+            _LOG.warning("%s died (%s); starting it again with its disk", machine.id, live.process.returncode)
+            cgroups.remove(self._cgroup(machine.id))
+            self._live[machine.id] = _Live(self._start(machine), time.monotonic(), live.deaths + 1)
+
+    def _start(self, machine: Machine) -> subprocess.Popen[bytes]:
+        called = names(machine)
+        folder = self._layout.machine(machine.id)
+        self._prepare(folder, machine, called)
+        _LOG.info("%s (%s, %s): starting", machine.id, called.hostname, machine.address)
+        return spawn(
+            [
+                *("sh", "-c", _ENTER, "enter"),
+                *cgroups.create(self._cgroup(machine.id)),
+                "--",
+                *command(machine.id, folder, self._layout.id, [device for device in _DEVICES if device.exists()]),
+            ],
+            log=self._layout.folder / f"machine-{called.hostname}.log",
+            env={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"},  # /proc/sys and /sys as a machine of its own has them
+        )
+
+    def _prepare(self, folder: Path, machine: Machine, called: Names) -> None:
+        """Mount the machine's disk over the template; at the first start, write what makes it this machine."""
+        root, upper, work = folder / "root", folder / "upper", folder / "work"
+        for path in (root, upper, work, *(folder / "data" / Path(real).name for real in _REAL_FOLDERS)):
+            path.mkdir(parents=True, exist_ok=True)
+        if not os.path.ismount(root):
+            options = f"lowerdir={self._template},upperdir={upper},workdir={work}"
+            run(["mount", "-t", "overlay", "overlay", "-o", options, root])
+        prepared = folder / "prepared"
+        if not prepared.exists():
+            for name, content in self._files(machine, called).items():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_text(content, encoding="utf-8")
+            _authorize(root, machine.public_key)
+            prepared.touch()
+
+    def _files(self, machine: Machine, called: Names) -> dict[str, str]:
+        aliases = " ".join(dict.fromkeys((called.fqdn, called.hostname)))
+        return {
+            "etc/hostname": f"{called.hostname}\n",
+            "etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n{machine.address} {aliases}\n",
+            "etc/machine-id": f"{hashlib.md5(machine.id.encode(), usedforsecurity=False).hexdigest()}\n",
+            "etc/resolv.conf": f"nameserver {self._addresses.name_server}\n",
+            "etc/lab/network": f"ADDRESS={machine.address}/{self._addresses.cidr.prefixlen}\n"
+            f"GATEWAY={self._addresses.gateway}\n",
+        }
+
+    def _stop(self, machine: str, live: _Live) -> None:
+        """Let the machine shut down in order, for at most 20 s."""
+        _LOG.info("%s: stopping", machine)
+        live.process.terminate()
+        try:
+            live.process.wait(20)
+        except subprocess.TimeoutExpired:
+            live.process.kill()
+        cgroups.remove(self._cgroup(machine))
+        del self._live[machine]
+
+    def _terminate(self, machine: str) -> None:
+        """End the machine at once and remove its disk."""
+        _LOG.info("%s: terminating", machine)
+        folder = self._layout.machine(machine)
+        cgroups.remove(self._cgroup(machine))
+        live = self._live.pop(machine, None)
+        if live:
+            live.process.wait(10)
+        if os.path.ismount(folder / "root"):
+            run(["umount", folder / "root"])
+        shutil.rmtree(folder)
+
+    def _disks(self) -> list[str]:
+        folder = self._layout.machine("any").parent
+        return [path.name for path in folder.iterdir()] if folder.exists() else []
+
+    def _cgroup(self, machine: str) -> str:
+        return f"{self._layout.id}/{machine}"
+
+
+def command(machine: str, folder: Path, bridge: str, devices: Sequence[Path]) -> list[str]:
+    """Return the command that boots the machine whose disk is in `folder`, with `devices` of the host."""
+    binds = [f"--bind={folder / 'data' / Path(real).name}:{real}" for real in _REAL_FOLDERS]
+    binds += [f"--bind={device}" for device in devices]
+    return [
+        *("systemd-nspawn", "--quiet", "--boot", f"--machine={machine}", f"--directory={folder / 'root'}"),
+        *("--register=no", "--keep-unit", "--link-journal=no", "--resolv-conf=off", "--timezone=off"),
+        *("--capability=all", "--system-call-filter=@known", f"--network-bridge={bridge}", *binds),
+    ]
+
+
+def _authorize(root: Path, public_key: str) -> None:
+    home = root / "home/admin"
+    owner = home.stat()
+    folder = home / ".ssh"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    file = folder / "authorized_keys"
+    file.write_text(public_key.rstrip("\n") + "\n", encoding="utf-8")
+    file.chmod(0o600)
+    for path in (folder, file):
+        os.chown(path, owner.st_uid, owner.st_gid)

@@ -1,0 +1,82 @@
+"""Names: a resolver for the machines (dnsmasq, without upstream), and a marked block in this host's /etc/hosts."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from infra.files import write_atomically
+from infra.process import spawn
+
+Records = tuple[tuple[IPv4Address, str], ...]
+
+_HOSTS = Path("/etc/hosts")
+_LOG = logging.getLogger("lab.names")
+
+
+class Resolver:
+    """A DNS server that knows the lab's names, and answers NXDOMAIN to all others."""
+
+    def __init__(self, folder: Path, address: IPv4Address) -> None:
+        self._file = folder / "dns-hosts"
+        self._log = folder / "dnsmasq.log"
+        self._address = address
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def publish(self, records: Records) -> None:
+        """Answer with these records from now on."""
+        write_atomically(self._file, _lines(records))
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGHUP)  # dnsmasq reads its hosts again
+
+    def keep_alive(self) -> None:
+        """Start the server, also if it died."""
+        if self._process and self._process.poll() is None:
+            return
+        if self._process:
+            _LOG.warning("dnsmasq died (%s); starting it again", self._process.returncode)
+        self._file.touch()
+        self._process = spawn(
+            [
+                *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root"),
+                *("--no-hosts", "--no-resolv", "--local=/#/", f"--addn-hosts={self._file}", "--log-facility=-"),
+                *(f"--listen-address={self._address}", "--bind-interfaces", "--except-interface=lo"),
+            ],
+            log=self._log,
+        )
+
+
+def update_hosts(owner: str, records: Records, path: Path = _HOSTS) -> None:
+    """Make the owner's block of /etc/hosts hold these records; none takes the block away.
+
+    The file is written in place, since it may be a bind mount, and under a lock, since another lab may do the same.
+    """
+    with path.open("r+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        old = file.read()
+        new = replace_block(old.decode(), owner, records).encode()
+        if new != old:
+            os.pwrite(file.fileno(), new, 0)
+            os.ftruncate(file.fileno(), len(new))
+
+
+def replace_block(text: str, owner: str, records: Records) -> str:
+    """Return the text of a hosts file with the owner's block replaced, put at the end, or taken away."""
+    begin, end = f"# begin {owner}\n", f"# end {owner}\n"
+    head, found, rest = text.partition(begin)
+    if found:
+        text = head + rest.partition(end)[2]
+    if not records:
+        return text
+    if text and not text.endswith("\n"):
+        text += "\n"
+    return f"{text}{begin}{_lines(records)}{end}"
+
+
+def _lines(records: Records) -> str:
+    return "".join(f"{address} {name}\n" for address, name in records)

@@ -1,0 +1,75 @@
+"""The lab's network on this host: one bridge with the addresses of the gateway, the resolver and load balancers."""
+
+from __future__ import annotations
+
+import json
+import time
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
+
+from infra.errors import PreflightError
+from infra.lab.layout import Addresses
+from infra.process import run
+
+
+def refuse_conflict(cidr: IPv4Network, bridge: str) -> None:
+    """Check that this host uses no address of the range for anything else.
+
+    Raises:
+        PreflightError: an interface other than the lab's own bridge has, or a route leads to, an address in it.
+    """
+    used = [
+        (IPv4Interface(f"{entry['local']}/{entry['prefixlen']}").network, link["ifname"])
+        for link in _ip("-4", "address", "show")
+        for entry in link["addr_info"]
+    ]
+    used += [
+        (IPv4Network(route["dst"]), route.get("dev", "a route"))
+        for route in _ip("-4", "route", "show")
+        if route["dst"] != "default"
+    ]
+    for network, device in used:
+        if device != bridge and network.overlaps(cidr):
+            raise PreflightError(
+                f"the range {cidr} is in use on this machine",
+                where=f"{network} on {device}",
+                todo="give the environment another network.cidr, or destroy the environment that uses this one",
+            )
+
+
+def create(bridge: str, addresses: Addresses) -> None:
+    """Make the bridge and give it the gateway's and the resolver's address."""
+    run(["ip", "link", "add", bridge, "type", "bridge"])
+    run(["ip", "link", "set", bridge, "up"])
+    run(["ip", "address", "add", f"{addresses.gateway}/{addresses.cidr.prefixlen}", "dev", bridge])
+    add_address(bridge, addresses.name_server)
+
+
+def add_address(bridge: str, address: IPv4Address) -> None:
+    """Let this host answer at `address`."""
+    run(["ip", "address", "replace", f"{address}/32", "dev", bridge])
+
+
+def remove_address(bridge: str, address: IPv4Address) -> None:
+    """Take an address off the bridge."""
+    run(["ip", "address", "delete", f"{address}/32", "dev", bridge])
+
+
+def exists(bridge: str) -> bool:
+    """Tell whether this host has an interface of that name."""
+    return run(["ip", "link", "show", bridge], check=False).code == 0
+
+
+def remove(bridge: str, patience: float = 5) -> None:
+    """Remove the bridge, after the kernel has taken the interfaces of dead machines off it (for `patience` seconds)."""
+    deadline = time.monotonic() + patience
+    while exists(bridge) and _ip("link", "show", "master", bridge) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if exists(bridge):
+        run(["ip", "link", "delete", bridge])
+
+
+def _ip(*words: str) -> list[dict[str, Any]]:
+    """Return what `ip -json` answers; it prints an empty object for a device without the asked."""
+    answer: list[dict[str, Any]] = json.loads(run(["ip", "-json", *words]).stdout or "[]")
+    return [entry for entry in answer if entry]

@@ -1,0 +1,83 @@
+"""The root folder that all machines share: a small Debian, made once and kept in the cache."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.files import cache_folder
+from infra.process import find, run
+from infra.progress import Progress
+
+SUITE = "bookworm"  # its systemd 252 boots on cgroup v1 and v2; later ones refuse v1
+PACKAGES = (
+    *("systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "python3", "ca-certificates"),
+    *("iproute2", "nftables", "iptables", "conntrack", "ethtool", "socat", "kmod", "procps"),  # kubeadm, kube-proxy
+)
+_HERE = Path(__file__).parent
+_RECIPE = _HERE / "machine.sh"
+_FILES = _HERE / "machine"
+
+
+def template(progress: Progress) -> Path:
+    """Return the template's folder; build it (about a minute) if the cache has none of this recipe.
+
+    Raises:
+        PreflightError: debootstrap or the recipe failed, for instance because no Debian mirror answers.
+    """
+    folder = cache_folder() / "machines" / f"debian-{SUITE}-{_key()}"
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    progress.update("machine template", "waiting for another run that builds it")
+    with _locked(folder.with_suffix(".lock")):
+        if not folder.exists():
+            progress.update("machine template", "building (about a minute, once)")
+            _build(folder)
+    progress.update("machine template", "built")
+    return folder
+
+
+def _build(folder: Path) -> None:
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    run(
+        ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, partial, *_mirror()],
+        todo=f"see {partial}/debootstrap/debootstrap.log, and whether a Debian mirror can be reached",
+    )
+    shutil.copytree(_FILES, partial, dirs_exist_ok=True)
+    run(
+        ["chroot", partial, "sh"],
+        stdin=_RECIPE.read_text(encoding="utf-8"),
+        env={"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
+    )
+    partial.rename(folder)
+
+
+def _mirror() -> list[str]:
+    """Return the mirror that this machine's own apt takes the suite from; without one, debootstrap's default."""
+    if not find("apt-get"):
+        return []
+    listed = run(
+        ["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages"], check=False
+    ).stdout
+    found = [line.split()[1] for line in listed.splitlines() if line.startswith(f"{SUITE} ")]
+    return found[:1]
+
+
+def _key() -> str:
+    digest = hashlib.sha256(repr((SUITE, PACKAGES)).encode())
+    for file in (_RECIPE, *sorted(path for path in _FILES.rglob("*") if path.is_file())):
+        digest.update(file.relative_to(_HERE).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

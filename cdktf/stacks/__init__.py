@@ -1,0 +1,1 @@
+"""One stack an environment, on each cloud from the same five files."""

@@ -1,0 +1,1 @@
+"""AWS: VPC, security groups, network load balancer, EC2 machines."""

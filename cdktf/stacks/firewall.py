@@ -1,0 +1,82 @@
+"""Who may talk to whom: the one table of firewall rules that every cloud's stack turns into its own resources.
+
+A side of a rule is a group of machines (`node` is every machine of the cluster, `control-plane` some of them, `api` the
+load balancer, `bastion`) or a range: `network` (the environment's own), `anywhere`, or one that the environment allows.
+Machines answer what they were asked, so a rule is written for the side that begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, collapse_addresses
+from typing import Literal
+
+from infra.config.model import Environment
+
+Group = Literal["node", "control-plane", "api", "bastion"]
+Range = Literal["network", "anywhere", "ssh clients", "api clients"]
+
+RANGES: tuple[Range, ...] = ("network", "anywhere", "ssh clients", "api clients")
+_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One kind of traffic that is allowed; `ports` are first and last, both 0 with protocol `all`."""
+
+    name: str
+    source: Group | Range
+    target: Group | Range
+    protocol: Literal["tcp", "udp", "all"]
+    ports: tuple[int, int]
+    why: str
+
+
+_CLUSTER = (
+    Rule("etcd", "control-plane", "control-plane", "tcp", (2379, 2380), "etcd members and the API servers"),
+    Rule("apiserver", "node", "control-plane", "tcp", (6443, 6443), "the kubernetes Service leads here, past the api"),
+    Rule("apiserver-forward", "api", "control-plane", "tcp", (6443, 6443), "the load balancer and its health checks"),
+    Rule("apiserver-clients", "api clients", "api", "tcp", (6443, 6443), "kubelets; kubectl from where it is allowed"),
+    Rule("kubelet", "node", "node", "tcp", (10250, 10250), "API servers; metrics-server, which may run on any node"),
+    Rule("vxlan", "node", "node", "udp", (8472, 8472), "traffic between Pods of two nodes"),
+    Rule("node-ports-tcp", "network", "node", "tcp", (30000, 32767), "load balancers in the network"),
+    Rule("node-ports-udp", "network", "node", "udp", (30000, 32767), "load balancers in the network"),
+    Rule("node-out", "node", "anywhere", "all", (0, 0), "images, packages, time and what applications call"),
+)
+_BASTION = (
+    Rule("ssh-bastion", "ssh clients", "bastion", "tcp", (22, 22), "the only way in for SSH"),
+    Rule("ssh-node", "bastion", "node", "tcp", (22, 22), "Ansible and people, through the bastion"),
+    Rule("bastion-http", "bastion", "anywhere", "tcp", (80, 80), "security updates"),
+    Rule("bastion-https", "bastion", "anywhere", "tcp", (443, 443), "security updates"),
+)
+_NO_BASTION = (Rule("ssh-node", "ssh clients", "node", "tcp", (22, 22), "Ansible and people, as over a VPN"),)
+
+
+def rules(environment: Environment) -> tuple[Rule, ...]:
+    """Return the rules that hold for an environment; those for clients it does not name are left out."""
+    table = _CLUSTER + (_BASTION if environment.network.bastion else _NO_BASTION)
+    return tuple(rule for rule in table if rule.source not in RANGES or ranges(environment, rule.source))
+
+
+def ranges(environment: Environment, side: str) -> tuple[IPv4Network, ...]:
+    """Return the addresses that a rule's side stands for when it is a range."""
+    network = environment.network
+    return {
+        "network": (network.cidr,),
+        "anywhere": (IPv4Network("0.0.0.0/0"),),
+        "ssh clients": _distinct(network.allow_ssh_from),
+        "api clients": _distinct((network.cidr, *network.allow_api_from)),
+    }[side]
+
+
+def _distinct(allowed: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
+    """Join ranges that hold one another: clouds refuse a rule that says the same twice."""
+    return tuple(collapse_addresses(allowed))
+
+
+def api_is_public(environment: Environment) -> bool:
+    """Return whether a client of the API comes from the internet; private ranges come by VPN or peering."""
+    return any(
+        not any(allowed.subnet_of(private) for private in _PRIVATE) for allowed in environment.network.allow_api_from
+    )

@@ -1,0 +1,60 @@
+"""How a resource gets into the stack: the construct by its id, the arguments as Terraform's documentation names them.
+
+Generated bindings would be 470 MB and seconds of import for the twenty kinds of resources that are used. Arguments go to
+the stack in one call for each resource, because a call to the construct library crosses into Node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cdktn import TerraformResource, TerraformStack
+
+from infra.config.model import Environment
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource by its address in the state, such as `aws_vpc.network`."""
+
+    address: str
+
+    def attribute(self, name: str) -> str:
+        """Return the expression for an attribute, which Terraform knows when the resource exists."""
+        return f"${{{self.address}.{name}}}"
+
+    @property
+    def id(self) -> str:
+        """The expression for the cloud's own name of the resource."""
+        return self.attribute("id")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The stack that is being filled, and for what: the environment and the provider's version, such as 6.2.0."""
+
+    stack: TerraformStack
+    environment: Environment
+    provider_version: str
+
+    def add(self, kind: str, name: str, /, **arguments: Any) -> Resource:  # noqa: ANN401 - any Terraform value
+        """Add the resource `kind.name`; moving or renaming it later destroys and creates it."""
+        TerraformResource(self.stack, name, terraform_resource_type=kind)
+        self.stack.add_override(f"resource.{kind}.{name}", plain(arguments))
+        return Resource(f"{kind}.{name}")
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any Terraform value
+    """Turn addresses and networks into text; numbers, booleans and text stay.
+
+    Nothing becomes Terraform's own null, because the construct library drops keys without a value.
+    """
+    if value is None:
+        return "${null}"
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(entry) for entry in value]
+    return value if isinstance(value, str | int | float) else str(value)

@@ -1,0 +1,179 @@
+"""What a run leaves for people and machines: `report.json`, `junit.xml` and `report.html`, made from `build/<env>/`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeVar
+from xml.etree import ElementTree
+
+import jinja2
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from infra import drawing
+from infra.contract import Contract, decode
+from infra.errors import VerificationError
+from infra.files import write_atomically
+from infra.timeline import HostTask, Stage
+
+# What XML 1.0 cannot hold, not even escaped; programs print it all the same (colours, broken text).
+_NOT_IN_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+Document = TypeVar("Document")
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Check(_Data):
+    """One check of the cluster; `evidence` has a line for each thing seen, `hint` is empty when it passed."""
+
+    name: str
+    title: str
+    passed: bool
+    seconds: float
+    evidence: str
+    hint: str
+
+
+class Recording(_Data):
+    """What a `timeline.json` holds; `started` is in seconds since the epoch."""
+
+    command: str
+    started: float
+    stages: tuple[Stage, ...]
+    hosts: tuple[HostTask, ...]
+
+
+class Part(_Data):
+    """One binary or image on the machines; `source` is where this run got it, `origin` where it first came from."""
+
+    name: str
+    version: str
+    kind: str
+    source: str
+    origin: str
+    sha256: str
+    size: int
+
+
+class Report(_Data):
+    """All of a report as one document; `written` is in UTC."""
+
+    version: Literal[1] = 1
+    verdict: Literal["passed", "failed"]
+    written: datetime
+    kubernetes: str
+    cluster: Contract
+    checks: tuple[Check, ...]
+    timeline: Recording
+    parts: tuple[Part, ...]
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if not check.passed)
+
+
+def write(folder: Path) -> tuple[Check, ...]:
+    """Write the three files of the report into `build/<env>/` and return the checks that failed.
+
+    Raises:
+        ContractError: there are no outputs of Terraform, or they are of another version.
+        VerificationError: the results of the checks, the timeline or the list of artifacts is missing or unreadable.
+    """
+    report = read(folder, datetime.now(UTC))
+    write_atomically(folder / "report.json", report.model_dump_json(indent=1) + "\n", mode=0o600)
+    write_atomically(folder / "junit.xml", junit(report), mode=0o600)
+    write_atomically(folder / "report.html", page(report), mode=0o600)
+    return report.failed
+
+
+def read(folder: Path, written: datetime) -> Report:
+    """Gather what a run left in its folder; raises what `write` raises."""
+    outputs = folder / "outputs.json"
+    contract = decode(json.loads(outputs.read_text()) if outputs.exists() else None)
+    checks = _read(folder / "checks.json", TypeAdapter(tuple[Check, ...]))
+    parts = _read(folder / "artifacts.json", TypeAdapter(tuple[Part, ...]))
+    if not checks:
+        raise VerificationError("no check of the cluster ran", where=str(folder / "checks.json"), todo="verify again")
+    return Report(
+        verdict="passed" if all(check.passed for check in checks) else "failed",
+        written=written,
+        kubernetes=next((part.version for part in parts if part.name == "kubelet"), "unknown"),
+        cluster=contract,
+        checks=checks,
+        timeline=_read(folder / "timeline.json", TypeAdapter(Recording)),
+        parts=parts,
+    )
+
+
+def _read(path: Path, adapter: TypeAdapter[Document]) -> Document:
+    try:
+        return adapter.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise VerificationError(
+            "the report cannot be written: a file that it is made from is missing or unreadable",
+            where=str(path),
+            why=str(error),
+            todo="run verify again, which writes it",
+        ) from error
+
+
+def junit(report: Report) -> bytes:
+    """Return the checks as a JUnit document, one test case each, for CI systems."""
+    suite = ElementTree.Element(
+        "testsuite",
+        name=f"{report.cluster.cluster} verification",
+        tests=str(len(report.checks)),
+        failures=str(len(report.failed)),
+        errors="0",
+        skipped="0",
+        time=_seconds(report.checks),
+        timestamp=report.written.isoformat(timespec="seconds"),
+    )
+    for check in report.checks:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=report.cluster.cluster, name=check.name, time=_seconds([check])
+        )
+        if not check.passed:
+            failure = ElementTree.SubElement(case, "failure", message=_printable(check.title), type="check")
+            failure.text = _printable(f"{check.evidence}\n\n{check.hint}")
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
+
+
+def _seconds(checks: Sequence[Check]) -> str:
+    return f"{sum(check.seconds for check in checks):.3f}"
+
+
+def _printable(text: str) -> str:
+    return _NOT_IN_XML.sub("�", text)
+
+
+def page(report: Report) -> str:
+    """Return the report as one page of HTML that needs no other file."""
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"duration": drawing.duration, "size": drawing.size}
+    return templates.get_template("report.html.j2").render(
+        report=report,
+        cluster=report.cluster,
+        topology=drawing.topology(report.cluster),
+        gantt=drawing.gantt(
+            report.timeline.stages, report.timeline.hosts, [node.name for node in report.cluster.nodes]
+        ),
+        slowest=drawing.slowest(report.timeline.hosts),
+    )

@@ -17,7 +17,7 @@ _NARROW = 0.2  # percent of the width: what is drawn narrower than this joins wh
 
 def duration(seconds: float) -> str:
     """Write a duration as people say it: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 from xml.etree import ElementTree
 
 import jinja2
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from infra import drawing
 from infra.contract import Contract, decode
@@ -19,10 +19,18 @@ from infra.errors import VerificationError
 from infra.files import write_atomically
 from infra.timeline import HostTask, Stage
 
-# What XML 1.0 cannot hold, not even escaped; programs print it all the same (colours, broken text).
+# Programs print colours, and bytes that XML 1.0 cannot hold, not even escaped.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _NOT_IN_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Document = TypeVar("Document")
+
+
+def _printable(text: str) -> str:
+    return _NOT_IN_XML.sub("�", _COLOURS.sub("", text))
+
+
+Text = Annotated[str, AfterValidator(_printable)]
 
 
 class _Data(BaseModel):
@@ -32,12 +40,12 @@ class _Data(BaseModel):
 class Check(_Data):
     """One check of the cluster; `evidence` has a line for each thing seen, `hint` is empty when it passed."""
 
-    name: str
-    title: str
+    name: Text
+    title: Text
     passed: bool
     seconds: float
-    evidence: str
-    hint: str
+    evidence: Text
+    hint: Text
 
 
 class Recording(_Data):
@@ -141,8 +149,8 @@ def junit(report: Report) -> bytes:
             suite, "testcase", classname=report.cluster.cluster, name=check.name, time=_seconds([check])
         )
         if not check.passed:
-            failure = ElementTree.SubElement(case, "failure", message=_printable(check.title), type="check")
-            failure.text = _printable(f"{check.evidence}\n\n{check.hint}")
+            failure = ElementTree.SubElement(case, "failure", message=check.title, type="check")
+            failure.text = f"{check.evidence}\n\n{check.hint}"
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
@@ -152,10 +160,6 @@ def junit(report: Report) -> bytes:
 
 def _seconds(checks: Sequence[Check]) -> str:
     return f"{sum(check.seconds for check in checks):.3f}"
-
-
-def _printable(text: str) -> str:
-    return _NOT_IN_XML.sub("�", text)
 
 
 def page(report: Report) -> str:

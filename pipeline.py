@@ -142,7 +142,7 @@ def check_machine(run: Run) -> None:
     if run.environment.lab:
         from infra.lab import preflight as lab_preflight
 
-        lab_preflight.check(run.environment)
+        lab_preflight.check(run.environment, run.folder / "lab")
     preflight.check(run.environment, run.folder, run.display)
 
 

@@ -158,7 +158,9 @@ def spawn(
 
 def daemon(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str | None] | None = None) -> int:
     """Start a program that outlives this one, its output appended to `log`; return its process id."""
-    return spawn(argv, log=log, env=env).pid
+    process = spawn(argv, log=log, env=env)
+    process.returncode = 0  # nobody waits for it: else Python warns of a child left behind
+    return process.pid
 
 
 def stop_group(process: subprocess.Popen[str], patience: float = 10) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import sys
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from infra.lab.daemon import serve
 from infra.lab.layout import Layout
+from infra.lab.lock import held
 
 
 def main(folder: str, cidr: str, template: str, artifacts: str) -> None:
     """Take the lab's lock, which dies with this process, and serve."""
     layout = Layout(Path(folder))
-    with layout.lock.open("r+", encoding="utf-8") as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with held(layout.lock):
         serve(layout, IPv4Network(cidr), Path(template), Path(artifacts))
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from infra.errors import PreflightError
 
+_ENTER = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
+
 
 @dataclass(frozen=True)
 class Hierarchy:
@@ -54,6 +56,11 @@ def create(name: str) -> tuple[Path, ...]:
                 _inherit_cpuset(parent, folder)
         made.append(folder)
     return tuple(made)
+
+
+def entering(folders: tuple[Path, ...]) -> list[str]:
+    """Return the words to put before a command, so that it runs in these cgroups."""
+    return ["sh", "-c", _ENTER, "enter", *map(str, folders), "--"]
 
 
 def remove(name: str, patience: float = 10) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import signal
-import struct
 import sys
 import time
 import urllib.error
@@ -21,11 +19,11 @@ from infra.errors import PreflightError
 from infra.files import write_atomically
 from infra.lab import cgroups, names, network
 from infra.lab.layout import Addresses, Layout
+from infra.lab.lock import holder
 from infra.lab.template import template
 from infra.process import daemon, tail
 from infra.progress import Progress
 
-_FLOCK = "hhqqi"  # struct flock: type, whence, start, length, pid
 _PROJECT = Path(__file__).parents[2]
 
 
@@ -47,51 +45,47 @@ def start(environment: Environment, folder: Path, artifacts: Path, progress: Pro
     addresses = Addresses(environment.network.cidr)
     running = _answering(layout)
     if running:
+        _refuse_change(layout, addresses)
         return running
     network.refuse_conflict(addresses.cidr, layout.id)
     root = template(progress)
-    stop(environment, folder, progress)
     progress.update("embedded cloud", "starting")
+    _remove(layout)
     layout.folder.mkdir(parents=True, mode=0o700)
     layout.lock.touch()
     network.create(layout.id, addresses)
-    _launch(layout, environment, root, artifacts.resolve())
-    running = _wait(layout)
+    running = _wait(layout, _launch(layout, environment, root, artifacts.resolve()))
     progress.update("embedded cloud", f"answers at {running.endpoint}")
     return running
 
 
-def stop(environment: Environment | None, folder: Path, progress: Progress) -> None:  # noqa: ARG001 - one call for all
+def stop(environment: Environment | None, folder: Path, progress: Progress) -> None:  # noqa: ARG001 - the folder says all
     """End the lab and remove everything it made, whatever state it is in; does nothing where nothing is.
 
     Raises:
         PreflightError: a process of it does not end.
     """
-    layout = Layout(folder.resolve())
     progress.update("embedded cloud", "stopping")
-    _kill(layout)
-    cgroups.remove(layout.id)
-    network.remove(layout.id)
-    names.update_hosts(layout.id, ())
-    shutil.rmtree(layout.folder, ignore_errors=not layout.folder.exists())
+    _remove(Layout(folder.resolve()))
     progress.update("embedded cloud", "stopped")
 
 
 def status(folder: Path) -> dict[str, Any] | None:
     """Return what the daemon says (endpoint, mirror, machines, load_balancers, problems); None if it does not run."""
     layout = Layout(folder.resolve())
-    if _holder(layout) is None or not layout.state.exists():
+    if holder(layout.lock) is None or not layout.state.exists():
         return None
     state: dict[str, Any] = json.loads(layout.state.read_text(encoding="utf-8"))
     return state
 
 
-def _launch(layout: Layout, environment: Environment, root: Path, artifacts: Path) -> None:
+def _launch(layout: Layout, environment: Environment, root: Path, artifacts: Path) -> int:
     images = layout.folder / "images.json"
     write_atomically(images, json.dumps([_image(environment.aws.machine_image)]))
     words = (layout.folder, str(environment.network.cidr), root, artifacts)
-    daemon(
+    return daemon(
         [
+            *cgroups.entering(cgroups.create(f"{layout.id}/daemon")),
             # In namespaces of their own: when the daemon dies, the kernel ends its processes and its mounts. The
             # shell is their process 1: it reaps orphans, and ends with the daemon.
             *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
@@ -102,21 +96,25 @@ def _launch(layout: Layout, environment: Environment, root: Path, artifacts: Pat
     )
 
 
-def _wait(layout: Layout, patience: float = 60) -> Running:
+def _wait(layout: Layout, process: int, patience: float = 60) -> Running:
     deadline = time.monotonic() + patience
-    born = False
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and os.waitpid(process, os.WNOHANG) == (0, 0):
         running = _answering(layout)
         if running:
             return running
-        alive = _holder(layout) is not None
-        if born and not alive:
-            break
-        born = born or alive
         time.sleep(0.1)
     raise PreflightError(
         "the embedded cloud did not start", output=tail(layout.log.read_text(encoding="utf-8")), log=layout.log
     )
+
+
+def _refuse_change(layout: Layout, addresses: Addresses) -> None:
+    state = status(layout.folder)
+    if state and state["cidr"] != str(addresses.cidr):
+        raise PreflightError(
+            f"the embedded cloud runs with the range {state['cidr']}, and network.cidr is {addresses.cidr} now",
+            todo="destroy the environment before you change its network.cidr",
+        )
 
 
 def _answering(layout: Layout) -> Running | None:
@@ -130,23 +128,22 @@ def _answering(layout: Layout) -> Running | None:
         return None
 
 
-def _holder(layout: Layout) -> int | None:
-    """Return the process id of the daemon: whoever holds the lock, which the kernel knows, so never a stranger."""
-    try:
-        with layout.lock.open("r+b") as file:
-            query = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, query))
-    except FileNotFoundError:
-        return None
-    return None if kind == fcntl.F_UNLCK else int(pid)
+def _remove(layout: Layout) -> None:
+    """Take everything away; the daemon first, since it would make things anew."""
+    _kill(layout)
+    cgroups.remove(layout.id)
+    network.remove(layout.id)
+    names.update_hosts(layout.id, ())
+    if layout.folder.exists():
+        shutil.rmtree(layout.folder)
 
 
 def _kill(layout: Layout, patience: float = 20) -> None:
     deadline = time.monotonic() + patience
-    while (pid := _holder(layout)) is not None:
+    while (pid := holder(layout.lock)) is not None:
         handle = os.pidfd_open(pid)
         try:
-            if _holder(layout) == pid:
+            if holder(layout.lock) == pid:
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
         finally:
             os.close(handle)

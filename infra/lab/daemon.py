@@ -23,6 +23,7 @@ from infra.lab.machines import Machines
 from infra.process import run
 
 _INTERVAL = 0.2  # seconds
+_INOTIFY_INSTANCES = 8192
 _LOG = logging.getLogger("lab")
 
 
@@ -32,6 +33,7 @@ class Daemon:
     def __init__(self, layout: Layout, cidr: IPv4Network, template: Path) -> None:
         addresses = Addresses(cidr)
         self._layout = layout
+        self._cidr = cidr
         self._machines = Machines(layout, addresses, template)
         self._balancers = LoadBalancers(layout.folder, layout.id)
         self._resolver = names.Resolver(layout.folder, addresses.name_server)
@@ -60,6 +62,7 @@ class Daemon:
         state = {
             "endpoint": endpoint,
             "mirror": mirror_url,
+            "cidr": str(self._cidr),
             "machines": {
                 machine.id: {"address": str(machine.address), "running": self._machines.running(machine.id)}
                 for machine in now.machines
@@ -94,10 +97,19 @@ def serve(layout: Layout, cidr: IPv4Network, template: Path, artifacts: Path) ->
     os.umask(0o022)
     # Its own /run: systemd-nspawn's locks then vanish with this process, and no service of the host is talked to.
     run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])
+    _allow_watches()
     endpoint = _start_api()
     mirror_url = mirror.serve(artifacts, Addresses(cidr).gateway)
     _LOG.info("API at %s, artifacts at %s", endpoint, mirror_url)
     Daemon(layout, cidr, template).run(endpoint, mirror_url)
+
+
+def _allow_watches() -> None:
+    """All machines share root's inotify instances; a cluster needs more of them than the usual 128."""
+    limit = Path("/proc/sys/fs/inotify/max_user_instances")
+    if int(limit.read_text(encoding="ascii")) < _INOTIFY_INSTANCES:
+        limit.write_text(str(_INOTIFY_INSTANCES), encoding="ascii")
+        _LOG.info("raised %s to %d", limit, _INOTIFY_INSTANCES)
 
 
 def _start_api() -> str:

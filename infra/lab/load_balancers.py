@@ -17,12 +17,9 @@ from infra.process import run, spawn
 _HEAD = """\
 global
   maxconn 4000
-  log stdout format raw local0 info
 
 defaults
   mode tcp
-  log global
-  option log-health-checks
   option redispatch 1
   retries 3
   timeout connect 2s

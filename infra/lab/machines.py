@@ -21,8 +21,6 @@ from infra.process import run, spawn
 # overlayfs on overlayfs fails: what brings its own layers, or syncs its writes, lives in a real folder.
 _REAL_FOLDERS = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd")
 _DEVICES = (Path("/dev/kmsg"), Path("/dev/fuse"))
-# Enters the machine's cgroups, then becomes systemd-nspawn.
-_ENTER = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
 _LOG = logging.getLogger("lab.machines")
 
 
@@ -82,9 +80,7 @@ class Machines:
         _LOG.info("%s (%s, %s): starting", machine.id, called.hostname, machine.address)
         return spawn(
             [
-                *("sh", "-c", _ENTER, "enter"),
-                *cgroups.create(self._cgroup(machine.id)),
-                "--",
+                *cgroups.entering(cgroups.create(self._cgroup(machine.id))),
                 *command(machine.id, folder, self._layout.id, [device for device in _DEVICES if device.exists()]),
             ],
             log=self._layout.folder / f"machine-{called.hostname}.log",

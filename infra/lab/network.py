@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.errors import PreflightError
 from infra.lab.layout import Addresses
-from infra.process import run
+from infra.process import find, run
 
 
 def refuse_conflict(cidr: IPv4Network, bridge: str) -> None:
@@ -43,6 +43,8 @@ def create(bridge: str, addresses: Addresses) -> None:
     run(["ip", "link", "set", bridge, "up"])
     run(["ip", "address", "add", f"{addresses.gateway}/{addresses.cidr.prefixlen}", "dev", bridge])
     add_address(bridge, addresses.name_server)
+    for rule in _accepting(bridge):
+        run(["iptables", "--wait", "--insert", *rule])
 
 
 def add_address(bridge: str, address: IPv4Address) -> None:
@@ -67,6 +69,19 @@ def remove(bridge: str, patience: float = 5) -> None:
         time.sleep(0.05)
     if exists(bridge):
         run(["ip", "link", "delete", bridge])
+    for rule in _accepting(bridge):
+        while run(["iptables", "--wait", "--delete", *rule], check=False).code == 0:
+            pass  # a start that was killed half-way may have left one more
+
+
+def _accepting(bridge: str) -> tuple[tuple[str, ...], ...]:
+    """Return firewall rules for a host whose iptables may drop what its bridges carry, as Docker and ufw make it."""
+    if not find("iptables"):
+        return ()
+    return (
+        ("INPUT", "--in-interface", bridge, "--jump", "ACCEPT"),
+        ("FORWARD", "--in-interface", bridge, "--out-interface", bridge, "--jump", "ACCEPT"),
+    )
 
 
 def _ip(*words: str) -> list[dict[str, Any]]:

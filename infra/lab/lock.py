@@ -1,0 +1,36 @@
+"""The lock that a lab's daemon holds while it lives: the kernel knows by whom it is held, so a stranger never is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FLOCK = "hhqqi"  # struct flock of fcntl(2): type, whence, start, length, pid
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the lock.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        FileNotFoundError: the lab was removed meanwhile.
+    """
+    with path.open("r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def holder(path: Path) -> int | None:
+    """Return the process that holds the lock; None if nobody does."""
+    query = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        with path.open("r+b") as file:
+            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, query))
+    except FileNotFoundError:
+        return None
+    return None if kind == fcntl.F_UNLCK else int(pid)

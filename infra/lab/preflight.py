@@ -1,0 +1,82 @@
+"""What this machine must have and be before it can hold the embedded cloud."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import psutil
+
+from infra.config.model import Environment
+from infra.errors import PreflightError
+from infra.lab.layout import Layout
+from infra.lab.lock import holder
+from infra.process import find
+
+PROGRAMS = {
+    "systemd-nspawn": "systemd-container",
+    "debootstrap": "debootstrap",
+    "haproxy": "haproxy",
+    "dnsmasq": "dnsmasq-base",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+}
+_GIB = 1024**3
+_CONTROL_PLANE_MEMORY = 1.2  # GiB of a whole node with its system Pods, as measured
+_WORKER_MEMORY = 0.7
+_DISK = 3  # GiB of a node: images, their unpacked layers, logs
+
+
+def check(environment: Environment, folder: Path) -> None:
+    """Check that the embedded cloud of `environment` can run here, with its things in `folder`.
+
+    Raises:
+        PreflightError: not root, a program is missing, or there is too little memory or disk.
+    """
+    if os.geteuid() != 0:
+        raise PreflightError(
+            "the embedded cloud needs root",
+            why="it makes machines, a bridge and cgroups",
+            todo="run the command as root, for instance with sudo",
+        )
+    programs(tuple(program for program in PROGRAMS if not find(program)))
+    layout = Layout(folder.resolve())
+    if holder(layout.lock) is not None:
+        return  # it runs: what it needs is taken already
+    existing = next(path for path in (layout.folder, *layout.folder.parents) if path.exists())
+    memory(environment, psutil.virtual_memory().available)
+    disk(environment, shutil.disk_usage(existing).free, existing)
+
+
+def programs(missing: tuple[str, ...]) -> None:
+    """Refuse to go on without these programs; say which Debian packages hold them."""
+    if missing:
+        packages = sorted({PROGRAMS[program] for program in missing})
+        raise PreflightError(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
+            todo=f"apt-get install {' '.join(packages)}",
+        )
+
+
+def memory(environment: Environment, available: int) -> None:
+    """Refuse if the machines do not fit into `available` bytes."""
+    workers = sum(pool.count for pool in environment.pools)
+    needed = environment.control_plane.count * _CONTROL_PLANE_MEMORY + workers * _WORKER_MEMORY
+    if available < needed * _GIB:
+        raise PreflightError(
+            f"{environment.control_plane.count} control planes and {workers} workers need {needed:.1f} GiB of memory,"
+            f" and {available / _GIB:.1f} GiB are available",
+            todo="end other programs, or lower control_plane.count or the pools' counts",
+        )
+
+
+def disk(environment: Environment, free: int, folder: Path) -> None:
+    """Refuse if the machines' disks do not fit into `free` bytes."""
+    machines = environment.control_plane.count + sum(pool.count for pool in environment.pools)
+    if free < machines * _DISK * _GIB:
+        raise PreflightError(
+            f"{machines} machines need {machines * _DISK} GiB of disk, and {free / _GIB:.1f} GiB are free",
+            where=str(folder),
+            todo="free some space, or put the checkout on a larger disk",
+        )

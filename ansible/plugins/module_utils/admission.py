@@ -1,0 +1,106 @@
+"""What the cluster must know before hosts join it: who is gone for good, and by which secrets newcomers are let in."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .commands import kubectl, run
+from .files import write
+
+ENCRYPTION = Path("/etc/kubernetes/policy/encryption.json")
+_ETCDCTL = (
+    "etcdctl",
+    "--endpoints=https://127.0.0.1:2379",
+    "--cacert=/etc/kubernetes/pki/etcd/ca.crt",
+    "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt",
+    "--key=/etc/kubernetes/pki/etcd/healthcheck-client.key",
+)
+
+
+def stale_nodes(listed: str, joining: Sequence[str]) -> list[str]:
+    """Pick from `kubectl get nodes -o name` those whose hosts are about to join."""
+    names = [line.rpartition("/")[2] for line in listed.split()]
+    return [name for name in names if name in joining]
+
+
+def stale_members(listed: str, joining: Mapping[str, str]) -> dict[str, str]:
+    """Pick from `etcdctl member list -w json` the members of hosts (name to address) about to join: id to name.
+
+    A member that never started has no name yet; it is known by the address in its peer URL.
+    """
+    found = {}
+    for member in json.loads(listed)["members"]:
+        urls = member.get("peerURLs", [])
+        for name, address in joining.items():
+            if member.get("name") == name or f"https://{address}:2380" in urls:
+                found[f"{member['ID']:x}"] = name
+    return found
+
+
+def find_stale(joining: Mapping[str, str], control_planes: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Ask the cluster for nodes and etcd members that joining hosts left; both arguments map names to addresses.
+
+    Raises:
+        CommandError: the API or etcd does not answer.
+    """
+    nodes = stale_nodes(kubectl("get", "nodes", "--output=name"), list(joining))
+    listed = run([*_ETCDCTL, "member", "list", "--write-out=json"]) if control_planes else '{"members": []}'
+    return nodes, stale_members(listed, control_planes)
+
+
+def remove(nodes: Sequence[str], members: Mapping[str, str]) -> None:
+    """Remove them, etcd's first: as long as they count, they are missed in each vote."""
+    for number in members:
+        run([*_ETCDCTL, "member", "remove", number])
+    if nodes:
+        kubectl("delete", "node", "--wait=false", *nodes)
+
+
+def encryption_config() -> str:
+    """Return an EncryptionConfiguration with a new key; its JSON is YAML too."""
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    providers = [{"secretbox": {"keys": [{"name": "key1", "secret": key}]}}, {"identity": {}}]
+    document = {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "EncryptionConfiguration",
+        "resources": [{"resources": ["secrets"], "providers": providers}],
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def create_encryption() -> None:
+    """Write the key with which the API servers encrypt Secrets."""
+    write(ENCRYPTION, encryption_config().encode(), 0o600)
+
+
+def credentials(config: str, lifetime: str, *, control_planes: bool) -> dict[str, str]:
+    """Let hosts join for a while, by a new token and, for control planes, the certificates under a new key.
+
+    Returns `token`, `ca_hash`, and for control planes `certificate_key` and `encryption` (the file's content).
+
+    Raises:
+        CommandError: kubeadm failed.
+    """
+    words = run(["kubeadm", "token", "create", f"--ttl={lifetime}", "--print-join-command"]).split()
+    found = {
+        "token": words[words.index("--token") + 1],
+        "ca_hash": words[words.index("--discovery-token-ca-cert-hash") + 1],
+    }
+    if control_planes:
+        printed = run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs", f"--config={config}"])
+        found["certificate_key"] = certificate_key(printed)
+        found["encryption"] = ENCRYPTION.read_text(encoding="utf-8")
+    return found
+
+
+def certificate_key(printed: str) -> str:
+    """Find the key in what `kubeadm init phase upload-certs` printed."""
+    found = re.search(r"^([0-9a-f]{64})$", printed, re.MULTILINE)
+    if not found:
+        raise ValueError("kubeadm printed no certificate key")
+    return found.group(1)

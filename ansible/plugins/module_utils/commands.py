@@ -1,0 +1,52 @@
+"""Programs that run on a node."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "HOME": "/root",
+    "KUBECONFIG": "/etc/kubernetes/admin.conf",
+}
+ADMIN = Path(_ENVIRONMENT["KUBECONFIG"])
+
+
+class CommandError(Exception):
+    """A program failed or took too long; the message holds its last lines."""
+
+
+def run(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60) -> str:
+    """Run a program with the cluster administrator's credentials and return what it printed on stdout.
+
+    Raises:
+        CommandError: it failed, or took longer than `timeout` seconds.
+    """
+    name = " ".join(argv[:3])
+    try:
+        done = subprocess.run(
+            argv, input=stdin, env=_ENVIRONMENT, capture_output=True, text=True, check=False, timeout=timeout
+        )
+    except FileNotFoundError as error:
+        raise CommandError(f"{argv[0]} is not installed on this host") from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(f"{name} did not end within {timeout:.0f} s: {_tail(_text(error.stderr))}") from error
+    if done.returncode:
+        raise CommandError(f"{name} exited with {done.returncode}: {_tail(done.stderr or done.stdout)}")
+    return done.stdout
+
+
+def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+    """Run kubectl, which gives up on an API server that does not answer within 20 s."""
+    return run(["kubectl", "--request-timeout=20s", *arguments], stdin=stdin, timeout=timeout)
+
+
+def _text(output: bytes | str | None) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+def _tail(output: str) -> str:
+    return "\n".join(output.strip().splitlines()[-15:])

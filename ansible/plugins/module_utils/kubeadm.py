@@ -1,0 +1,131 @@
+"""kubeadm as something that can be asked for again: a node is made once, and what was interrupted is made anew."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from .commands import CommandError, kubectl, run
+from .files import write
+from .preflight import MEMBER, UNFINISHED, membership
+
+_SOCKET = "unix:///run/containerd/containerd.sock"
+_RUNTIME = Path("/run/kube-pipeline")  # in memory: what lies here is gone with the next start
+_ETCD_DATA = Path("/var/lib/etcd")
+
+
+class RefusedError(Exception):
+    """What was asked for would destroy a cluster."""
+
+
+def state() -> str:
+    """Tell how far this host is a node: absent, partial (interrupted) or member."""
+    return membership(unfinished=UNFINISHED.exists(), member=MEMBER.exists())
+
+
+@contextmanager
+def exclusive() -> Iterator[None]:
+    """Wait until no other kubeadm of ours runs here: one that outlived the connection that started it may."""
+    _RUNTIME.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (_RUNTIME / "kubeadm.lock").open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def init(config: str, endpoint: tuple[str, int], members: Sequence[str], timeout: float) -> None:
+    """Make the first control plane of a new cluster.
+
+    Raises:
+        RefusedError: there is a cluster already, of which this host is not a member.
+        CommandError: kubeadm failed.
+    """
+    if members:
+        raise RefusedError(
+            f"{', '.join(members)} belong to a cluster of which no control plane is left; a second one would cut them"
+            " off: restore a control plane with its etcd, or destroy the environment"
+        )
+    if state() == "partial":
+        others = _other_nodes()
+        if others:
+            raise RefusedError(
+                f"kubeadm init was interrupted here, but {', '.join(others)} have joined since: if this cluster works,"
+                f" remove {UNFINISHED} and run again"
+            )
+    _clean(control_plane=True)
+    if answers(*endpoint):
+        raise RefusedError(
+            f"a Kubernetes API answers at {endpoint[0]}:{endpoint[1]}, but no control plane of the inventory belongs to"
+            " it: another cluster has this address, or the inventory is not this cluster's"
+        )
+    _perform(["kubeadm", "init", "--upload-certs"], config, timeout)
+
+
+def join(config: str, *, control_plane: bool, timeout: float) -> None:
+    """Make this host a node of the cluster that `config` names.
+
+    Raises:
+        CommandError: kubeadm failed.
+    """
+    _clean(control_plane=control_plane)
+    _perform(["kubeadm", "join"], config, timeout)
+
+
+def answers(host: str, port: int) -> bool:
+    """Tell whether something speaks TLS at an address; a load balancer without a healthy server does not."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent, and nothing believed
+    try:
+        with socket.create_connection((host, port), timeout=3) as plain, context.wrap_socket(plain):
+            return True
+    except OSError:
+        return False
+
+
+def _perform(argv: list[str], config: str, timeout: float) -> None:
+    """Run kubeadm with a configuration that only root may read and that is gone afterwards."""
+    path = _RUNTIME / "kubeadm.yaml"
+    write(UNFINISHED, f"{argv[1]}\n".encode(), 0o644)
+    write(path, config.encode(), 0o600)
+    try:
+        run([*argv, f"--config={path}"], timeout=timeout)
+    except CommandError as error:
+        raise CommandError(f"{error}\nthe kubelet says:\n{_journal()}") from error
+    finally:
+        path.unlink()
+    UNFINISHED.unlink()
+
+
+def _clean(*, control_plane: bool) -> None:
+    """Take away what an interrupted kubeadm left. Its member of etcd is removed by those that are left in it."""
+    if state() != "partial":
+        return
+    run(
+        ["kubeadm", "reset", "--force", f"--cri-socket={_SOCKET}", "--skip-phases=remove-etcd-member"],
+        timeout=180,
+    )
+    if control_plane and _ETCD_DATA.exists():
+        for path in _ETCD_DATA.iterdir():
+            shutil.rmtree(path)
+    UNFINISHED.unlink()
+
+
+def _other_nodes() -> list[str]:
+    """Return the cluster's other nodes, none when its API does not answer."""
+    try:
+        names = kubectl("get", "nodes", "--output=name", timeout=25).split()
+    except CommandError:
+        return []
+    own = os.uname().nodename
+    return [name for name in names if name != f"node/{own}"]
+
+
+def _journal() -> str:
+    lines = run(["journalctl", "--no-pager", "--output=cat", "--lines=200", "--unit=kubelet.service"]).splitlines()
+    errors = [line for line in lines if line.startswith("E")]
+    return "\n".join(errors[-8:]) or "no errors"

@@ -1,0 +1,127 @@
+"""The cluster's nodes as the inventory says: ready, labelled, tainted, with certificates they may have."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from .commands import kubectl
+from .kubeadm import answers
+from .serving_certificates import INVENTORY, approve_pending, known_nodes
+
+_KUBELET_PORT = 10250
+Node = dict[str, Any]
+
+
+class NotReadyError(Exception):
+    """A node did not get ready in time; the message names each with what it waits for."""
+
+
+def patch(node: Node, wanted: Node, before: Node | None) -> Node:
+    """Return the merge patch that gives a node its labels and taints, empty when it has them.
+
+    Labels and taints of others stay; of ours go those that the last run gave (`before`) and that nobody wants now.
+    """
+    labels, taints = node["metadata"].get("labels", {}), node["spec"].get("taints", [])
+    gone = {key: None for key in (before or {}).get("labels", {}) if key not in wanted["labels"] and key in labels}
+    new = {key: value for key, value in wanted["labels"].items() if labels.get(key) != value}
+    ours = {_taint(taint)[:2] for taint in [*wanted["taints"], *(before or {}).get("taints", [])]}
+    kept = [taint for taint in taints if _taint(taint)[:2] not in ours]
+    found: Node = {}
+    if gone or new:
+        found["metadata"] = {"labels": {**gone, **new}}
+    if {_taint(taint) for taint in taints} != {_taint(taint) for taint in [*kept, *wanted["taints"]]}:
+        found["spec"] = {"taints": [*kept, *wanted["taints"]]}
+    return found
+
+
+def waiting(nodes: Sequence[Node], wanted: Mapping[str, Node], serving: Mapping[str, bool]) -> dict[str, str]:
+    """Return for each node that is not done what it waits for."""
+    known = {node["metadata"]["name"]: node for node in nodes}
+    found = {}
+    for name in wanted:
+        if name not in known:
+            found[name] = "it has not registered"
+        elif not serving[name]:
+            found[name] = "its kubelet has no serving certificate"
+        elif (message := _not_ready(known[name])) is not None:
+            found[name] = message
+    return found
+
+
+def converge(wanted: Mapping[str, Node], timeout: float, *, dry_run: bool) -> tuple[dict[str, Node], list[str]]:
+    """Bring the nodes to what is wanted; return the patch of each that differed, and what was approved for whom.
+
+    Raises:
+        NotReadyError: a node is not done within `timeout` seconds.
+        CommandError: the API does not answer.
+    """
+    before = known_nodes()
+    if dry_run:
+        return _patches(_get(), wanted, before), []
+    nodes, approved = _wait(wanted, time.monotonic() + timeout)
+    patches = _patches(nodes, wanted, before)
+    for name, change in patches.items():
+        kubectl("patch", "node", name, "--type=merge", f"--patch={json.dumps(change)}")
+    if before != wanted:
+        _record(wanted)
+    return patches, approved
+
+
+def _wait(wanted: Mapping[str, Node], deadline: float) -> tuple[list[Node], list[str]]:
+    addresses = {name: node["addresses"] for name, node in wanted.items()}
+    approved: list[str] = []
+    while True:
+        names, refused = approve_pending(addresses)
+        approved += names
+        nodes = _get()
+        left = waiting(nodes, wanted, _serving(addresses))
+        if not left:
+            return nodes, approved
+        if time.monotonic() > deadline:
+            lines = [f"{name}: {why}" for name, why in left.items()] + [f"request {line}" for line in refused]
+            raise NotReadyError("nodes are not ready: " + "; ".join(lines))
+        time.sleep(1)
+
+
+def _serving(addresses: Mapping[str, Sequence[str]]) -> dict[str, bool]:
+    """Tell of each node whether its kubelet speaks TLS; without a certificate it does not."""
+    with ThreadPoolExecutor(max_workers=32) as pool:
+        found = pool.map(lambda name: answers(addresses[name][0], _KUBELET_PORT), addresses)
+        return dict(zip(addresses, found))
+
+
+def _patches(nodes: Sequence[Node], wanted: Mapping[str, Node], before: Mapping[str, Node]) -> dict[str, Node]:
+    pairs = ((node, node["metadata"]["name"]) for node in nodes)
+    found = {name: patch(node, wanted[name], before.get(name)) for node, name in pairs if name in wanted}
+    return {name: change for name, change in found.items() if change}
+
+
+def _record(wanted: Mapping[str, Node]) -> None:
+    *namespace, _, name = INVENTORY
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "kube-system"},
+        "data": {"nodes.json": json.dumps(wanted, sort_keys=True)},
+    }
+    options = ("--server-side", "--force-conflicts", "--field-manager=kube-pipeline", "--filename=-")
+    kubectl("apply", *namespace, *options, stdin=json.dumps(config_map))
+
+
+def _get() -> list[Node]:
+    return list(json.loads(kubectl("get", "nodes", "--output=json"))["items"])
+
+
+def _not_ready(node: Node) -> str | None:
+    ready = [item for item in node["status"].get("conditions", []) if item["type"] == "Ready"]
+    if ready and ready[0]["status"] == "True":
+        return None
+    return str(ready[0].get("message", "its kubelet says nothing")) if ready else "its kubelet says nothing"
+
+
+def _taint(taint: Mapping[str, str]) -> tuple[str, str, str]:
+    return taint["key"], taint["effect"], taint.get("value", "")

@@ -1,0 +1,90 @@
+#!/usr/bin/python
+"""Ansible module: a host's programs, or its images, in one call."""
+
+from __future__ import annotations
+
+import subprocess
+
+from ansible.module_utils.artifacts import (
+    Artifact,
+    ArtifactError,
+    images,
+    import_images,
+    install_programs,
+    missing_images,
+    missing_programs,
+    read_state,
+    write_state,
+)
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: artifacts
+short_description: Fetch and install a host's programs or images
+description:
+  - Fetches what is not installed with that SHA-256 yet. A state file with each file's size and time, and containerd's
+    own list of images with their digests, make a call with nothing to do cheap.
+  - Programs appear under their names, and images in containerd, only when the checksum of the whole file fits.
+options:
+  kind:
+    description: Which of the artifacts to install.
+    type: str
+    choices: [programs, images]
+    required: true
+  artifacts:
+    description: The items of C(cluster_artifacts) that belong on this host.
+    type: list
+    elements: dict
+    required: true
+author: [kube-pipeline]
+"""
+
+EXAMPLES = r"""
+- name: Install programs
+  artifacts:
+    kind: programs
+    artifacts: "{{ cluster_artifacts }}"
+"""
+
+RETURN = r"""
+installed: {description: Names of what was installed., type: list, elements: str, returned: always}
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "kind": {"type": "str", "choices": ["programs", "images"], "required": True},
+            "artifacts": {"type": "list", "elements": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    wanted = [Artifact.of(item) for item in module.params["artifacts"]]
+    state = read_state()
+    try:
+        if module.params["kind"] == "programs":
+            missing, install = missing_programs(wanted, state), install_programs
+        else:
+            missing, install = missing_images(wanted, state, _present(check=module.check_mode)), import_images
+        if missing and not module.check_mode:
+            write_state({**state, **install(missing)})
+    except (ArtifactError, subprocess.SubprocessError) as error:
+        module.fail_json(msg=str(error))
+    names = [f"{item.name} {item.version}" for item in missing]
+    module.exit_json(
+        changed=bool(missing), installed=names, diff={"before": "", "after": "".join(f"{name}\n" for name in names)}
+    )
+
+
+def _present(*, check: bool) -> dict[str, str]:
+    """Return containerd's images; on a host that a dry run finds without containerd, none."""
+    try:
+        return images()
+    except FileNotFoundError:
+        if not check:
+            raise
+        return {}
+
+
+if __name__ == "__main__":
+    main()

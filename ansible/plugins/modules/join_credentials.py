@@ -1,0 +1,71 @@
+#!/usr/bin/python
+"""Ansible module: secrets by which hosts may join for a while."""
+
+from __future__ import annotations
+
+from ansible.module_utils.admission import credentials
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.commands import CommandError
+
+DOCUMENTATION = r"""
+module: join_credentials
+short_description: Let hosts join for a while
+description:
+  - Makes a bootstrap token and, for control planes, uploads the cluster's certificates under a new key.
+  - The result holds secrets, so the task needs C(no_log).
+options:
+  config:
+    description: Path of the kubeadm configuration on this control plane.
+    type: path
+    required: true
+  lifetime:
+    description: How long the token is good for, such as C(15m).
+    type: str
+    required: true
+  control_planes:
+    description: Whether control planes will join.
+    type: bool
+    required: true
+author: [kube-pipeline]
+"""
+
+EXAMPLES = r"""
+- name: Let hosts join
+  join_credentials:
+    config: /etc/kubernetes/kubeadm.yaml
+    lifetime: 15m
+    control_planes: true
+  register: __control_plane_credentials
+  no_log: true
+"""
+
+RETURN = r"""
+credentials:
+  description: C(token), C(ca_hash) and for control planes C(certificate_key) and C(encryption).
+  type: dict
+  returned: success
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "config": {"type": "path", "required": True},
+            "lifetime": {"type": "str", "required": True},
+            "control_planes": {"type": "bool", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    if module.check_mode:
+        names = ("token", "ca_hash", "certificate_key", "encryption")
+        module.exit_json(changed=True, credentials=dict.fromkeys(names, "made when it is applied"))
+    wanted = module.params
+    try:
+        found = credentials(wanted["config"], wanted["lifetime"], control_planes=wanted["control_planes"])
+    except (CommandError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=True, credentials=found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+#!/usr/bin/python
+"""Ansible module: objects of the Kubernetes API."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.commands import ADMIN, CommandError
+from ansible.module_utils.manifests import apply, differences
+
+DOCUMENTATION = r"""
+module: manifests
+short_description: Apply objects to the cluster
+description:
+  - Applies objects on the server's side, from a control plane, with the administrator's credentials.
+  - Reports a change only when an object differs afterwards. In check mode the server computes what would change.
+options:
+  manifests:
+    description: The objects; a list of mappings, namespaces given.
+    type: list
+    elements: dict
+    required: true
+author: [kube-pipeline]
+"""
+
+EXAMPLES = r"""
+- name: Install CoreDNS
+  manifests:
+    manifests: "{{ lookup('ansible.builtin.template', 'coredns.yaml.j2') | from_yaml_all }}"
+"""
+
+RETURN = r"""
+changed_objects: {description: Kind and name of each object that changed., type: list, elements: str, returned: success}
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"manifests": {"type": "list", "elements": "dict", "required": True}},
+        supports_check_mode=True,
+    )
+    wanted = module.params["manifests"]
+    try:
+        if module.check_mode and not ADMIN.exists():
+            found = differences([], wanted)
+        else:
+            found = apply(wanted, dry_run=module.check_mode)
+    except CommandError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(found), changed_objects=[item["after_header"] for item in found], diff=found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+#!/usr/bin/python
+"""Ansible module: the cluster's nodes as the inventory says."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.commands import ADMIN, CommandError
+from ansible.module_utils.nodes import NotReadyError, converge
+
+DOCUMENTATION = r"""
+module: nodes
+short_description: Bring the cluster's nodes to what the inventory says
+description:
+  - Approves the kubelets' requests for serving certificates whose names and addresses are the inventory's, waits until
+    every node is ready and serves, and gives it its labels and taints. Those of others stay.
+  - Records the nodes in the ConfigMap C(kube-pipeline-nodes) in C(kube-system), by which renewals are approved later
+    and labels that nobody wants any more are known.
+options:
+  nodes:
+    description: By name, each node's C(addresses), C(labels) and C(taints).
+    type: dict
+    required: true
+  timeout:
+    description: Seconds until all nodes must be ready.
+    type: int
+    default: 180
+author: [kube-pipeline]
+"""
+
+EXAMPLES = r"""
+- name: Wait for the nodes
+  nodes:
+    nodes:
+      worker-0: {addresses: [10.20.0.14], labels: {tier: web}, taints: []}
+"""
+
+RETURN = r"""
+patches: {description: What was changed of each node., type: dict, returned: success}
+approved: {description: Nodes whose certificate was approved., type: list, elements: str, returned: success}
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"nodes": {"type": "dict", "required": True}, "timeout": {"type": "int", "default": 180}},
+        supports_check_mode=True,
+    )
+    wanted = module.params["nodes"]
+    if module.check_mode and not ADMIN.exists():
+        module.exit_json(changed=True, patches={}, approved=[])
+    try:
+        patches, approved = converge(wanted, module.params["timeout"], dry_run=module.check_mode)
+    except (CommandError, NotReadyError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(patches or approved), patches=patches, approved=approved)
+
+
+if __name__ == "__main__":
+    main()

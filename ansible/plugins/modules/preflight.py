@@ -1,0 +1,102 @@
+#!/usr/bin/python
+"""Ansible module: may this host become a node, and what is it?"""
+
+from __future__ import annotations
+
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.preflight import as_dict, gather_facts, gather_state, problems
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Check a host's requirements and gather the facts that roles need
+description:
+  - Names everything that keeps the host from being a node, at once, each with what to do about it.
+  - Ports are looked at only on a host on which kubeadm never ran.
+options:
+  address:
+    description: The address that the inventory gives the host.
+    type: str
+    required: true
+  systems:
+    description: Supported systems by their C(ID) in os-release, with the oldest version of each.
+    type: dict
+    required: true
+  memory_mb:
+    description: Least memory in MB.
+    type: int
+    required: true
+  cpus:
+    description: Least number of CPUs.
+    type: int
+    required: true
+  disk_gb:
+    description: Least free space under /var/lib in GB.
+    type: int
+    required: true
+  ports:
+    description: TCP ports that must be free.
+    type: list
+    elements: int
+    required: true
+  clock:
+    description: The controller's time in seconds since the epoch.
+    type: float
+    required: true
+  skew:
+    description: By how many seconds the host's clock may differ.
+    type: int
+    required: true
+author: [kube-pipeline]
+"""
+
+EXAMPLES = r"""
+- name: Check the host
+  preflight:
+    address: 10.20.0.14
+    systems: {debian: 12}
+    memory_mb: 1700
+    cpus: 2
+    disk_gb: 8
+    ports: [10250]
+    clock: "{{ now(utc=true).timestamp() }}"
+    skew: 30
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The host's facts, each named C(kubernetes_*).
+  returned: success
+  type: dict
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "address": {"type": "str", "required": True},
+            "systems": {"type": "dict", "required": True},
+            "memory_mb": {"type": "int", "required": True},
+            "cpus": {"type": "int", "required": True},
+            "disk_gb": {"type": "int", "required": True},
+            "ports": {"type": "list", "elements": "int", "required": True},
+            "clock": {"type": "float", "required": True},
+            "skew": {"type": "int", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    facts = gather_facts()
+    ports = wanted["ports"] if facts.membership == "absent" else []
+    state = gather_state(wanted["address"], ports, container=facts.container, resolver=facts.resolver)
+    found = problems(state, wanted, wanted["address"])
+    if sys.version_info < (3, 9):
+        found.append(f"its Python is {sys.version.split()[0]}, needed is 3.9: install a newer python3")
+    if found:
+        module.fail_json(msg="this host cannot be a node: " + "; ".join(found))
+    module.exit_json(changed=False, ansible_facts=as_dict(facts))
+
+
+if __name__ == "__main__":
+    main()

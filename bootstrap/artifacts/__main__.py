@@ -18,7 +18,7 @@ class _Lines:
         self._said: dict[str, tuple[str, float]] = {}
 
     def update(self, item: str, state: str) -> None:
-        kind, now = state.split(" ")[0], time.monotonic()
+        kind, now = state.partition(" ")[0], time.monotonic()
         said, when = self._said.get(item, ("", 0.0))
         if kind != said or now - when > 5:
             self._said[item] = (kind, now)

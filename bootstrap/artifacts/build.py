@@ -103,7 +103,8 @@ def _wait(process: subprocess.Popen[str], log: Path, item: str, progress: Progre
     while process.poll() is None:
         if stop.wait(0.5):
             raise InterruptedRunError(f"building {item} was interrupted", todo="run the same command: it goes on")
-        compiled = log.read_bytes().count(b"\n")
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        compiled = sum(1 for line in lines if not line.startswith("go: downloading"))
         progress.update(item, f"building, {compiled} packages compiled, {time.monotonic() - start:.0f} s")
 
 

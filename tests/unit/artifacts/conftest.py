@@ -1,0 +1,83 @@
+"""A local HTTP server that answers well or badly, in the mirror's layout HOST/PATH; and a cache of the test's own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Server:
+    """Answers by path; every request is noted in `requests`."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Answer] = {}
+        self.requests: list[str] = []
+        self.closing = threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                outer.requests.append(path)
+                outer.answers.get(path, _missing)(self)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def serve(self, path: str, content: bytes, media_type: str = "application/octet-stream") -> None:
+        self.answers[path] = lambda handler: send(handler, content, media_type)
+
+    def truncate(self, path: str, content: bytes) -> None:
+        self.answers[path] = lambda handler: send(handler, content, length=len(content) + 1000)
+
+    def stall(self, path: str, content: bytes) -> None:
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            send(handler, content, length=len(content) + 1000)
+            handler.wfile.flush()
+            self.closing.wait(20)
+
+        self.answers[path] = answer
+
+    def close(self) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def send(
+    handler: BaseHTTPRequestHandler, content: bytes, media_type: str = "text/plain", length: int | None = None
+) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", media_type)
+    handler.send_header("Content-Length", str(len(content) if length is None else length))
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
+def _missing(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_error(404)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    return home

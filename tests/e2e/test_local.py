@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -135,8 +136,13 @@ def test_destroy_leaves_nothing(environment: Path) -> None:
 
 
 def machine_leader(host: str) -> int:
-    """The process id of a machine's init: the one whose hostname is the machine's."""
-    raise NotImplementedError(host)
+    """The process id of a machine's init: the only child of its systemd-nspawn."""
+    nodes = json.loads((BUILD / "outputs.json").read_text())["contract"]["value"]["nodes"]
+    identifier = next(node["provider_id"] for node in nodes if node["name"] == host)
+    for process in psutil.process_iter(["cmdline"]):
+        if f"--machine={identifier}" in (process.info["cmdline"] or []):
+            return process.children()[0].pid
+    raise AssertionError(f"{host} ({identifier}) does not run")
 
 
 def assert_nothing_left() -> None:

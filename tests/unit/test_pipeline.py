@@ -4,7 +4,6 @@ import fcntl
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,8 @@ LOCAL = str(ROOT / "environments" / "local.yaml")
 
 
 @pytest.fixture(autouse=True)
-def build_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def build_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pipeline, "ROOT", tmp_path)
-    return None
 
 
 def test_help_lists_every_command() -> None:

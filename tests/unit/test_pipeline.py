@@ -21,7 +21,8 @@ def build_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_help_lists_every_command() -> None:
     done = subprocess.run([sys.executable, ROOT / "pipeline.py", "--help"], capture_output=True, text=True, check=True)
-    assert all(f"\n    {command} " in done.stdout or f"\n    {command}\n" in done.stdout for command in pipeline.COMMANDS)
+    listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ") and line[4] != " "]
+    assert set(pipeline.COMMANDS) <= set(listed)
 
 
 def test_validate_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:

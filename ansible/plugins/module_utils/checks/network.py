@@ -87,8 +87,11 @@ def read_dial(status: int, body: bytes) -> tuple[str, str]:
     return (answers[0], "") if answers[0] and not errors else ("", "; ".join(errors) or "an empty answer")
 
 
-def judge_dials(outcomes: Sequence[Outcome], here: str) -> Verdict:
-    """Every call was answered by one of the Pods that should answer. `here` names the machine that dialled itself."""
+def judge_dials(outcomes: Sequence[Outcome], here: str, missing: Sequence[str]) -> Verdict:
+    """Every call was answered by one of the Pods that should answer, and none was left out.
+
+    `here` names the machine that dialled itself, `missing` the nodes without a probe Pod.
+    """
     problems = []
     for outcome in outcomes:
         source = f"Pod on {outcome.dial.source.node}" if outcome.dial.source else here
@@ -96,7 +99,9 @@ def judge_dials(outcomes: Sequence[Outcome], here: str) -> Verdict:
             problems.append(f"{source} → {outcome.dial.target}: {outcome.error}")
         elif outcome.answer not in outcome.dial.answers:
             problems.append(f"{source} → {outcome.dial.target}: {outcome.answer!r} answered")
-    return Verdict(f"{len(outcomes) - len(problems)} of {len(outcomes)} calls answered", tuple(problems))
+    untried = [f"{node}: not tried, it has no ready probe Pod" for node in missing]
+    seen = f"{len(outcomes) - len(problems)} of {len(outcomes)} calls answered"
+    return Verdict(seen, (*problems, *untried), final=not problems)
 
 
 def judge_probes(nodes: Sequence[str], probes: Sequence[Probe], waiting: Sequence[tuple[str, str]]) -> Verdict:

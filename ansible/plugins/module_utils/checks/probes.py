@@ -103,4 +103,4 @@ def _container(image: str) -> dict[str, Any]:
 def privileged_pod(image: str) -> dict[str, Any]:
     """Return a Pod that Pod Security "baseline" must refuse."""
     container = {"name": "privileged", "image": image, "securityContext": {"privileged": True}}
-    return {"metadata": {"name": "privileged"}, "spec": {"containers": [container]}}
+    return {"metadata": {"name": "privileged"}, "spec": {"serviceAccountName": PREFIX, "containers": [container]}}

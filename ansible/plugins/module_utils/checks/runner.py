@@ -15,10 +15,14 @@ _LINES = 12  # of evidence: enough to see a pattern, few enough to read
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one look found. `seen` sums it up in one line; without `problems` the check passed."""
+    """What one look found. `seen` sums it up in one line; without `problems` the check passed.
+
+    `final` says that looking again would not change it.
+    """
 
     seen: str
     problems: tuple[str, ...] = ()
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def run(check: Check[World], world: World) -> Result:
         now = time.monotonic()
         if not verdict.problems:
             return Result(check.name, check.title, True, now - started, (verdict.seen,), "")
-        if now + _PAUSE >= deadline:
+        if verdict.final or now + _PAUSE >= deadline:
             evidence = (
                 *shorten(verdict.problems),
                 *_explain(check, world),

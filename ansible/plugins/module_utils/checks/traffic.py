@@ -48,15 +48,13 @@ def look_at_dns(cluster: Cluster, deadline: float) -> Verdict:
 
 def look_at_node_ports(cluster: Cluster, deadline: float) -> Verdict:
     """Dial the Service's port on each node from outside of the Pod network."""
-    addresses = [(node.name, node.address) for node in cluster.wanted.nodes]
+    addresses = [(node.name, node.address) for node in cluster.wanted.nodes if cluster.probes.ready]
     dials = network.node_ports(cluster.probes.ready, addresses, cluster.here, cluster.probes.node_port)
     return _dial_all(cluster, dials, deadline)
 
 
 def _dial_all(cluster: Cluster, dials: list[network.Dial], deadline: float) -> Verdict:
     """Make all calls; those whose turn comes too late are failures too."""
-    if not dials:
-        return Verdict("nothing to dial", ("no probe Pod is ready on any node",))
 
     def call(dial: network.Dial) -> network.Outcome:
         if time.monotonic() > deadline:
@@ -66,7 +64,9 @@ def _dial_all(cluster: Cluster, dials: list[network.Dial], deadline: float) -> V
         except FAILURES as error:
             return network.Outcome(dial, "", f"{error} (asked from {cluster.here})")
 
-    return network.judge_dials(concurrently(call, dials), cluster.here)
+    running = {probe.node for probe in cluster.probes.ready}
+    missing = [node.name for node in cluster.wanted.nodes if node.name not in running]
+    return network.judge_dials(concurrently(call, dials), cluster.here, missing)
 
 
 def _dial(dial: network.Dial) -> tuple[str, str]:

@@ -1,0 +1,115 @@
+from dataclasses import replace
+
+import pytest
+from module_utils.checks import nodes, state
+from module_utils.checks.runner import Verdict
+
+WANTED = state.Wanted(
+    version="1.36.3",
+    api_host="api",
+    api_port=6443,
+    dns_domain="cluster.local",
+    metrics_server=True,
+    nodes=(
+        state.WantedNode("controller-0", "10.0.0.10", True, {"zone": "a"}, frozenset()),
+        state.WantedNode("worker-0", "10.0.0.20", False, {"tier": "web"}, frozenset({"gpu=yes:NoSchedule"})),
+    ),
+    images=("registry.k8s.io/etcd:3.6.8-0", "registry.k8s.io/kube-proxy:v1.36.3"),
+    versions={"containerd": "2.3.4"},
+)
+CONTROLLER = state.Node(
+    "controller-0",
+    True,
+    "",
+    {"zone": "a", state.CONTROL_PLANE: ""},
+    frozenset({f"{state.CONTROL_PLANE}:NoSchedule"}),
+    "v1.36.3",
+    "containerd://2.3.4",
+)
+WORKER = state.Node(
+    "worker-0", True, "", {"tier": "web"}, frozenset({"gpu=yes:NoSchedule"}), "v1.36.3", "containerd://v2.3.4"
+)
+
+
+def pod(component: str, node: str, **changes: object) -> state.Pod:
+    labels = {"k8s-app" if component == "kube-proxy" else "component": component}
+    name = f"{component}-{node}"
+    found = state.Pod("kube-system", name, node, "10.0.0.1", True, False, "", labels, (), stopping=False)
+    return replace(found, **changes)  # type: ignore[arg-type] # the changes are those of one test
+
+
+PODS = [
+    *(pod(name, "controller-0") for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")),
+    pod("kube-proxy", "controller-0"),
+    pod("kube-proxy", "worker-0"),
+]
+WORKLOADS = [state.Workload("Deployment", "kube-system", name, 2, 2) for name in ("coredns", "metrics-server")]
+
+
+def test_nodes_as_wanted_pass() -> None:
+    assert nodes.judge_nodes(WANTED, [CONTROLLER, WORKER]) == Verdict("2 of 2 nodes Ready")
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        ([CONTROLLER], "worker-0: is not in the cluster"),
+        ([CONTROLLER, WORKER, replace(WORKER, name="stray")], "stray: is in the cluster, but not in the inventory"),
+        (
+            [CONTROLLER, replace(WORKER, ready=False, reason="KubeletNotReady: no CNI")],
+            "worker-0: not Ready: KubeletNotReady: no CNI",
+        ),
+        ([CONTROLLER, replace(WORKER, labels={"tier": "db"})], "worker-0: label tier is 'db', wanted 'web'"),
+        ([replace(CONTROLLER, labels={"zone": "a"}), WORKER], f"controller-0: label {state.CONTROL_PLANE} is missing"),
+        (
+            [replace(CONTROLLER, taints=frozenset()), WORKER],
+            f"controller-0: taint {state.CONTROL_PLANE}:NoSchedule is mi",
+        ),
+        (
+            [CONTROLLER, replace(WORKER, taints=WORKER.taints | {"node.kubernetes.io/unschedulable:NoSchedule"})],
+            "worker-0: taint node.kubernetes.io/unschedulable:NoSchedule is not in the inventory",
+        ),
+    ],
+)
+def test_each_difference_of_a_node_is_told(found: list[state.Node], problem: str) -> None:
+    (told,) = nodes.judge_nodes(WANTED, found).problems
+    assert told.startswith(problem)
+
+
+def test_versions_as_wanted_pass() -> None:
+    pods = [pod("etcd", "controller-0", images=("registry.k8s.io/etcd:3.6.8-0@sha256:00",))]
+    assert not nodes.judge_versions(WANTED, {"controller-0": "v1.36.3"}, [CONTROLLER, WORKER], pods).problems
+
+
+def test_each_other_version_is_told() -> None:
+    old = replace(WORKER, kubelet="v1.35.4", runtime="containerd://1.7.0")
+    proxy = pod("kube-proxy", "worker-0", images=("registry.k8s.io/kube-proxy:v1.35.4",))
+    leaving = pod("kube-proxy", "worker-0", images=("registry.k8s.io/kube-proxy:v1.34.0",), stopping=True)
+    assert nodes.judge_versions(WANTED, {"controller-0": "v1.36.2"}, [CONTROLLER, old], [proxy, leaving]).problems == (
+        "controller-0: API server is v1.36.2, wanted v1.36.3",
+        "worker-0: kubelet is v1.35.4, wanted v1.36.3",
+        "worker-0: container runtime is containerd://1.7.0, wanted containerd://2.3.4",
+        "worker-0: Pod kube-proxy-worker-0 runs registry.k8s.io/kube-proxy:v1.35.4, wanted v1.36.3",
+    )
+
+
+def test_a_reference_splits_at_the_tag_and_not_at_a_port() -> None:
+    assert nodes.split_reference("host:5000/a/b") == ("host:5000/a/b", "")
+    assert nodes.split_reference("host:5000/a/b:1@sha256:0") == ("host:5000/a/b", "1")
+
+
+def test_ready_system_pods_pass() -> None:
+    finished = pod("job", "worker-0", ready=False, finished=True)
+    assert not nodes.judge_system_pods(WANTED, [*PODS, finished], WORKLOADS).problems
+
+
+def test_system_pods_that_are_not_ready_or_not_there_are_told() -> None:
+    broken = pod("kube-proxy", "worker-0", ready=False, reason="container kube-proxy: CrashLoopBackOff")
+    pods = [*PODS[1:-1], broken]
+    workloads = [replace(WORKLOADS[0], ready=1)]
+    assert nodes.judge_system_pods(WANTED, pods, workloads).problems == (
+        "worker-0: Pod kube-system/kube-proxy-worker-0 is not ready: container kube-proxy: CrashLoopBackOff",
+        "Deployment kube-system/coredns: 1 of 2 Pods ready and up to date",
+        "controller-0: has no Pod of etcd",
+        "Deployment kube-system/metrics-server does not exist",
+    )

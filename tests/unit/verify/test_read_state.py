@@ -1,0 +1,72 @@
+from typing import Any
+
+import pytest
+from module_utils.checks import state
+
+
+def pod_document(status: dict[str, Any], **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any part of a Pod's spec
+    containers = [{"name": "app", "image": "registry/app:1"}]
+    return {
+        "metadata": {"name": "app-1", "namespace": "kube-system"},
+        "spec": {"containers": containers, **spec},
+        "status": status,
+    }
+
+
+def test_a_ready_node_is_read() -> None:
+    document = {
+        "metadata": {"name": "n", "labels": {"a": "b"}},
+        "spec": {"taints": [{"key": "k", "effect": "NoSchedule"}, {"key": "k", "value": "v", "effect": "NoExecute"}]},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "nodeInfo": {"kubeletVersion": "v1.36.3", "containerRuntimeVersion": "containerd://2.3.4"},
+        },
+    }
+    node = state.node(document)
+    assert node.ready
+    assert node.taints == {"k:NoSchedule", "k=v:NoExecute"}
+    silent = {**document, "status": {**document["status"], "conditions": []}}  # type: ignore[dict-item] # it is a dict
+    assert state.node(silent).reason == "its kubelet never reported"
+
+
+@pytest.mark.parametrize(
+    ("container", "reason"),
+    [
+        (
+            {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}},
+            "container app: ImagePullBackOff not found",
+        ),
+        (
+            {
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}},
+                "restartCount": 4,
+            },
+            "container app: CrashLoopBackOff, ended with 1 (Error), 4 restarts",
+        ),
+        ({"state": {"running": {}}, "ready": False}, "container app: runs, but its readiness probe fails"),
+    ],
+)
+def test_why_a_container_is_not_ready(container: dict[str, Any], reason: str) -> None:
+    pod = state.pod(pod_document({"phase": "Running", "containerStatuses": [{"name": "app", **container}]}))
+    assert (pod.ready, pod.reason) == (False, reason)
+
+
+def test_why_a_daemon_sets_pod_is_not_scheduled() -> None:
+    terms = [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["worker-0"]}]}]
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "Insufficient cpu"}
+    pod = state.pod(pod_document({"phase": "Pending", "conditions": [condition]}, affinity=affinity))
+    assert (pod.node, pod.reason) == ("worker-0", "Unschedulable: Insufficient cpu")
+
+
+def test_workloads_count_pods_that_are_ready_and_up_to_date() -> None:
+    metadata = {"namespace": "kube-system", "name": "x"}
+    daemon_set = {
+        "metadata": metadata,
+        "status": {"desiredNumberScheduled": 5, "numberReady": 5, "updatedNumberScheduled": 4},
+    }
+    deployment = {"metadata": metadata, "spec": {"replicas": 2}}
+    (first,) = state.workloads("DaemonSet", [daemon_set])
+    (second,) = state.workloads("Deployment", [deployment])
+    assert (first.wanted, first.ready, second.wanted, second.ready) == (5, 4, 2, 0)

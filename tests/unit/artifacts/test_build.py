@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bootstrap.artifacts import build as building
+from bootstrap.artifacts.build import Recipe, build
+from bootstrap.artifacts.lock import Component, Part, load
+from infra.errors import InterruptedRunError, PreflightError
+from infra.progress import Silent
+
+MAIN = 'package main\n\nvar version = "none"\n\nfunc main() { println(version) }\n'
+DEBIAN = load().debian
+
+
+def component(**changes: object) -> Component:
+    described = {"packages": {"greeter": "recipe/hello"}, "stamps": {"main.version": "v{version}"}, "parts": {}}
+    return Component.model_validate(described | changes)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    monkeypatch.setattr(building, "FOLDER", tmp_path)
+    folder = tmp_path / "recipes" / "greeter-1.2.3"
+    (folder / "hello").mkdir(parents=True)
+    (folder / "hello" / "main.go").write_text(MAIN)
+    (folder / "go.mod").write_text("module recipe\n\ngo 1.21\n")
+    (folder / "go.sum").touch()
+    return Recipe("greeter", "1.2.3", "amd64", component())
+
+
+def fake_go(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    program = folder / "bin" / "go"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+def make(recipe: Recipe, stop: threading.Event | None = None) -> dict[str, Path]:
+    target = recipe.folder.parent.parent / "target"
+    target.mkdir()
+    return build(recipe, {"greeter"}, target, Silent(), stop or threading.Event())
+
+
+def test_a_program_is_built_with_its_version_stamped(recipe: Recipe) -> None:
+    program = make(recipe)["greeter"]
+    assert subprocess.run([program], capture_output=True, text=True, check=True).stderr == "v1.2.3\n"
+
+
+def test_a_failed_build_shows_what_go_said(recipe: Recipe) -> None:
+    (recipe.folder / "hello" / "main.go").write_text("package main\n\nfunc main() { nothing() }\n")
+    with pytest.raises(PreflightError, match=r"(?s)greeter 1\.2\.3 could not be built.*undefined: nothing"):
+        make(recipe)
+
+
+def test_an_unreachable_proxy_is_the_cause_that_is_told(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_go(tmp_path, monkeypatch, "echo 'go: example.com/module: dial tcp: lookup proxy: no such host'; exit 1")
+    with pytest.raises(PreflightError, match="Go's module proxy cannot be reached"):
+        make(recipe)
+
+
+def test_without_go_the_error_says_what_to_install(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "find", lambda _: None)
+    with pytest.raises(PreflightError, match=r"install Go 1\.21 or newer, or set artifacts\.mirror"):
+        make(recipe)
+
+
+def test_without_a_compiler_the_error_names_packages(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "find", lambda program: Path("/bin/go") if program == "go" else None)
+    needs_c = Recipe("greeter", "1.2.3", "amd64", component(compiler={"amd64": ["gcc", "libseccomp-dev"]}))
+    with pytest.raises(PreflightError, match="apt-get install gcc libseccomp-dev"):
+        make(needs_c)
+
+
+def test_an_interrupted_build_ends_what_it_started(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_go(tmp_path, monkeypatch, f"sleep 60 & echo $! > {tmp_path}/pid; wait")
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    with pytest.raises(InterruptedRunError, match="run the same command"):
+        make(recipe, stop)
+    sleeper = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(sleeper) and psutil.Process(sleeper).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_key_changes_with_everything_that_goes_in(recipe: Recipe) -> None:
+    part = Part(kind="image", reference="test/greeter:{version}", layers=({"greeter": "/greeter"},))
+    keys = {recipe.key(part, DEBIAN)}
+    keys.add(recipe.key(part.model_copy(update={"user": "65532"}), DEBIAN))
+    keys.add(recipe.key(part.model_copy(update={"debian": True}), DEBIAN))
+    keys.add(Recipe("greeter", "1.2.3", "arm64", recipe.component).key(part, DEBIAN))
+    keys.add(Recipe("greeter", "1.2.3", "amd64", component(tags=["netgo"])).key(part, DEBIAN))
+    (recipe.folder / "go.sum").write_text("changed")
+    keys.add(recipe.key(part, DEBIAN))
+    assert len(keys) == 6

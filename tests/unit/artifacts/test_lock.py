@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bootstrap.artifacts.build import Recipe, programs_of
+from bootstrap.artifacts.lock import Component, Part, fill, load
+from infra.errors import PreflightError
+
+LOCK = load()
+ARCHITECTURES = ("amd64", "arm64")
+BUILT = sorted({pair for release in LOCK.releases.values() for pair in release.items()})
+KUBEADM_IMAGES = {  # what `kubeadm config images list` of that version prints
+    "1.36.3": {"coredns/coredns:v1.14.2", "pause:3.10.2", "etcd:3.6.8-0"},
+    "1.35.4": {"coredns/coredns:v1.13.1", "pause:3.10.1", "etcd:3.6.6-0"},
+}
+KUBERNETES_IMAGES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+
+
+@pytest.mark.parametrize("release", KUBEADM_IMAGES)
+def test_images_are_those_that_kubeadm_asks_for(release: str) -> None:
+    expected = {f"registry.k8s.io/{image}" for image in KUBEADM_IMAGES[release]}
+    expected |= {f"registry.k8s.io/{image}:v{release}" for image in KUBERNETES_IMAGES}
+    references = {
+        fill(part.reference, version, "amd64")
+        for name, version in LOCK.release(release).items()
+        for part in LOCK.components[name].parts.values()
+        if part.reference
+    }
+    assert expected <= references
+
+
+@pytest.mark.parametrize(("name", "version"), BUILT)
+def test_every_release_can_be_built_from_a_recipe(name: str, version: str) -> None:
+    recipe = Recipe(name, version, "amd64", LOCK.components[name])
+    required = (recipe.folder / "go.mod").read_text()
+    sums = (recipe.folder / "go.sum").read_text()
+    for package in [*recipe.component.packages.values(), *filter(None, [recipe.component.source])]:
+        module = next(line for line in sums.splitlines() if package.split()[0].startswith(line.split()[0]))
+        assert module.split()[0] in required
+    if name not in ("agnhost", "pause"):  # these two are named by a version of their own
+        assert f" v{version}\n" in required
+
+
+@pytest.mark.parametrize(("name", "version"), BUILT)
+def test_every_download_is_pinned_for_each_architecture(name: str, version: str) -> None:
+    for part in LOCK.components[name].parts.values():
+        if part.url:
+            assert part.url.startswith("https://")
+            assert set(part.sha256[version]) == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("component", LOCK.components.values(), ids=str)
+def test_parts_are_made_of_what_their_component_builds(component: Component) -> None:
+    programs = set(component.packages) or {"pause"}
+    for part in component.parts.values():
+        assert set(programs_of(part)) <= programs
+        assert complete(part)
+
+
+def complete(part: Part) -> bool:
+    installed = [*part.members.values(), *(path for layer in part.layers for path in layer.values())]
+    return bool(installed) and all(Path(path).is_absolute() for path in installed)
+
+
+def test_an_unknown_version_is_told_with_those_that_can_be_had() -> None:
+    with pytest.raises(PreflightError, match=r"set kubernetes\.version to one of 1\.36\.3, 1\.35\.4"):
+        LOCK.release("1.30.0")

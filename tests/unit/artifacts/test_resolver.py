@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bootstrap.artifacts import cache, resolve_components, resolver
+from bootstrap.artifacts.build import Recipe
+from bootstrap.artifacts.lock import Lock, load
+from bootstrap.artifacts.resolver import Artifact, resolve
+from infra.config.model import Environment
+from infra.errors import PreflightError
+from infra.progress import Silent
+from tests.unit.artifacts.conftest import Server
+
+CONTENT = b"a program"
+PATH = "/upstream.test/greeter-1.2.3-amd64"
+UNREACHABLE = "http://127.0.0.1:1"
+
+
+def lock(content: bytes = CONTENT) -> Lock:
+    part = {
+        "kind": "binary",
+        "url": "https://upstream.test/greeter-{version}-{arch}",
+        "members": {"greeter": "/usr/local/bin/greeter"},
+        "sha256": {"1.2.3": {"amd64": hashlib.sha256(content).hexdigest()}},
+    }
+    component = {"packages": {"greeter": "recipe/greeter"}, "parts": {"greeter": part}}
+    document = {"releases": {"1.36.3": {"greeter": "1.2.3"}}, "components": {"greeter": component}}
+    return Lock.model_validate(document | {"debian": load().debian.model_dump()})
+
+
+def one(mirror: str, locked: Lock | None = None) -> Artifact:
+    (artifact,) = resolve_components(locked or lock(), {"greeter": "1.2.3"}, "amd64", mirror, Silent())
+    return artifact
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stand in for the compiler; the list tells what it was asked for."""
+    asked: list[str] = []
+
+    def build(recipe: Recipe, programs: set[str], target: Path, *rest: object) -> dict[str, Path]:
+        asked.append(recipe.name)
+        time.sleep(0.1)
+        for name in programs:
+            (target / name).write_bytes(b"built here")
+        return {name: target / name for name in programs}
+
+    monkeypatch.setattr(resolver, "build", build)
+    return asked
+
+
+def test_a_part_is_downloaded_once_and_then_cached(server: Server, built: list[str]) -> None:
+    server.serve(PATH, CONTENT)
+    first, second = one(server.url), one(server.url)
+    assert (first.source, second.source) == ("mirror", "cache")
+    assert first.origin == second.origin == f"mirror: {server.url}{PATH}"
+    assert server.requests == [PATH]
+    assert (cache.folder() / first.path).read_bytes() == CONTENT
+    assert first.path == "greeter/1.2.3/amd64/greeter"
+    assert first.members == {"greeter": "/usr/local/bin/greeter"}
+    assert built == []
+
+
+def test_a_part_whose_source_cannot_be_reached_is_built(built: list[str]) -> None:
+    artifact = one(UNREACHABLE)
+    assert (artifact.source, artifact.origin) == ("built", "built: recipe greeter-1.2.3")
+    assert artifact.sha256 == hashlib.sha256(b"built here").hexdigest()
+    assert one(UNREACHABLE).source == "cache"
+    assert built == ["greeter"]
+
+
+def test_a_wrong_checksum_is_never_built_around(server: Server, built: list[str]) -> None:
+    server.serve(PATH, b"evil")
+    with pytest.raises(PreflightError, match="SHA-256 is not the one in the lock file"):
+        one(server.url)
+    assert built == []
+    assert not list(cache.folder().rglob("*"))
+
+
+def test_a_changed_pin_and_a_damaged_file_are_fetched_again(server: Server, built: list[str]) -> None:
+    server.serve(PATH, CONTENT)
+    first = one(server.url)
+    (cache.folder() / first.path).write_bytes(b"cut")
+    assert one(server.url).source == "mirror"
+    server.serve(PATH, b"newer")
+    assert one(server.url, lock(b"newer")).source == "mirror"
+
+
+def test_two_runs_build_a_part_once(built: list[str]) -> None:
+    others = [threading.Thread(target=one, args=(UNREACHABLE,)) for _ in range(3)]
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join()
+    assert built == ["greeter"]
+
+
+def test_only_what_the_environment_uses_is_resolved(
+    environment: Environment, built: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, str] = {}
+    monkeypatch.setattr(resolver, "resolve_components", lambda _, versions, *_rest: asked.update(versions) or ())
+    off = environment.addons.metrics_server.model_copy(update={"enabled": False})
+    addons = environment.addons.model_copy(update={"metrics_server": off})
+    resolve(environment.model_copy(update={"addons": addons}), "amd64", Silent())
+    assert "metrics-server" not in asked
+    assert asked["kubernetes"] == "1.36.3"
+    resolve(environment, "amd64", Silent())
+    assert asked["metrics-server"] == "0.9.0"

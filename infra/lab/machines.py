@@ -48,6 +48,7 @@ class Machines:
         known = {machine.id for machine in wanted}
         for gone in [name for name in self._disks() if name not in known]:
             self._terminate(gone)
+        self.problems = {name: problem for name, problem in self.problems.items() if name in known}
         for machine in wanted:
             try:
                 self._follow(machine)

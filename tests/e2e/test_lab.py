@@ -1,0 +1,260 @@
+"""The embedded cloud on this machine: what its API is asked for exists, and is gone after stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from botocore.client import BaseClient
+
+from infra.config.model import Aws, ControlPlane, Environment, Network
+from infra.errors import PreflightError
+from infra.lab import cloud
+from infra.lab.layout import Layout
+from infra.lab.lock import holder
+from infra.process import run
+from infra.progress import Silent
+
+pytestmark = pytest.mark.e2e
+
+CIDR = IPv4Network("10.79.0.0/16")
+ADDRESSES = ("10.79.128.20", "10.79.128.21")
+
+
+def environment(name: str, cidr: IPv4Network = CIDR) -> Environment:
+    return Environment(
+        name=name,
+        cloud="aws",
+        lab=True,
+        aws=Aws(region="eu-central-1", zones=("eu-central-1a",), machine_image="ami-debian-12"),
+        network=Network(cidr=cidr),
+        control_plane=ControlPlane(count=1),
+        pools=(),
+    )
+
+
+@dataclass
+class Lab:
+    folder: Path
+    running: cloud.Running
+    artifacts: Path
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.folder.resolve())
+
+    def client(self, service: str) -> BaseClient:
+        return boto3.client(
+            service,
+            endpoint_url=self.running.endpoint,
+            region_name="eu-central-1",
+            aws_access_key_id="lab",
+            aws_secret_access_key="lab",
+        )
+
+    def ssh(self, address: str, command: str, *, check: bool = True) -> str:
+        options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+        options += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=2", "-i", str(self.folder.parent / "key")]
+        return run(["ssh", *options, f"admin@{address}", command], check=check).stdout.strip()
+
+    def state(self) -> dict[str, Any]:
+        state = cloud.status(self.folder)
+        assert state is not None
+        return state
+
+
+def eventually(holds: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.2)
+
+
+def get(url: str) -> str:
+    try:
+        return httpx.get(url, timeout=2).text
+    except httpx.HTTPError:
+        return ""
+
+
+def traces(layout: Layout) -> list[str]:
+    """Whatever this host still has of the lab."""
+    found = [str(path) for path in Path("/sys/fs/cgroup").rglob(layout.id)]
+    found += [str(path) for path in [layout.folder, Path("/sys/class/net") / layout.id] if path.exists()]
+    if layout.id in Path("/etc/hosts").read_text(encoding="utf-8"):
+        found.append("/etc/hosts")
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        for file in ("cmdline", "mounts"):
+            try:
+                if str(layout.folder).encode() in (process / file).read_bytes():
+                    found.append(f"{process}/{file}")
+            except OSError:  # it ended meanwhile
+                continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("test-lab") / "lab"
+    artifacts = tmp_path_factory.mktemp("artifacts")
+    (artifacts / "binary").write_bytes(os.urandom(1000))
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder.parent / "key"])
+    try:
+        yield Lab(folder, cloud.start(environment("test-lab"), folder, artifacts, Silent()), artifacts)
+    finally:
+        cloud.stop(None, folder, Silent())
+
+
+@pytest.fixture(scope="module")
+def machines(lab: Lab) -> tuple[str, ...]:
+    ec2 = lab.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock=str(CIDR))["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.79.128.0/20")["Subnet"]["SubnetId"]
+    public_key = (lab.folder.parent / "key.pub").read_bytes()
+    ec2.import_key_pair(KeyName="test", PublicKeyMaterial=public_key)
+    started = []
+    for number, address in enumerate(ADDRESSES):
+        answer = ec2.run_instances(
+            ImageId="ami-debian-12",
+            MinCount=1,
+            MaxCount=1,
+            KeyName="test",
+            SubnetId=subnet,
+            PrivateIpAddress=address,
+            UserData=f"#cloud-config\nhostname: node-{number}\nfqdn: node-{number}.test\npreserve_hostname: false\n",
+        )
+        started.append(answer["Instances"][0]["InstanceId"])
+    eventually(lambda: all(lab.ssh(address, "echo up", check=False) == "up" for address in ADDRESSES))
+    return tuple(started)
+
+
+@pytest.fixture(scope="module")
+def load_balancer(lab: Lab, machines: tuple[str, ...]) -> str:
+    """The URL of a load balancer in front of a web server on each machine."""
+    for address in ADDRESSES:
+        lab.ssh(address, "mkdir w && cd w && hostname >name && echo ok >readyz")
+        lab.ssh(address, "sudo systemd-run --quiet --working-directory=$PWD/w python3 -m http.server 8080")
+    ec2, elb = lab.client("ec2"), lab.client("elbv2")
+    subnet = ec2.describe_subnets(Filters=[{"Name": "cidrBlock", "Values": ["10.79.128.0/20"]}])["Subnets"][0]
+    created = elb.create_load_balancer(Name="test-api", Type="network", Subnets=[subnet["SubnetId"]])
+    balancer = created["LoadBalancers"][0]
+    group = elb.create_target_group(
+        Name="test-api",
+        Protocol="TCP",
+        Port=8080,
+        VpcId=subnet["VpcId"],
+        HealthCheckProtocol="HTTP",
+        HealthCheckPath="/readyz",
+        HealthyThresholdCount=2,
+        UnhealthyThresholdCount=2,
+        HealthCheckIntervalSeconds=5,
+        HealthCheckTimeoutSeconds=2,
+    )["TargetGroups"][0]["TargetGroupArn"]
+    elb.register_targets(TargetGroupArn=group, Targets=[{"Id": machine} for machine in machines])
+    elb.create_listener(
+        LoadBalancerArn=balancer["LoadBalancerArn"],
+        Protocol="TCP",
+        Port=80,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
+    )
+    found = elb.describe_load_balancers(Names=["test-api"])["LoadBalancers"][0]
+    assert found["State"]["Code"] == "active"
+    return f"http://{balancer['DNSName']}/name"
+
+
+def test_an_instance_is_a_machine_of_its_own(lab: Lab, machines: tuple[str, ...]) -> None:
+    assert lab.ssh(ADDRESSES[0], "hostname --fqdn && sudo id -u") == "node-0.test\n0"
+    keys = {lab.ssh(address, "cat /etc/ssh/ssh_host_ed25519_key.pub /etc/machine-id") for address in ADDRESSES}
+    assert len(keys) == 2
+    assert lab.ssh(ADDRESSES[0], "sudo systemctl is-system-running --wait") == "running"
+
+
+def test_machines_know_each_other_by_name_and_nobody_else(lab: Lab, machines: tuple[str, ...]) -> None:
+    assert lab.ssh(ADDRESSES[0], "getent hosts node-1").split()[0] == ADDRESSES[1]
+    assert lab.ssh(ADDRESSES[0], "getent hosts example.org; echo $?") == "2"
+
+
+def test_machines_fetch_artifacts(lab: Lab, machines: tuple[str, ...]) -> None:
+    fetch = (
+        f"import urllib.request as r, hashlib as h; d = r.urlopen('{lab.running.mirror}/binary').read(); print(d.hex())"
+    )
+    assert lab.ssh(ADDRESSES[0], f'python3 -c "{fetch}"') == (lab.artifacts / "binary").read_bytes().hex()
+
+
+def test_a_load_balancer_forwards_to_healthy_targets_only(
+    lab: Lab, machines: tuple[str, ...], load_balancer: str
+) -> None:
+    eventually(lambda: {get(load_balancer) for _ in range(6)} == {"node-0\n", "node-1\n"})
+    inside = f"import urllib.request as r; print(r.urlopen('{load_balancer}').read().decode())"
+    assert lab.ssh(ADDRESSES[1], f'python3 -c "{inside}"').startswith("node-")
+
+    lab.ssh(ADDRESSES[0], "rm w/readyz")
+    eventually(lambda: {get(load_balancer) for _ in range(6)} == {"node-1\n"})
+
+
+def test_a_machine_that_died_comes_back_with_its_disk(lab: Lab, machines: tuple[str, ...]) -> None:
+    lab.ssh(ADDRESSES[0], "echo kept >note; sync")
+    [leader] = run(["pgrep", "--full", f"systemd-nspawn.*--machine={machines[0]}"]).stdout.split()
+    os.kill(int(run(["pgrep", "--parent", leader]).stdout.split()[0]), signal.SIGKILL)
+    eventually(lambda: lab.ssh(ADDRESSES[0], "true; cat note", check=False) == "kept")
+    assert "died" in lab.layout.log.read_text(encoding="utf-8")
+
+
+def test_user_data_that_the_lab_does_not_know_is_a_problem_that_status_shows(lab: Lab) -> None:
+    ec2 = lab.client("ec2")
+    answer = ec2.run_instances(
+        ImageId="ami-debian-12", MinCount=1, MaxCount=1, UserData="#cloud-config\npackages: [x]\n"
+    )
+    machine = answer["Instances"][0]["InstanceId"]
+    eventually(lambda: lab.state()["problems"])
+    assert "packages" in lab.state()["problems"][0]
+    ec2.terminate_instances(InstanceIds=[machine])
+    eventually(lambda: not lab.state()["problems"])
+
+
+def test_a_stopped_instance_stops_and_a_terminated_one_is_gone(lab: Lab, machines: tuple[str, ...]) -> None:
+    ec2 = lab.client("ec2")
+    ec2.stop_instances(InstanceIds=[machines[1]])
+    eventually(lambda: not lab.state()["machines"][machines[1]]["running"])
+    ec2.start_instances(InstanceIds=[machines[1]])
+    eventually(lambda: lab.ssh(ADDRESSES[1], "cat w/readyz", check=False) == "ok")
+    ec2.terminate_instances(InstanceIds=[machines[1]])
+    eventually(lambda: not lab.layout.machine(machines[1]).exists())
+
+
+def test_start_finds_the_running_lab(lab: Lab) -> None:
+    assert cloud.start(environment("test-lab"), lab.folder, lab.artifacts, Silent()) == lab.running
+
+
+def test_a_range_in_use_is_refused_before_anything_is_made(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match=r"10\.79\.0\.0/16 is in use"):
+        cloud.start(environment("other"), tmp_path / "lab", lab.artifacts, Silent())
+    assert not (tmp_path / "lab").exists()
+
+
+def test_nothing_is_left_after_stop(lab: Lab) -> None:
+    assert traces(lab.layout), "this check would find nothing even now"
+    cloud.stop(environment("test-lab"), lab.folder, Silent())
+    assert traces(lab.layout) == []
+    cloud.stop(environment("test-lab"), lab.folder, Silent())
+
+
+def test_nothing_is_left_of_a_lab_whose_daemon_was_killed(lab: Lab) -> None:
+    cloud.start(environment("test-lab"), lab.folder, lab.artifacts, Silent())
+    daemon = holder(lab.layout.lock)
+    assert daemon is not None
+    os.kill(daemon, signal.SIGKILL)
+    eventually(lambda: cloud.status(lab.folder) is None)
+    cloud.stop(None, lab.folder, Silent())
+    assert traces(lab.layout) == []

@@ -100,16 +100,16 @@ def _section(name: str, address: IPv4Address, listener: Listener) -> str:
 
 
 def _check(check: HealthCheck) -> list[str]:
-    # A state that begins to change is looked at every second: AWS checks from several places and sees it as soon.
-    server = (
-        f"default-server inter {check.interval}s fastinter 1s downinter 1s rise {check.healthy} fall {check.unhealthy}"
-        " on-marked-down shutdown-sessions"
-    )
+    lines = [
+        f"timeout check {check.timeout}s",
+        # A state that begins to change is looked at every second: AWS checks from several places and sees it as soon.
+        f"default-server inter {check.interval}s fastinter 1s downinter 1s rise {check.healthy} fall {check.unhealthy}",
+        "default-server on-marked-down shutdown-sessions",
+    ]
     if check.port:
-        server += f" port {check.port}"
+        lines.append(f"default-server port {check.port}")
     if check.protocol == "HTTPS":
-        server += " check-ssl verify none"
-    lines = [f"timeout check {check.timeout}s", server]
+        lines.append("default-server check-ssl verify none")
     if check.path:
         lines += [f"option httpchk GET {check.path}", f"http-check expect status {check.codes}"]
     return lines

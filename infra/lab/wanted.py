@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from moto.elbv2.models import ELBv2Backend, FakeListener, FakeLoadBalancer, FakeTargetGroup
 
 _CLOUD_CONFIG = frozenset({"hostname", "fqdn", "preserve_hostname"})
+_HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,29 @@ def names(machine: Machine) -> Names:
     """Return what the user data (`#cloud-config`) calls a machine; else what AWS would.
 
     Raises:
-        ConfigurationError: the user data is no cloud-config, or holds a key that this cloud does not know.
+        ConfigurationError: the user data is no cloud-config, or holds what this cloud does not know.
     """
     default = f"ip-{str(machine.address).replace('.', '-')}"
-    settings: Any = {}
-    if machine.user_data.strip():
-        if not machine.user_data.startswith("#cloud-config"):
-            raise ConfigurationError("user data must be #cloud-config", where=machine.id)
+    settings = _cloud_config(machine)
+    hostname = str(settings.get("hostname", default))
+    called = Names(hostname, str(settings.get("fqdn", hostname)))
+    for name in (called.hostname, called.fqdn):
+        if not _HOST_NAME.fullmatch(name):
+            raise ConfigurationError(f"{name!r} is no host name", where=machine.id)
+    return called
+
+
+def _cloud_config(machine: Machine) -> dict[str, object]:
+    if not machine.user_data.strip():
+        return {}
+    if not machine.user_data.startswith("#cloud-config"):
+        raise ConfigurationError("user data must be #cloud-config", where=machine.id)
+    try:
         settings = yaml.safe_load(machine.user_data) or {}
+    except yaml.YAMLError as error:
+        raise ConfigurationError("user data is not YAML", where=machine.id, why=str(error)) from error
+    if not isinstance(settings, dict):
+        raise ConfigurationError("user data must be a mapping", where=machine.id)
     unknown = sorted(set(settings) - _CLOUD_CONFIG)
     if unknown:
         raise ConfigurationError(
@@ -117,8 +134,7 @@ def names(machine: Machine) -> Names:
             where=machine.id,
             todo=f"use only {', '.join(sorted(_CLOUD_CONFIG))}",
         )
-    hostname = str(settings.get("hostname", default))
-    return Names(hostname, str(settings.get("fqdn", hostname)))
+    return settings
 
 
 def _machines(backend: EC2Backend) -> list[Machine]:

@@ -1,0 +1,52 @@
+"""Each thing that this machine lacks has a message of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from infra.config.model import Aws, ControlPlane, Environment, Pool
+from infra.errors import PreflightError
+from infra.lab import preflight
+
+GIB = 1024**3
+ENVIRONMENT = Environment(
+    name="test",
+    cloud="aws",
+    lab=True,
+    aws=Aws(region="eu-central-1", zones=("eu-central-1a",), machine_image="ami-0"),
+    control_plane=ControlPlane(count=3),
+    pools=(Pool(name="general", count=2),),
+)
+
+
+def test_another_user_than_root_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(PreflightError, match="needs root"):
+        preflight.check(ENVIRONMENT, tmp_path)
+
+
+def test_missing_programs_come_with_the_command_that_installs_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(preflight, "find", lambda program: None if program in {"dnsmasq", "haproxy"} else Path("/x"))
+    with pytest.raises(PreflightError, match="haproxy, dnsmasq are not installed") as caught:
+        preflight.check(ENVIRONMENT, tmp_path)
+    assert caught.value.todo == "apt-get install dnsmasq-base haproxy"
+    assert caught.value.exit_code == 11
+
+
+def test_memory_is_that_of_all_machines() -> None:
+    preflight.memory(ENVIRONMENT, 5 * GIB)
+    with pytest.raises(PreflightError, match=re.escape("3 control planes and 2 workers need 5.0 GiB of memory")):
+        preflight.memory(ENVIRONMENT, 5 * GIB - 1)
+
+
+def test_disk_is_that_of_all_machines(tmp_path: Path) -> None:
+    preflight.disk(ENVIRONMENT, 15 * GIB, tmp_path)
+    with pytest.raises(PreflightError, match=r"5 machines need 15 GiB of disk, and 14\.0 GiB are free"):
+        preflight.disk(ENVIRONMENT, 14 * GIB, tmp_path)

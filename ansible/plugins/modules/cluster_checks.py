@@ -33,11 +33,7 @@ options:
     type: str
     required: true
   api_port:
-    description: Port of the API on the load balancer.
-    type: int
-    required: true
-  api_bind_port:
-    description: Port of the API server on each control plane.
+    description: Port of the API, on the load balancer and on each control plane.
     type: int
     required: true
   dns_domain:
@@ -85,7 +81,6 @@ EXAMPLES = r"""
     version: 1.36.3
     api_host: api.prod.internal
     api_port: 6443
-    api_bind_port: 6443
     dns_domain: cluster.local
     metrics_server: true
     nodes: [{name: controller-0, address: 10.20.0.10, control_plane: true, labels: {}, taints: []}]
@@ -117,7 +112,6 @@ SPEC = {
     "version": {"type": "str", "required": True},
     "api_host": {"type": "str", "required": True},
     "api_port": {"type": "int", "required": True},
-    "api_bind_port": {"type": "int", "required": True},
     "dns_domain": {"type": "str", "required": True},
     "metrics_server": {"type": "bool", "required": True},
     "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_SPEC},
@@ -142,7 +136,7 @@ def wanted(parameters: dict[str, Any]) -> state.Wanted:
     )
 
 
-def answering(goal: state.Wanted, here: str, port: int, context: ssl.SSLContext) -> state.WantedNode:
+def answering(goal: state.Wanted, here: str, context: ssl.SSLContext) -> state.WantedNode:
     """Return the control plane to ask: this machine, or where its API server is down the first whose is not.
 
     The load balancer is not asked, so that a broken one spoils only its own check.
@@ -150,7 +144,7 @@ def answering(goal: state.Wanted, here: str, port: int, context: ssl.SSLContext)
     planes = sorted(goal.control_planes, key=lambda node: node.name != here)
     for node in planes:
         try:
-            status, _ = client.fetch(f"https://{node.address}:{port}/readyz", context=context)
+            status, _ = client.fetch(f"https://{node.address}:{goal.api_port}/readyz", context=context)
         except client.FAILURES:
             continue  # the check of the API servers tells about it
         if status == 200:
@@ -165,15 +159,14 @@ def connect(module: AnsibleModule) -> Cluster:
     view = [kubectl, "--kubeconfig", module.params["kubeconfig"], "config", "view", "--raw", "--flatten", "--minify"]
     _, kubeconfig, _ = module.run_command([*view, "--output=json"], check_rc=True)
     context = client.trust_kubeconfig(module.from_json(kubeconfig))
-    goal, port = wanted(module.params), module.params["api_bind_port"]
-    server = answering(goal, module.params["node_name"], port, context)
-    api = client.Api(f"https://{server.address}:{port}", context)
+    goal = wanted(module.params)
+    server = answering(goal, module.params["node_name"], context)
+    api = client.Api(f"https://{server.address}:{goal.api_port}", context)
     return Cluster(
         wanted=goal,
         here=module.params["node_name"],
         server=server,
         api=api,
-        api_bind_port=port,
         etcd=client.trust(f"{_ETCD}/ca.crt", f"{_ETCD}/healthcheck-client.crt", f"{_ETCD}/healthcheck-client.key"),
         probes=probes.Probes(api, module.params["probe_image"]),
     )

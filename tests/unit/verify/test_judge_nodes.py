@@ -11,7 +11,9 @@ WANTED = state.Wanted(
     dns_domain="cluster.local",
     metrics_server=True,
     nodes=(
-        state.WantedNode("controller-0", "10.0.0.10", True, {"zone": "a"}, frozenset()),
+        state.WantedNode(
+            "controller-0", "10.0.0.10", True, {"zone": "a"}, frozenset({f"{state.CONTROL_PLANE}:NoSchedule"})
+        ),
         state.WantedNode("worker-0", "10.0.0.20", False, {"tier": "web"}, frozenset({"gpu=yes:NoSchedule"})),
     ),
     images=("registry.k8s.io/etcd:3.6.8-0", "registry.k8s.io/kube-proxy:v1.36.3"),

@@ -26,7 +26,6 @@ class Cluster:
     here: str
     server: state.WantedNode
     api: Api
-    api_bind_port: int
     etcd: ssl.SSLContext
     probes: probes.Probes
 

@@ -29,10 +29,9 @@ def _node_problems(expected: WantedNode, node: Node) -> Iterator[str]:
     for key, value in labels.items():
         if node.labels.get(key) != value:
             yield f"{node.name}: label {key} is {_shown(node.labels.get(key))}, wanted {value!r}"
-    taints = expected.taints | ({f"{CONTROL_PLANE}:NoSchedule"} if expected.control_plane else frozenset())
-    for taint in sorted(taints - node.taints):
+    for taint in sorted(expected.taints - node.taints):
         yield f"{node.name}: taint {taint} is missing"
-    for taint in sorted(node.taints - taints):
+    for taint in sorted(node.taints - expected.taints):
         yield f"{node.name}: taint {taint} is not in the inventory"
 
 

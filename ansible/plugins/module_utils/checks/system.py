@@ -17,7 +17,7 @@ _KUBELET_PORT = 10250
 def look_at_api(cluster: Cluster, _deadline: float) -> Verdict:
     """Ask /readyz of every API server, and through the load balancer."""
     wanted = cluster.wanted
-    servers = {node.name: f"{node.address}:{cluster.api_bind_port}" for node in wanted.control_planes}
+    servers = {node.name: f"{node.address}:{wanted.api_port}" for node in wanted.control_planes}
     servers[f"load balancer, from {cluster.here}"] = f"{wanted.api_host}:{wanted.api_port}"
 
     def ask(server: tuple[str, str]) -> str:
@@ -37,7 +37,7 @@ def look_at_versions(cluster: Cluster, _deadline: float) -> Verdict:
 
     def ask(node: state.WantedNode) -> tuple[str, str]:
         try:
-            server = Api(f"https://{node.address}:{cluster.api_bind_port}", cluster.api.context)
+            server = Api(f"https://{node.address}:{cluster.wanted.api_port}", cluster.api.context)
             return node.name, str(server.get("/version")["gitVersion"])
         except FAILURES as error:
             return node.name, f"unknown ({error})"

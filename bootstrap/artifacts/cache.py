@@ -6,22 +6,25 @@ a rename; a file without its FILE.json is not there.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from threading import Event
+from typing import IO, Literal
 
 from bootstrap.artifacts.image import file_sha256
-from infra.errors import PreflightError
+from infra.errors import InterruptedRunError, PreflightError
 from infra.files import cache_folder, write_atomically
 from infra.progress import Progress
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True)
@@ -82,38 +85,50 @@ def work_folder(name: str) -> Iterator[Path]:
     """Give a folder on the cache's file system for half-made files, and take it away again.
 
     Raises:
-        PreflightError: the cache cannot be written.
+        PreflightError: the cache cannot be written, before or while it is used.
     """
+    path = None
     try:
         work = cache_folder() / "work"
         work.mkdir(parents=True, exist_ok=True)
         path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=work))
+        yield path
     except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
         raise PreflightError(
             f"the cache cannot be written: {error.strerror}",
             where=str(cache_folder()),
             todo="make room or give the folder to this user; XDG_CACHE_HOME moves it",
         ) from error
-    try:
-        yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        if path:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
-def exclusive(name: str, progress: Progress) -> Iterator[None]:
-    """Hold a component for this process; a second one waits until the first has it in the cache."""
+def exclusive(name: str, progress: Progress, stop: Event) -> Iterator[None]:
+    """Hold a component for this process; a second one waits until the first has it in the cache.
+
+    Raises:
+        InterruptedRunError: `stop` was set while it waited.
+    """
     locks = cache_folder() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with (locks / name).open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                progress.update(name, "waiting for another run that fetches or builds it")
-                time.sleep(1)
+        while not _lock(file):
+            progress.update(name, "waiting for another run that fetches or builds it")
+            if stop.wait(0.5):
+                raise InterruptedRunError(f"waiting for {name} was interrupted")
         yield
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _beside(path: Path) -> Path:

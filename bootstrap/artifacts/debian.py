@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from threading import Event
 
 from bootstrap.artifacts import cache
 from bootstrap.artifacts.image import Blob, write_layer
@@ -32,7 +33,7 @@ APT::Sandbox::User "root";
 """
 
 
-def layer(debian: Debian, architecture: str, progress: Progress) -> Blob:
+def layer(debian: Debian, architecture: str, progress: Progress, stop: Event) -> Blob:
     """Return the layer, from the cache or made now.
 
     Raises:
@@ -41,7 +42,7 @@ def layer(debian: Debian, architecture: str, progress: Progress) -> Blob:
     described = json.dumps([debian.model_dump(mode="json"), architecture], sort_keys=True)
     key = hashlib.sha256(described.encode()).hexdigest()
     path = cache.folder() / "debian-programs" / debian.suite / architecture / "layer.tar"
-    with cache.exclusive(f"debian-programs-{architecture}", progress):
+    with cache.exclusive(f"debian-programs-{architecture}", progress, stop):
         cached = cache.find(path, {key})
         if not cached:
             progress.update("debian-programs", f"fetching {', '.join(debian.packages)} of Debian {debian.suite}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -25,8 +25,8 @@ class Unreachable(Exception):  # noqa: N818 - not an error: the caller goes on t
 class Source:
     """Upstream, or the mirror that holds the same files under MIRROR/HOST/PATH."""
 
-    def __init__(self, mirror: str | None, progress: Progress, timeout: httpx.Timeout = _TIMEOUT) -> None:
-        self.stop = threading.Event()
+    def __init__(self, mirror: str | None, progress: Progress, stop: Event, timeout: httpx.Timeout = _TIMEOUT) -> None:
+        self._stop = stop
         self._mirror = mirror.rstrip("/") if mirror else None
         self._progress = progress
         self._client = httpx.Client(timeout=timeout, follow_redirects=True)
@@ -36,6 +36,10 @@ class Source:
     def kind(self) -> Literal["mirror", "upstream"]:
         """Return what the report calls this source."""
         return "mirror" if self._mirror else "upstream"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def address(self, url: str) -> str:
         """Return where a file of upstream is fetched from."""
@@ -54,7 +58,7 @@ class Source:
             size = int(response.headers.get("content-length", 0)) >> 20
             with target.open("wb") as file:
                 for chunk in response.iter_bytes(1 << 20):
-                    if self.stop.is_set():
+                    if self._stop.is_set():
                         raise InterruptedRunError(f"downloading {item} was interrupted")
                     digest.update(chunk)
                     file.write(chunk)
@@ -102,7 +106,7 @@ class Source:
         except httpx.RemoteProtocolError as error:
             raise self._failed(address, f"the server ended it too early: {error}") from error
         except httpx.HTTPError as error:
-            raise self._failed(address, str(error)) from error
+            raise self._failed(address, str(error) or type(error).__name__) from error
 
     @staticmethod
     def _failed(address: str, why: str) -> PreflightError:

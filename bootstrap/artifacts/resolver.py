@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Literal
 
 from bootstrap.artifacts import cache, debian
 from bootstrap.artifacts.build import Recipe, build, programs_of
 from bootstrap.artifacts.download import Source, Unreachable
-from bootstrap.artifacts.image import Settings, write_image, write_layer, write_tar
+from bootstrap.artifacts.image import Blob, Settings, write_image, write_layer, write_tar
 from bootstrap.artifacts.lock import Lock, Part, fill, load
 from bootstrap.artifacts.registry import Repository
 from infra.config.model import Environment
@@ -59,25 +61,27 @@ def resolve_components(
     lock: Lock, versions: Mapping[str, str], architecture: str, mirror: str | None, progress: Progress
 ) -> tuple[Artifact, ...]:
     """Bring the parts of some components, given with their versions, into the cache."""
-    resolver = _Resolver(lock, architecture, Source(mirror, progress), progress)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    stop = Event()
+    with closing(Source(mirror, progress, stop)) as source, ThreadPoolExecutor(_AT_ONCE) as pool:
+        resolver = _Resolver(lock, architecture, source, progress, stop)
         tasks = [pool.submit(resolver.component, name, version) for name, version in versions.items()]
         try:
             for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
                 task.result()
             return tuple(artifact for task in tasks for artifact in task.result())
         except BaseException:
-            resolver.source.stop.set()
+            stop.set()
             pool.shutdown(cancel_futures=True)
             raise
 
 
 class _Resolver:
-    def __init__(self, lock: Lock, architecture: str, source: Source, progress: Progress) -> None:
+    def __init__(self, lock: Lock, architecture: str, source: Source, progress: Progress, stop: Event) -> None:
         self.lock = lock
         self.architecture = architecture
         self.source = source
         self.progress = progress
+        self.stop = stop
 
     def component(self, name: str, version: str) -> list[Artifact]:
         recipe = Recipe(name, version, self.architecture, self.lock.components[name])
@@ -85,7 +89,7 @@ class _Resolver:
         found = {part: cached for part in parts if (cached := self._cached(recipe, part))}
         known = set(found)
         if len(found) < len(parts):
-            with cache.exclusive(f"{name}-{version}-{self.architecture}", self.progress):
+            with cache.exclusive(f"{name}-{version}-{self.architecture}", self.progress, self.stop):
                 found |= self._missing(recipe, parts.keys() - known)
         return [self._artifact(recipe, part, found[part], part in known) for part in parts]
 
@@ -120,7 +124,7 @@ class _Resolver:
     def _build(self, recipe: Recipe, names: list[str], work: Path) -> dict[str, cache.Cached]:
         parts = recipe.component.parts
         wanted = {program for name in names for program in programs_of(parts[name])}
-        programs = build(recipe, wanted, work, self.progress, self.source.stop)
+        programs = build(recipe, wanted, work, self.progress, self.stop)
         built = {}
         for name in names:
             target = work / f"{name}.built"
@@ -138,12 +142,15 @@ class _Resolver:
             files = {self._fill(recipe, path): programs[name] for name, path in programs_of(part).items()}
             write_tar(target, files)
         else:
-            layers = [debian.layer(self.lock.debian, self.architecture, self.progress)] if part.debian else []
+            layers = [self._debian()] if part.debian else []
             for number, files_of_layer in enumerate(part.layers):
                 files = {path: programs[name] for name, path in files_of_layer.items()}
                 layers.append(write_layer(target.with_suffix(f".layer{number}"), files))
             settings = Settings(self.architecture, part.entrypoint, part.command, part.user)
             write_image(target, self._fill(recipe, str(part.reference)), settings, layers)
+
+    def _debian(self) -> Blob:
+        return debian.layer(self.lock.debian, self.architecture, self.progress, self.stop)
 
     def _cached(self, recipe: Recipe, name: str) -> cache.Cached | None:
         keys = {self._pin(recipe, name), recipe.key(recipe.component.parts[name], self.lock.debian)}

@@ -89,11 +89,17 @@ def test_an_interrupted_build_ends_what_it_started(
     threading.Timer(0.5, stop.set).start()
     with pytest.raises(InterruptedRunError, match="run the same command"):
         make(recipe, stop)
-    sleeper = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 5
-    while psutil.pid_exists(sleeper) and psutil.Process(sleeper).status() != psutil.STATUS_ZOMBIE:
+    while not ended(int((tmp_path / "pid").read_text())):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def ended(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_the_key_changes_with_everything_that_goes_in(recipe: Recipe) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import time
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
@@ -19,7 +20,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 def source(mirror: str) -> Source:
-    return Source(mirror, Silent(), timeout=httpx.Timeout(0.5))
+    return Source(mirror, Silent(), Event(), timeout=httpx.Timeout(0.5))
 
 
 def test_a_file_is_fetched_from_the_mirror_by_host_and_path(server: Server, tmp_path: Path) -> None:

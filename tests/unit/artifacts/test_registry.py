@@ -5,6 +5,7 @@ import json
 import tarfile
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
@@ -54,7 +55,7 @@ def guarded(handler: BaseHTTPRequestHandler, content: bytes) -> None:
 
 
 def repository(server: Server) -> Repository:
-    return Repository(Source(server.url, Silent(), timeout=httpx.Timeout(2)), REFERENCE)
+    return Repository(Source(server.url, Silent(), Event(), timeout=httpx.Timeout(2)), REFERENCE)
 
 
 @pytest.mark.parametrize("pinned", [True, False])

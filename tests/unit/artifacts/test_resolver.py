@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import threading
 import time
@@ -13,6 +14,7 @@ from bootstrap.artifacts.lock import Lock, load
 from bootstrap.artifacts.resolver import Artifact, resolve
 from infra.config.model import Environment
 from infra.errors import PreflightError
+from infra.files import cache_folder
 from infra.progress import Silent
 from tests.unit.artifacts.conftest import Server
 
@@ -98,6 +100,17 @@ def test_two_runs_build_a_part_once(built: list[str]) -> None:
     for thread in others:
         thread.join()
     assert built == ["greeter"]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    server.serve(PATH, CONTENT)
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(PreflightError, match=r"(?s)cannot be written: No space left.*XDG_CACHE_HOME moves it"):
+        one(server.url)
+    assert [path for path in cache_folder().rglob("*") if path.is_file() and path.parent.name != "locks"] == []
 
 
 def test_only_what_the_environment_uses_is_resolved(

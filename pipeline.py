@@ -85,12 +85,7 @@ class Run:
         """Terraform in the environment's folder."""
         from infra.terraform import Terraform
 
-        return Terraform(
-            folder=self.folder,
-            program=self.toolchain.terraform,
-            cli_config=self.toolchain.cli_config,
-            credentials={"AWS_ACCESS_KEY_ID": "lab", "AWS_SECRET_ACCESS_KEY": "lab"} if self.environment.lab else {},
-        )
+        return Terraform(self.folder, self.toolchain.terraform, self.toolchain.cli_config)
 
     @property
     def kubectl(self) -> Path | None:
@@ -194,7 +189,6 @@ def synthesize(run: Run) -> None:
     argv += ["--endpoint", run.lab.endpoint] if run.environment.lab else []
     execute(
         [*argv, "--output", run.folder / "cdk.tf.json"],
-        env={"JSII_NODE": str(run.toolchain.node), "PYTHONPATH": str(ROOT)},
         error=TerraformError,
     )
 
@@ -233,7 +227,7 @@ def reach_machines(run: Run) -> None:
 def install(run: Run) -> None:
     """Install Kubernetes on the machines, and fetch the kubeconfig."""
     recap = play(run, "site", "install")
-    run.display.say(f"Ansible: {recap.tasks} tasks, changed={len(recap.changed)}")
+    run.display.say(f"Ansible: {len(recap.tasks)} tasks, changed={len(recap.changed)}")
     fetch_kubeconfig(run)
 
 

@@ -19,6 +19,7 @@ from infra.progress import Progress
 from infra.timeline import HostTask, Timeline
 
 _ROOT = Path(__file__).resolve().parent.parent / "ansible"
+_ARGUMENTS = "Validating arguments against arg spec"  # Ansible's own task before each role; nobody waits for it
 _FAILURES = ("runner_on_failed", "runner_on_unreachable")
 _RESULTS = {
     "runner_on_ok": "ok",
@@ -40,9 +41,9 @@ class Failure:
 
 @dataclass
 class Recap:
-    """What a run did: changed tasks and their diffs by host and task, and the failures."""
+    """What a run did: its tasks by name, the changed ones as (host, task), and the failures."""
 
-    tasks: int = 0
+    tasks: set[str] = field(default_factory=set)
     changed: list[tuple[str, str]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
@@ -71,9 +72,11 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
 
     watcher = _Watcher(stage, timeline, progress)
     log = playbook.folder / "logs" / f"{playbook.name}.log"
+    private = playbook.folder / "ansible"
+    private.mkdir(mode=0o700, exist_ok=True)
     with _signals_set(watcher.cancelled):
         runner = ansible_runner.run(
-            private_data_dir=str(playbook.folder / "ansible"),
+            private_data_dir=str(private),
             ident=f"{playbook.name}-{time.time_ns()}",
             playbook=str(_ROOT / "playbooks" / f"{playbook.name}.yml"),
             inventory=str(playbook.inventory),
@@ -136,9 +139,9 @@ class _Watcher:
     def handle(self, event: Mapping[str, Any]) -> bool:
         """Take one event; the result tells ansible-runner not to keep it as a file of its own."""
         kind, data = event["event"], event.get("event_data", {})
-        if kind == "playbook_on_task_start":
-            self.recap.tasks += 1
-        elif kind == "runner_on_start":
+        if str(data.get("task", "")).startswith(_ARGUMENTS) and kind not in _FAILURES:
+            return False
+        if kind == "runner_on_start":
             self._started[data["host"], data["task_uuid"]] = self._timeline.now()
             self._progress.update(data["host"], data["task"])
         elif kind in _RESULTS:
@@ -150,6 +153,9 @@ class _Watcher:
         status = "changed" if kind == "runner_on_ok" and result.get("changed") else _RESULTS[kind]
         now = self._timeline.now()
         start = self._started.pop((host, data["task_uuid"]), now)
+        if status == "skipped":
+            return
+        self.recap.tasks.add(task)
         self._timeline.hosts.append(HostTask(self._stage, host, task, start, now, status))
         self._progress.update(host, f"{task}: {status}")
         if status == "changed":

@@ -173,7 +173,7 @@ def _import(item: Artifact) -> State:
 
     The end of the archive is held back until the checksum fits: without it containerd names no image.
     """
-    command = [*_CTR, "images", "import", "--digests=false", "-"]
+    command = [*_CTR, "images", "import", "--local", "--digests=false", "-"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         _feed(verified(item, _blocks(item)), process.stdin)

@@ -79,6 +79,11 @@ def remove(name: str, patience: float = 10) -> None:
             time.sleep(0.05)
 
 
+def any_left(prefix: str) -> bool:
+    """Tell whether any cgroup's name begins so."""
+    return any(True for hierarchy in hierarchies() for _ in hierarchy.path.glob(f"{prefix}*"))
+
+
 def _removed(root: Path) -> bool:
     """Try once; a folder that still holds a dying process, or got a new child meanwhile, is busy."""
     if not root.exists():

@@ -17,8 +17,8 @@ from typing import Any
 from infra.config.model import Environment
 from infra.errors import PreflightError
 from infra.files import write_atomically
-from infra.lab import cgroups, names, network
-from infra.lab.layout import Addresses, Layout
+from infra.lab import cgroups, host, names, network
+from infra.lab.layout import PREFIX, Addresses, Layout
 from infra.lab.lock import holder
 from infra.lab.template import template
 from infra.process import daemon, tail
@@ -53,6 +53,7 @@ def start(environment: Environment, folder: Path, artifacts: Path, progress: Pro
     _remove(layout)
     layout.folder.mkdir(parents=True, mode=0o700)
     layout.lock.touch()
+    host.save()
     network.create(layout.id, addresses)
     running = _wait(layout, _launch(layout, environment, root, artifacts.resolve()))
     progress.update("embedded cloud", f"answers at {running.endpoint}")
@@ -134,6 +135,8 @@ def _remove(layout: Layout) -> None:
     cgroups.remove(layout.id)
     network.remove(layout.id)
     names.update_hosts(layout.id, ())
+    if not cgroups.any_left(PREFIX):
+        host.restore()
     if layout.folder.exists():
         shutil.rmtree(layout.folder)
 

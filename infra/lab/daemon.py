@@ -23,7 +23,6 @@ from infra.lab.machines import Machines
 from infra.process import run
 
 _INTERVAL = 0.2  # seconds
-_INOTIFY_INSTANCES = 8192
 _LOG = logging.getLogger("lab")
 
 
@@ -97,19 +96,10 @@ def serve(layout: Layout, cidr: IPv4Network, template: Path, artifacts: Path) ->
     os.umask(0o022)
     # Its own /run: systemd-nspawn's locks then vanish with this process, and no service of the host is talked to.
     run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])
-    _allow_watches()
     endpoint = _start_api()
     mirror_url = mirror.serve(artifacts, Addresses(cidr).gateway)
     _LOG.info("API at %s, artifacts at %s", endpoint, mirror_url)
     Daemon(layout, cidr, template).run(endpoint, mirror_url)
-
-
-def _allow_watches() -> None:
-    """All machines share root's inotify instances; a cluster needs more of them than the usual 128."""
-    limit = Path("/proc/sys/fs/inotify/max_user_instances")
-    if int(limit.read_text(encoding="ascii")) < _INOTIFY_INSTANCES:
-        limit.write_text(str(_INOTIFY_INSTANCES), encoding="ascii")
-        _LOG.info("raised %s to %d", limit, _INOTIFY_INSTANCES)
 
 
 def _start_api() -> str:

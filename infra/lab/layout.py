@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+PREFIX = "kp-"  # of every lab's bridge and cgroup
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -18,7 +20,7 @@ class Layout:
     def id(self) -> str:
         """Return the name of the bridge and the cgroup: at most 15 characters, as the kernel asks of an interface."""
         digest = hashlib.sha256(str(self.folder).encode()).hexdigest()
-        return f"kp-{self.folder.parent.name[:5].strip('-')}-{digest[:6]}"
+        return f"{PREFIX}{self.folder.parent.name[:5].strip('-')}-{digest[:6]}"
 
     @property
     def lock(self) -> Path:

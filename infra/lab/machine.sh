@@ -13,7 +13,7 @@ rm -f /etc/ssh/ssh_host_* /etc/machine-id /etc/hostname /etc/resolv.conf /var/li
 systemctl enable lab-boot.service
 # These serve hardware, consoles and upkeep that a container has not; masked, they cost no boot time.
 systemctl mask systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket \
-    systemd-udev-trigger.service systemd-modules-load.service systemd-logind.service systemd-firstboot.service \
+    systemd-udev-trigger.service systemd-modules-load.service systemd-firstboot.service \
     systemd-timesyncd.service systemd-networkd.service systemd-resolved.service systemd-journal-flush.service \
     systemd-update-utmp.service systemd-update-utmp-runlevel.service getty.target console-getty.service \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \

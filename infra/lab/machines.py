@@ -85,7 +85,8 @@ class Machines:
                 *command(machine.id, folder, self._layout.id, [device for device in _DEVICES if device.exists()]),
             ],
             log=self._layout.folder / f"machine-{called.hostname}.log",
-            env={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"},  # /proc/sys and /sys as a machine of its own has them
+            # /proc/sys and /sys can be written, and /tmp lies on the disk, as on a machine of its own
+            env={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1", "SYSTEMD_NSPAWN_TMPFS_TMP": "0"},
         )
 
     def _prepare(self, folder: Path, machine: Machine, called: Names) -> None:

@@ -1,0 +1,48 @@
+"""Settings of this host's kernel, which the machines share, and which Kubernetes changes: kept, and put back.
+
+They live in /run, as long as the settings themselves: until the host starts anew. The first lab on a host writes
+them down, the last one puts them back.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from infra.files import PROJECT, write_atomically
+
+_SAVED = Path("/run") / PROJECT / "host-settings.json"
+_SETTINGS = (
+    "fs.inotify.max_user_instances",
+    "fs.inotify.max_user_watches",
+    "kernel.panic",
+    "kernel.panic_on_oops",
+    "vm.max_map_count",
+    "vm.overcommit_memory",
+    "vm.panic_on_oom",
+)
+_INOTIFY_INSTANCES = 8192  # all machines share root's; a cluster needs more of them than the usual 128
+
+
+def save(saved: Path = _SAVED, root: Path = Path("/proc/sys")) -> None:
+    """Write the settings down, unless another lab did, and raise the one that a lab needs raised."""
+    if not saved.exists():
+        values = {name: _path(root, name).read_text(encoding="ascii").strip() for name in _SETTINGS}
+        write_atomically(saved, json.dumps(values, indent=2) + "\n")
+    instances = _path(root, "fs.inotify.max_user_instances")
+    if int(instances.read_text(encoding="ascii")) < _INOTIFY_INSTANCES:
+        instances.write_text(str(_INOTIFY_INSTANCES), encoding="ascii")
+
+
+def restore(saved: Path = _SAVED, root: Path = Path("/proc/sys")) -> None:
+    """Put the settings back as they were before the first lab; does nothing where none was written down."""
+    if not saved.exists():
+        return
+    for name, value in json.loads(saved.read_text(encoding="utf-8")).items():
+        _path(root, name).write_text(value, encoding="ascii")
+    saved.unlink()
+    saved.parent.rmdir()
+
+
+def _path(root: Path, name: str) -> Path:
+    return root.joinpath(*name.split("."))

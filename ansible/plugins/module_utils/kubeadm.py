@@ -63,7 +63,7 @@ def init(config: str, endpoint: tuple[str, int], members: Sequence[str], timeout
             f"a Kubernetes API answers at {endpoint[0]}:{endpoint[1]}, but no control plane of the inventory belongs to"
             " it: another cluster has this address, or the inventory is not this cluster's"
         )
-    _perform(["kubeadm", "init", "--upload-certs"], config, timeout)
+    _perform(["kubeadm", "init"], config, timeout)
 
 
 def join(config: str, *, control_plane: bool, timeout: float) -> None:

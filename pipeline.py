@@ -9,8 +9,10 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from infra.display import Display
     from infra.lab.cloud import Running
     from infra.terraform import Terraform
+    from infra.terraform_events import Plan
 
 ROOT = Path(__file__).resolve().parent
 
@@ -40,6 +43,7 @@ class Run:
     command: str
     environment: Environment
     options: argparse.Namespace
+    closing: ExitStack
 
     @cached_property
     def folder(self) -> Path:
@@ -110,12 +114,17 @@ class Run:
         path = self.folder / "outputs.json"
         return decode(json.loads(path.read_text()) if path.exists() else None)
 
-    @property
-    def inventory(self) -> dict[str, object]:
-        """Ansible's inventory, from Terraform's outputs, the settings and the resolved artifacts."""
+    @cached_property
+    def sockets(self) -> Path:
+        """The folder of the SSH connections that this command's playbooks share; closed when the command ends."""
+        from infra import ansible
+
+        return self.closing.enter_context(ansible.connections())
+
+    def inventory(self, contract: Contract) -> dict[str, object]:
+        """Return Ansible's inventory, from the contract, the settings and the resolved artifacts."""
         from infra import inventory
 
-        contract = self.contract
         artifacts = json.loads((self.folder / "artifacts.json").read_text())
         return inventory.build(contract, self.environment, artifacts, self.folder / "ssh_config")
 
@@ -194,34 +203,82 @@ def synthesize(run: Run) -> None:
 
 
 def make_machines(run: Run) -> None:
-    """Apply the plan, after asking when it takes something away."""
+    """Apply the plan, after asking when it takes something away; prepare the machines while the rest is being made."""
     plan = run.terraform.plan(run.display)
     if plan.removes:
         confirm(run, f"{plan.summary()}\nThis deletes or replaces what is there.")
     run.display.say(plan.summary())
     if plan.changes:
-        run.terraform.apply(run.display)
+        forget_replaced(run, plan)
+        apply_and_prepare(run)
     run.terraform.write_outputs()
+
+
+def forget_replaced(run: Run, plan: Plan) -> None:
+    """Drop the host keys of machines that will be made anew."""
+    from infra import ssh
+    from infra.addresses import machines
+
+    made = {address.rpartition(".")[2] for address in (*plan.create, *plan.replace)}
+    names = [machine.name for machine in machines(run.environment) if machine.id in made]
+    ssh.forget(names, run.folder / "known_hosts")
+
+
+def apply_and_prepare(run: Run) -> None:
+    """Let Terraform apply; a load balancer takes minutes, and the machines are prepared meanwhile."""
+    ended = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        applying = pool.submit(run.terraform.apply, run.display)
+        applying.add_done_callback(lambda _: ended.set())
+        try:
+            prepare_early(run, ended)
+        except (KeyboardInterrupt, InterruptedRunError):
+            run.terraform.interrupt()
+            raise
+        finally:
+            # Terraform's own error is the first cause of whatever else went wrong.
+            applying.result()
+
+
+def prepare_early(run: Run, ended: threading.Event) -> None:
+    """Prepare the machines as soon as all answer; leave it to the later steps if Terraform ends before that."""
+    from infra.addresses import planned_contract
+    from infra.errors import AnsibleError
+
+    contract = planned_contract(run.environment)
+    if contract is None:
+        return
+    try:
+        reach(run, contract, ended)
+    except AnsibleError:
+        if not ended.is_set():
+            raise
+        return
+    with run.display.stage("prepare", "prepare the machines"):
+        play(run, "prepare", "prepare")
 
 
 def reach_machines(run: Run) -> None:
     """Write inventory and ssh_config, wait until the machines answer, pin their host keys."""
+    reach(run, run.contract)
+
+
+def reach(run: Run, contract: Contract, give_up: threading.Event | None = None) -> None:
+    """Write what leads to the machines of a contract, and wait for them."""
     import yaml
 
     from infra import ssh
     from infra.files import write_atomically
 
-    contract = run.contract
     config = ssh.configuration(
         contract, user=run.environment.ssh.user, key=run.keys.private, known_hosts=run.folder / "known_hosts"
     )
     write_atomically(run.folder / "ssh_config", config, mode=0o600)
-    write_atomically(
-        run.folder / "inventory" / "hosts.yaml", yaml.safe_dump(run.inventory, sort_keys=False), mode=0o600
-    )
+    hosts = yaml.safe_dump(run.inventory(contract), sort_keys=False)
+    write_atomically(run.folder / "inventory" / "hosts.yaml", hosts, mode=0o600)
     script = f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/pipeline.py" inventory "{run.options.environment}" "$@"\n'
     write_atomically(run.folder / "inventory.sh", script, mode=0o700)
-    ssh.wait_until_reachable(contract.nodes, run.folder / "ssh_config", run.display)
+    ssh.wait_until_reachable(contract.nodes, run.folder / "ssh_config", run.display, give_up=give_up)
 
 
 def install(run: Run) -> None:
@@ -275,9 +332,8 @@ def play(run: Run, name: str, stage: str, variables: dict[str, object] | None = 
     """Run one of the playbooks on the environment's machines."""
     from infra import ansible
 
-    playbook = ansible.Playbook(
-        name, run.folder, run.folder / "inventory" / "hosts.yaml", variables=variables or {}, check=check
-    )
+    hosts = run.folder / "inventory" / "hosts.yaml"
+    playbook = ansible.Playbook(name, run.folder, hosts, run.sockets, variables or {}, check)
     return ansible.play(playbook, stage, run.display.timeline, run.display)
 
 
@@ -402,9 +458,9 @@ def command_inventory(run: Run) -> None:
     from infra import inventory
 
     if run.options.list:
-        print(json.dumps(inventory.as_script_output(run.inventory), indent=2))
+        print(json.dumps(inventory.as_script_output(run.inventory(run.contract)), indent=2))
     else:
-        print(yaml.safe_dump(run.inventory, sort_keys=False), end="")
+        print(yaml.safe_dump(run.inventory(run.contract), sort_keys=False), end="")
 
 
 def command_kubeconfig(run: Run) -> None:
@@ -522,12 +578,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         from infra.config import load
 
-        run = Run(options.command, load(options.environment), options)
-        function = COMMANDS[options.command]
-        if options.command not in EXCLUSIVE:
-            return function(run) or 0
-        with exclusive(run):
-            return function(run) or 0
+        with ExitStack() as closing:
+            run = Run(options.command, load(options.environment), options, closing)
+            if options.command in EXCLUSIVE:
+                closing.enter_context(exclusive(run))
+            return COMMANDS[options.command](run) or 0
     except KeyboardInterrupt:
         return report(
             InterruptedRunError("stopped", todo="run the same command again: it goes on where it was"), options

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import AnsibleError, InterruptedRunError
-from infra.process import tail
+from infra.process import run, tail
 from infra.progress import Progress
 from infra.timeline import HostTask, Timeline
 
@@ -50,13 +51,13 @@ class Recap:
 
 @dataclass(frozen=True)
 class Playbook:
-    """One run of a playbook of this project; `folder` is `build/<env>`."""
+    """One run of a playbook of this project; `folder` is `build/<env>`, `sockets` from `connections`."""
 
     name: str
     folder: Path
     inventory: Path
+    sockets: Path
     variables: Mapping[str, object] = field(default_factory=dict)
-    tags: str = ""
     check: bool = False
 
 
@@ -81,8 +82,8 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
             playbook=str(_ROOT / "playbooks" / f"{playbook.name}.yml"),
             inventory=str(playbook.inventory),
             extravars=dict(playbook.variables),
-            cmdline=" ".join(_options(playbook)),
-            envvars=_environment(log),
+            cmdline="--check --diff" if playbook.check else None,
+            envvars=_environment(log, playbook.sockets),
             event_handler=watcher.handle,
             cancel_callback=watcher.cancelled.is_set,
             quiet=True,
@@ -100,6 +101,21 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
 
 
 @contextmanager
+def connections() -> Iterator[Path]:
+    """Give the folder of the SSH connections that playbooks share, and close them at the end.
+
+    It is a new one each time, so that no connection to a machine that is gone is ever taken up again, and it lies in
+    the system's folder for temporary files, because a socket's path must be short.
+    """
+    with tempfile.TemporaryDirectory(prefix="kube-pipeline-") as folder:
+        try:
+            yield Path(folder)
+        finally:
+            for socket in Path(folder).iterdir():
+                run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "none"], check=False)
+
+
+@contextmanager
 def _signals_set(event: threading.Event) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM set `event`, which ansible-runner looks at, instead of raising in its inner loop."""
     before = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -110,17 +126,13 @@ def _signals_set(event: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _options(playbook: Playbook) -> list[str]:
-    options = ["--check", "--diff"] if playbook.check else []
-    return [*options, *(["--tags", playbook.tags] if playbook.tags else [])]
-
-
-def _environment(log: Path) -> dict[str, str]:
+def _environment(log: Path, sockets: Path) -> dict[str, str]:
     programs = str(Path(sys.executable).parent)
     return {
         "ANSIBLE_CONFIG": str(_ROOT / "ansible.cfg"),
         "ANSIBLE_LOG_PATH": str(log),
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
         "PATH": os.pathsep.join([programs, os.environ.get("PATH", "")]),
     }
 

@@ -49,9 +49,10 @@ class Display:
     @contextmanager
     def stage(self, name: str, description: str) -> Iterator[Stage]:
         """Show and time one stage."""
+        if not any(stage.status == "running" for stage in self.timeline.stages):
+            with self._lock:
+                self._items.clear()
         stage = self.timeline.begin(name, description)
-        with self._lock:
-            self._items.clear()
         if not self._live:
             self._print(f"{_clock(stage.start)} {name}: {description}")
         try:

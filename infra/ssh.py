@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, stop_any, stop_when_event_set, wait_fixed
+from tenacity.stop import StopBaseT
 
 from infra.contract import Contract, Node
 from infra.errors import AnsibleError, PipelineError
-from infra.files import write_atomically
 from infra.process import Completed, run
 from infra.progress import Progress
 
@@ -20,14 +22,14 @@ _KEY_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 def configuration(contract: Contract, *, user: str, key: Path, known_hosts: Path) -> str:
     """Return an ssh_config with an entry for each machine, by name and by address.
 
-    Host keys are kept under the provider's id of the machine: a machine made anew at the same address is a new
-    machine and its key is pinned anew, while a key that changes on a living one is refused.
+    Host keys are kept under the machine's name, whatever its address. A key that changes on a living machine is
+    refused; the pin of a machine that is made anew must be dropped before (`forget`).
     """
     lines = []
     if contract.bastion:
-        lines += _entry(["bastion", contract.bastion.host], contract.bastion.host, f"bastion-{contract.bastion.host}")
+        lines += _entry(["bastion", contract.bastion.host], contract.bastion.host)
     for node in contract.nodes:
-        lines += _entry([node.name, str(node.private_address)], str(node.private_address), node.provider_id)
+        lines += _entry([node.name, str(node.private_address)], str(node.private_address))
         if contract.bastion:
             lines.append("  ProxyJump bastion")
     lines += [
@@ -45,40 +47,50 @@ def configuration(contract: Contract, *, user: str, key: Path, known_hosts: Path
     return "\n".join(lines) + "\n"
 
 
-def write_configuration(path: Path, text: str) -> None:
-    """Write an ssh_config that only its owner reads."""
-    write_atomically(path, text, mode=0o600)
+def forget(names: Iterable[str], known_hosts: Path) -> None:
+    """Drop the pinned keys of machines that are about to be made anew."""
+    for name in names if known_hosts.exists() else ():
+        run(["ssh-keygen", "-q", "-R", name, "-f", known_hosts], check=False)
+    known_hosts.with_name(f"{known_hosts.name}.old").unlink(missing_ok=True)
 
 
-def wait_until_reachable(nodes: Iterable[Node], config: Path, progress: Progress, patience: float = 300) -> None:
+def wait_until_reachable(
+    nodes: Iterable[Node],
+    config: Path,
+    progress: Progress,
+    patience: float = 300,
+    give_up: threading.Event | None = None,
+) -> None:
     """Wait until every machine answers SSH, at most `patience` seconds; pin the keys of those seen first.
 
     Raises:
-        AnsibleError: a machine did not answer in time, or its host key has changed.
+        AnsibleError: a machine did not answer in time, or before `give_up` was set, or its key has changed.
     """
+    given_up = give_up or threading.Event()
 
     def reach(node: Node) -> None:
         progress.update(node.name, "waiting for SSH")
-        _reach(node, config, patience)
+        _reach(node, config, stop_any(stop_after_delay(patience), stop_when_event_set(given_up)))
         progress.update(node.name, "answers SSH")
 
     with ThreadPoolExecutor(max_workers=32) as pool:
         list(pool.map(reach, nodes))
 
 
-def _reach(node: Node, config: Path, patience: float) -> None:
+def _reach(node: Node, config: Path, stop: StopBaseT) -> None:
     attempts = Retrying(
         retry=retry_if_result(lambda done: done.code != 0 and _KEY_CHANGED not in done.stderr),
-        stop=stop_after_delay(patience),
+        stop=stop,
         wait=wait_fixed(0.5),
     )
     try:
         done = attempts(_try, node.name, config)
     except RetryError as late:
         last: Completed = late.last_attempt.result()
+        seconds = time.monotonic() - attempts.statistics["start_time"]
         raise AnsibleError(
-            f"the machine did not answer SSH within {patience:.0f} s",
-            where=f"{node.name} ({node.private_address}, {node.provider_id})",
+            f"the machine did not answer SSH within {seconds:.0f} s",
+            where=f"{node.name} ({node.private_address})",
             why=last.stderr.strip().splitlines()[-1] if last.stderr.strip() else "no connection",
             command=last.argv,
             todo="look at the machine's console; check that network.allow_ssh_from lets you in, then apply again",
@@ -95,12 +107,12 @@ def _try(name: str, config: Path) -> Completed:
 def _changed(node: Node, done: Completed) -> PipelineError:
     return AnsibleError(
         "the machine's SSH host key is not the one pinned at first contact",
-        where=f"{node.name} ({node.private_address}, {node.provider_id})",
+        where=f"{node.name} ({node.private_address})",
         why="another machine answers at this address, or the machine was installed anew outside of this pipeline",
         output=done.stderr,
         todo="find out which; if the change is yours, remove the machine's line from known_hosts and apply again",
     )
 
 
-def _entry(names: list[str], address: str, alias: str) -> list[str]:
-    return [f"Host {' '.join(dict.fromkeys(names))}", f"  HostName {address}", f"  HostKeyAlias {alias}"]
+def _entry(names: list[str], address: str) -> list[str]:
+    return [f"Host {' '.join(dict.fromkeys(names))}", f"  HostName {address}", f"  HostKeyAlias {names[0]}"]

@@ -27,13 +27,13 @@ def test_without_a_terminal_each_change_is_one_line(display: Display, output: io
         display.update("controller-0", "waiting for SSH")
         display.update("controller-0", "waiting for SSH")
         display.update("controller-0", "answers SSH")
-    lines = output.getvalue().splitlines()
-    assert lines[0] == "[00:00] reach: reach every machine"
-    assert [line.strip() for line in lines[1:3]] == [
-        "[00:00]   controller-0: waiting for SSH",
-        "[00:00]   controller-0: answers SSH",
+    without_clock = [line.partition("] ")[2] for line in output.getvalue().splitlines()]
+    assert without_clock[:3] == [
+        "reach: reach every machine",
+        "  controller-0: waiting for SSH",
+        "  controller-0: answers SSH",
     ]
-    assert "reach every machine 0.0 s" in lines[3]
+    assert "reach every machine" in output.getvalue().splitlines()[3]
 
 
 def test_a_failed_stage_is_kept_in_the_timeline(display: Display, tmp_path: Path) -> None:

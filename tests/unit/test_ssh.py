@@ -3,8 +3,12 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from infra import ssh
 from infra.contract import Contract
+from infra.errors import AnsibleError
+from infra.progress import Silent
 
 
 def entry(contract: Contract, host: str) -> dict[str, str]:
@@ -24,8 +28,8 @@ def test_a_machine_is_reached_by_name_through_the_bastion(contract: Contract) ->
 
 
 def test_host_keys_belong_to_the_machine_not_to_its_address(contract: Contract) -> None:
-    assert entry(contract, "controller-0")["hostkeyalias"] == "i-1020010"
-    assert entry(contract, "10.20.0.10")["hostkeyalias"] == "i-1020010"
+    assert entry(contract, "controller-0")["hostkeyalias"] == "controller-0"
+    assert entry(contract, "10.20.0.10")["hostkeyalias"] == "controller-0"
 
 
 def test_an_unknown_key_is_refused_and_only_our_files_are_read(contract: Contract) -> None:
@@ -37,3 +41,23 @@ def test_an_unknown_key_is_refused_and_only_our_files_are_read(contract: Contrac
 
 def test_the_bastion_itself_is_reached_directly(contract: Contract) -> None:
     assert "proxyjump" not in entry(contract, "bastion")
+
+
+def test_only_the_forgotten_machine_loses_its_pin(tmp_path: Path) -> None:
+    known_hosts = tmp_path / "known_hosts"
+    for name in ("controller-0", "controller-1"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
+        key = (tmp_path / f"{name}.pub").read_text().rsplit(" ", 1)[0]
+        known_hosts.write_text((known_hosts.read_text() if known_hosts.exists() else "") + f"{name} {key}\n")
+    ssh.forget(["controller-0", "general-0"], known_hosts)
+    assert [line.split()[0] for line in known_hosts.read_text().splitlines()] == ["controller-1"]
+    assert sorted(path.name for path in tmp_path.glob("known_hosts*")) == ["known_hosts"]
+
+
+def test_a_machine_that_never_answers_is_named_in_time(contract: Contract, tmp_path: Path) -> None:
+    config = tmp_path / "ssh_config"
+    config.write_text("Host *\n  HostName 127.0.0.1\n  Port 1\n  BatchMode yes\n")
+    with pytest.raises(AnsibleError, match="did not answer SSH") as error:
+        ssh.wait_until_reachable(contract.nodes[:1], config, Silent(), patience=0.1)
+    assert "controller-0 (10.20.0.10)" in str(error.value)
+    assert "Connection refused" in str(error.value)

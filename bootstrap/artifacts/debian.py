@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 
@@ -30,6 +31,7 @@ Dir::Etc::sourceparts "-";
 APT::Architecture "{1}";
 APT::Architectures {{ "{1}"; }};
 APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
 """
 
 
@@ -48,7 +50,7 @@ def layer(debian: Debian, architecture: str, progress: Progress, stop: Event) ->
             progress.update("debian-programs", f"fetching {', '.join(debian.packages)} of Debian {debian.suite}")
             with cache.work_folder("debian") as work:
                 packages = _download(debian, architecture, work)
-                files = _closure(debian, TRIPLETS[architecture], work / "root")
+                files = closure(debian, TRIPLETS[architecture], work / "root")
                 write_layer(work / "layer.tar", files, debian.links)
                 cached = cache.store(work / "layer.tar", path, cache.Origin("built", ", ".join(packages), key))
     return Blob("application/vnd.oci.image.layer.v1.tar", cached.sha256, cached.size, cached.path)
@@ -62,7 +64,7 @@ def _download(debian: Debian, architecture: str, work: Path) -> list[str]:
     for folder in ("state/lists/partial", "cache/archives/partial", "root"):
         (work / folder).mkdir(parents=True)
     (work / "status").touch()
-    source = f"deb [signed-by={_KEYRING}] {_mirror()} {debian.suite} main\n"
+    source = f"deb [signed-by={_KEYRING}] {_mirror(work)} {debian.suite} main\n"
     write_atomically(work / "sources.list", source)
     write_atomically(work / "apt.conf", _CONFIG.format(work, architecture))
     environment = {"APT_CONFIG": str(work / "apt.conf")}
@@ -76,20 +78,31 @@ def _download(debian: Debian, architecture: str, work: Path) -> list[str]:
     return [archive.name.rpartition("_")[0].replace("_", " ").replace("%3a", ":") for archive in archives]
 
 
-def _mirror() -> str:
-    targets = run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(SITE) $(REPO_URI)"]).stdout
-    for line in targets.splitlines():
-        origin, _, address = line.partition(" ")
-        if origin == "Debian" and "security" not in address:
-            return address.split()[-1]
-    raise PreflightError(
-        "apt's sources on this machine name no Debian mirror",
-        why="the programs of the images for kube-proxy and flannel come from Debian's packages",
-        todo="add a Debian mirror to /etc/apt/sources.list.d and run apt-get update",
-    )
+def _mirror(work: Path) -> str:
+    """Return the Debian mirror of this machine's own sources."""
+    found = _mirrors([])
+    if not found:  # apt has never fetched its lists here; have it fetch them beside the machine's own
+        lists = work / "lists"
+        (lists / "partial").mkdir(parents=True)
+        beside = ["-o", f"Dir::State::lists={lists}"]
+        run(["apt-get", *beside, "update", "-qq"], check=False, timeout=300)
+        found = _mirrors(beside)
+    if not found:
+        raise PreflightError(
+            "apt's sources on this machine name no Debian mirror that answers",
+            why="the programs in the images of kube-proxy and flannel come from Debian's packages",
+            todo="add a Debian mirror to /etc/apt/sources.list.d, or set artifacts.mirror to a registry's copy",
+        )
+    return found[0]
 
 
-def _closure(debian: Debian, triplet: str, root: Path) -> dict[str, Path]:
+def _mirrors(options: Sequence[str]) -> list[str]:
+    targets = run(["apt-get", *options, "indextargets", "--format", "$(LABEL) $(REPO_URI)"]).stdout
+    rows = (line.partition(" ") for line in targets.splitlines())
+    return [address for label, _, address in rows if label == "Debian"]
+
+
+def closure(debian: Debian, triplet: str, root: Path) -> dict[str, Path]:
     """Return files by their path in the image: the programs, the plugins, and every library that one of them loads."""
     libraries = Path("/usr/lib") / triplet
     files = {path: root / path.lstrip("/") for path in (*debian.files, *debian.programs)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from . import security, system, traffic
 from .cluster import Cluster
 from .runner import Check, Result, run_all
@@ -133,8 +135,10 @@ def run(cluster: Cluster, *, probing: bool) -> list[Result]:
     """Run all checks; without `probing`, only those that put nothing into the cluster."""
     if not probing:
         return run_all(READING, cluster)
-    try:
-        results = [*run_all((*READING, PROBES), cluster), *run_all(PROBING, cluster)]
-    finally:
-        removal = run_all((REMOVAL,), cluster)
-    return [*results, *removal]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        reading = pool.submit(run_all, READING, cluster)
+        try:
+            probed = [*run_all((PROBES,), cluster), *run_all(PROBING, cluster)]
+        finally:
+            removed = run_all((REMOVAL,), cluster)
+        return [*reading.result(), *probed, *removed]

@@ -12,6 +12,7 @@ from .cluster import Cluster, concurrently, is_system
 from .runner import Verdict
 
 _KUBELET_PORT = 10250
+_MESSAGE = 400  # characters of an event
 
 
 def look_at_api(cluster: Cluster, _deadline: float) -> Verdict:
@@ -72,7 +73,7 @@ def explain(cluster: Cluster, pods: list[state.Pod]) -> list[str]:
         path = f"/api/v1/namespaces/{pod.namespace}"
         events = cluster.api.get(f"{path}/events?{urlencode({'fieldSelector': f'involvedObject.name={pod.name}'})}")
         messages = [f"{event.get('reason')}: {event.get('message')}" for event in events["items"]]
-        lines += [f"event of {pod.name}: {message}" for message in messages[-1:]]
+        lines += [f"event of {pod.name}: {message[:_MESSAGE]}" for message in messages[-1:]]
         log = f"{cluster.api.base}{path}/pods/{pod.name}/log?tailLines=3"
         status, body = fetch(log, context=cluster.api.context)
         if status == 200:

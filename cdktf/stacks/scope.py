@@ -1,13 +1,13 @@
 """How a resource gets into the stack: the construct by its id, the arguments as Terraform's documentation names them.
 
-Generated bindings would be 470 MB and seconds of import for the twenty kinds of resources that are used. Arguments go
-to the stack in one call for each resource, because a call to the construct library crosses into Node.
+Generated bindings would be 470 MB and seconds of import for the twenty kinds of resources that are used. All arguments
+go to the stack in one call at the end, because each call to the construct library crosses into Node.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cdktn import TerraformResource, TerraformStack
@@ -33,16 +33,20 @@ class Resource:
 
 @dataclass(frozen=True)
 class Scope:
-    """The stack that is being filled, and for what: the environment and the provider's version, such as 6.2.0."""
+    """The stack that is being filled, and for what: the environment and the provider's version, such as 6.2.0.
+
+    `resources` are the arguments so far, by kind and name.
+    """
 
     stack: TerraformStack
     environment: Environment
     provider_version: str
+    resources: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, kind: str, name: str, /, **arguments: Any) -> Resource:  # noqa: ANN401 - any Terraform value
         """Add the resource `kind.name`; moving or renaming it later destroys and creates it."""
         TerraformResource(self.stack, name, terraform_resource_type=kind)
-        self.stack.add_override(f"resource.{kind}.{name}", plain(arguments))
+        self.resources.setdefault(kind, {})[name] = plain(arguments)
         return Resource(f"{kind}.{name}")
 
 

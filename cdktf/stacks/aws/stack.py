@@ -50,6 +50,7 @@ class AwsStack(TerraformStack):
             "bastion": {"host": bastion} if bastion else None,
             "nodes": nodes,
         }
+        self.add_override("resource", scope.resources)
         self.add_override("output", {"contract": {"value": plain(contract)}})
 
 

@@ -17,6 +17,7 @@ systemctl mask systemd-udevd.service systemd-udevd-control.socket systemd-udevd-
     systemd-timesyncd.service systemd-networkd.service systemd-resolved.service systemd-journal-flush.service \
     systemd-update-utmp.service systemd-update-utmp-runlevel.service getty.target console-getty.service \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
-    fstrim.timer systemd-pstore.service
+    fstrim.timer systemd-pstore.service systemd-remount-fs.service systemd-sysusers.service systemd-initctl.socket \
+    modprobe@.service sys-kernel-debug.mount sys-kernel-tracing.mount
 
 rm -rf /var/cache/apt/archives/*.deb /var/lib/apt/lists/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*

@@ -21,6 +21,7 @@ from infra.process import run, spawn
 # overlayfs on overlayfs fails: what brings its own layers, or syncs its writes, lives in a real folder.
 _REAL_FOLDERS = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd")
 _DEVICES = (Path("/dev/kmsg"), Path("/dev/fuse"))
+_REBOOTED = 133  # exit code of systemd-nspawn with --keep-unit
 _LOG = logging.getLogger("lab.machines")
 
 
@@ -69,10 +70,15 @@ class Machines:
                 self._stop(machine.id, live)
         elif live is None:
             self._live[machine.id] = _Live(self._start(machine), time.monotonic())
+        elif live.process.poll() == _REBOOTED:
+            self._restart(machine, live.deaths)
         elif live.process.poll() is not None and time.monotonic() > live.started + min(2**live.deaths, 30):
             _LOG.warning("%s died (%s); starting it again with its disk", machine.id, live.process.returncode)
-            cgroups.remove(self._cgroup(machine.id))
-            self._live[machine.id] = _Live(self._start(machine), time.monotonic(), live.deaths + 1)
+            self._restart(machine, live.deaths + 1)
+
+    def _restart(self, machine: Machine, deaths: int) -> None:
+        cgroups.remove(self._cgroup(machine.id))
+        self._live[machine.id] = _Live(self._start(machine), time.monotonic(), deaths)
 
     def _start(self, machine: Machine) -> subprocess.Popen[bytes]:
         called = names(machine)

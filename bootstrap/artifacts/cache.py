@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -82,27 +81,20 @@ def store(temporary: Path, path: Path, origin: Origin) -> Cached:
 
 @contextmanager
 def work_folder(name: str) -> Iterator[Path]:
-    """Give a folder on the cache's file system for half-made files, and take it away again.
+    """Give an empty folder on the cache's file system for half-made files, and take it away again.
+
+    The caller holds `exclusive(name)`, so what lies there is of a run that was killed.
 
     Raises:
         PreflightError: the cache cannot be written, before or while it is used.
     """
-    path = None
-    try:
-        work = cache_folder() / "work"
-        work.mkdir(parents=True, exist_ok=True)
-        path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=work))
-        yield path
-    except OSError as error:
-        if error.errno not in _UNWRITABLE:
-            raise
-        raise PreflightError(
-            f"the cache cannot be written: {error.strerror}",
-            where=str(cache_folder()),
-            todo="make room or give the folder to this user; XDG_CACHE_HOME moves it",
-        ) from error
-    finally:
-        if path:
+    path = cache_folder() / "work" / name
+    with _writable():
+        try:
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir(parents=True)
+            yield path
+        finally:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -112,15 +104,32 @@ def exclusive(name: str, progress: Progress, stop: Event) -> Iterator[None]:
 
     Raises:
         InterruptedRunError: `stop` was set while it waited.
+        PreflightError: the cache cannot be written.
     """
-    locks = cache_folder() / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / name).open("w") as file:
+    lock = cache_folder() / "locks" / name
+    with _writable():
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    with file:
         while not _lock(file):
             progress.update(name, "waiting for another run that fetches or builds it")
             if stop.wait(0.5):
                 raise InterruptedRunError(f"waiting for {name} was interrupted")
         yield
+
+
+@contextmanager
+def _writable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise PreflightError(
+            f"the cache cannot be written: {error.strerror}",
+            where=str(cache_folder()),
+            todo="make room or give the folder to this user; XDG_CACHE_HOME moves it",
+        ) from error
 
 
 def _lock(file: IO[str]) -> bool:

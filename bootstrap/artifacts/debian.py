@@ -44,15 +44,15 @@ def layer(debian: Debian, architecture: str, progress: Progress, stop: Event) ->
     described = json.dumps([debian.model_dump(mode="json"), architecture], sort_keys=True)
     key = hashlib.sha256(described.encode()).hexdigest()
     path = cache.folder() / "debian-programs" / debian.suite / architecture / "layer.tar"
-    with cache.exclusive(f"debian-programs-{architecture}", progress, stop):
+    held = f"debian-programs-{architecture}"
+    with cache.exclusive(held, progress, stop), cache.work_folder(held) as work:
         cached = cache.find(path, {key})
         if not cached:
             progress.update("debian-programs", f"fetching {', '.join(debian.packages)} of Debian {debian.suite}")
-            with cache.work_folder("debian") as work:
-                packages = _download(debian, architecture, work)
-                files = closure(debian, TRIPLETS[architecture], work / "root")
-                write_layer(work / "layer.tar", files, debian.links)
-                cached = cache.store(work / "layer.tar", path, cache.Origin("built", ", ".join(packages), key))
+            packages = _download(debian, architecture, work)
+            files = closure(debian, TRIPLETS[architecture], work / "root")
+            write_layer(work / "layer.tar", files, debian.links)
+            cached = cache.store(work / "layer.tar", path, cache.Origin("built", ", ".join(packages), key))
     return Blob("application/vnd.oci.image.layer.v1.tar", cached.sha256, cached.size, cached.path)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,13 +14,11 @@ from bootstrap.artifacts.download import Source
 from bootstrap.artifacts.image import Blob, write_archive
 from infra.errors import PreflightError
 
-_MANIFESTS = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
+_MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
 )
 
 
@@ -34,7 +31,7 @@ class Repository:
         self.name, _, self.tag = rest.rpartition(":")
         self._source = source
         self._base = f"https://{host}/v2/{self.name}"
-        self._headers: dict[str, str] = {"Accept": _MANIFESTS}
+        self._headers: dict[str, str] = {"Accept": ", ".join(_MANIFESTS)}
 
     def pull(self, architecture: str, digest: str | None, target: Path) -> str:
         """Write the image for one architecture as an OCI archive and return the address of its manifest.
@@ -45,24 +42,22 @@ class Repository:
             Unreachable: no connection can be made.
             PreflightError: the registry refuses, or a piece does not fit its digest.
         """
-        index = self._manifest(digest or self.tag, digest)
+        index, document = self._manifest(digest or self.tag, digest)
         manifest = index
-        if "manifests" in (listed := json.loads(self._content(index))):
-            manifest = self._for(listed["manifests"], architecture)
-        document = json.loads(self._content(manifest))
-        pieces = [document["config"], *document["layers"]]
-        blobs = [self._blob(piece, target.parent) for piece in pieces]
+        if "manifests" in document:
+            manifest, document = self._for(document["manifests"], architecture)
+        blobs = [self._blob(piece, target.parent) for piece in (document["config"], *document["layers"])]
         write_archive(target, self.reference, architecture, manifest, blobs)
         return f"{self._base}/manifests/sha256:{index.sha256}"
 
-    def _for(self, manifests: list[dict[str, Any]], architecture: str) -> Blob:
+    def _for(self, manifests: list[dict[str, Any]], architecture: str) -> tuple[Blob, dict[str, Any]]:
         for listed in manifests:
             platform = listed.get("platform", {})
             if platform.get("os") == "linux" and platform.get("architecture") == architecture:
                 return self._manifest(listed["digest"], listed["digest"])
         raise PreflightError(f"{self.reference} is not published for {architecture}", where=self._base)
 
-    def _manifest(self, name: str, digest: str | None) -> Blob:
+    def _manifest(self, name: str, digest: str | None) -> tuple[Blob, dict[str, Any]]:
         response = self._get(f"{self._base}/manifests/{name}")
         sha256 = hashlib.sha256(response.content).hexdigest()
         if digest and digest != f"sha256:{sha256}":
@@ -73,7 +68,14 @@ class Repository:
                 todo="find out which is right; nothing is built or installed in its place",
             )
         media_type = response.headers.get("content-type", "").partition(";")[0]
-        return Blob(media_type, sha256, len(response.content), response.content)
+        blob = Blob(media_type, sha256, len(response.content), response.content)
+        if media_type not in _MANIFESTS:
+            raise PreflightError(
+                f"{self.reference}: what answers is no registry",
+                where=str(response.url),
+                why=f"it sends {media_type or 'no media type'}; a proxy's login page, perhaps",
+            )
+        return blob, response.json()
 
     def _blob(self, listed: Mapping[str, Any], folder: Path) -> Blob:
         sha256 = str(listed["digest"]).removeprefix("sha256:")
@@ -98,9 +100,3 @@ class Repository:
             raise PreflightError("the registry refuses anonymous access", where=str(refused.url))
         answer = self._source.get(str(httpx.URL(realm, params=challenge)), {}).json()
         return str(answer.get("token") or answer.get("access_token"))
-
-    @staticmethod
-    def _content(blob: Blob) -> bytes:
-        if isinstance(blob.content, Path):
-            return blob.content.read_bytes()
-        return blob.content

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -89,21 +89,21 @@ class _Resolver:
         found = {part: cached for part in parts if (cached := self._cached(recipe, part))}
         known = set(found)
         if len(found) < len(parts):
-            with cache.exclusive(f"{name}-{version}-{self.architecture}", self.progress, self.stop):
-                found |= self._missing(recipe, parts.keys() - known)
+            held = f"{name}-{version}-{self.architecture}"
+            with cache.exclusive(held, self.progress, self.stop), cache.work_folder(held) as work:
+                found |= self._missing(recipe, parts.keys() - known, work)
         return [self._artifact(recipe, part, found[part], part in known) for part in parts]
 
-    def _missing(self, recipe: Recipe, names: Iterable[str]) -> dict[str, cache.Cached]:
+    def _missing(self, recipe: Recipe, names: Set[str], work: Path) -> dict[str, cache.Cached]:
         """Fetch or build the parts that another run has not brought in while this one waited."""
         found = {name: cached for name in names if (cached := self._cached(recipe, name))}
-        with cache.work_folder(recipe.name) as work:
-            for name in sorted(set(names) - found.keys()):
-                try:
-                    found[name] = self._fetch(recipe, name, work)
-                except Unreachable as reason:
-                    self.progress.update(name, f"to be built: {reason}")
-            if missing := sorted(set(names) - found.keys()):
-                found |= self._build(recipe, missing, work)
+        for name in sorted(names - found.keys()):
+            try:
+                found[name] = self._fetch(recipe, name, work)
+            except Unreachable as reason:
+                self.progress.update(name, f"to be built: {reason}")
+        if missing := sorted(names - found.keys()):
+            found |= self._build(recipe, missing, work)
         return found
 
     def _fetch(self, recipe: Recipe, name: str, work: Path) -> cache.Cached:

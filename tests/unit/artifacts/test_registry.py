@@ -87,3 +87,9 @@ def test_a_changed_layer_is_refused(server: Server, tmp_path: Path) -> None:
     server.serve(layer, b"evil")
     with pytest.raises(PreflightError, match="SHA-256 is not the one"):
         repository(server).pull("arm64", None, tmp_path / "image.tar")
+
+
+def test_a_page_that_answers_for_the_registry_is_told(server: Server, tmp_path: Path) -> None:
+    server.serve(f"{V2}/manifests/3.10.2", b"<html>please log in</html>", "text/html; charset=utf-8")
+    with pytest.raises(PreflightError, match=r"(?s)no registry.*sends text/html"):
+        repository(server).pull("arm64", None, tmp_path / "image.tar")

@@ -102,6 +102,15 @@ def test_two_runs_build_a_part_once(built: list[str]) -> None:
     assert built == ["greeter"]
 
 
+def test_what_a_killed_run_left_is_taken_away(built: list[str]) -> None:
+    left = cache_folder() / "work" / "greeter-1.2.3-amd64" / "greeter"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    one(UNREACHABLE)
+    assert built == ["greeter"]
+    assert not left.parent.exists()
+
+
 def test_a_full_disk_is_told_and_leaves_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

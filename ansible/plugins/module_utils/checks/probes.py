@@ -50,8 +50,8 @@ class Probes:
         self.created = True
 
     def service_name(self, domain: str) -> str:
-        """Return the Service's full name in DNS."""
-        return f"{PREFIX}.{self.namespace}.svc.{domain}"
+        """Return the Service's full name in DNS; its last dot keeps a resolver from trying search domains first."""
+        return f"{PREFIX}.{self.namespace}.svc.{domain}."
 
 
 def remove(api: Api) -> None:

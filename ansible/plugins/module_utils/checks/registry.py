@@ -89,21 +89,24 @@ PROBING: tuple[Check[Cluster], ...] = (
         "service",
         "Pods on every node reach a Service",
         30,
-        "look at kube-proxy on that node: `kubectl -n kube-system logs -l k8s-app=kube-proxy`",
+        "where Pods do not reach each other, mend that first; "
+        "else look at kube-proxy on that node: `kubectl -n kube-system logs -l k8s-app=kube-proxy`",
         traffic.look_at_service,
     ),
     Check(
         "dns",
         "Pods on every node find a Service by its name",
         30,
-        "look at `kubectl -n kube-system get service,endpointslices,pods -l k8s-app=kube-dns` and CoreDNS's log",
+        "where Pods do not reach Services, mend that first; "
+        "else look at `kubectl -n kube-system get service,endpointslices,pods -l k8s-app=kube-dns` and CoreDNS's log",
         traffic.look_at_dns,
     ),
     Check(
         "node_port",
         "A Service is reached from outside of the Pod network on a port of every node",
         30,
-        "look at kube-proxy on that node, and whether a firewall lets ports 30000-32767 through between nodes",
+        "where Pods do not reach each other, mend that first; "
+        "else look at kube-proxy on that node, and whether a firewall lets ports 30000-32767 through between nodes",
         traffic.look_at_node_ports,
     ),
     Check(

@@ -11,7 +11,9 @@ from .cluster import Cluster, concurrently
 from .runner import Verdict
 from .system import explain
 
-_DIAL_SECONDS = 8.0  # a probe Pod gives up after 5 s, and its answer has to come back
+_DIAL_SECONDS = (
+    12.0  # a probe Pod gives up after 5 s, its search for a name after 10 s, and the answer has to come back
+)
 
 
 def look_at_probes(cluster: Cluster, _deadline: float) -> Verdict:
@@ -62,7 +64,8 @@ def _dial_all(cluster: Cluster, dials: list[network.Dial], deadline: float) -> V
         try:
             return network.Outcome(dial, *_dial(dial))
         except FAILURES as error:
-            return network.Outcome(dial, "", f"{error} (asked from {cluster.here})")
+            via = f"{cluster.here} cannot ask that Pod: " if dial.source else ""
+            return network.Outcome(dial, "", f"{via}{error}")
 
     running = {probe.node for probe in cluster.probes.ready}
     missing = [node.name for node in cluster.wanted.nodes if node.name not in running]

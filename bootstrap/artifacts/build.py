@@ -147,14 +147,20 @@ def _compiler(recipe: Recipe) -> str | None:
 
 def _failed(recipe: Recipe, argv: list[str], log: Path) -> PreflightError:
     output = log.read_text(encoding="utf-8", errors="replace")
-    unreachable = re.search(r"dial tcp|no such host|connection refused|i/o timeout|proxyconnect", output)
+    why, todo = None, None
+    if recipe.architecture in recipe.component.compiler:
+        todo = _install(recipe)
+    if re.search(r"dial tcp|no such host|connection refused|i/o timeout|proxyconnect", output):
+        why, todo = "Go's module proxy cannot be reached", "set GOPROXY to one that can, or artifacts.mirror"
+    elif "requires go >=" in output:
+        why, todo = "Go is too old", f"install Go {_go_version(recipe)} or newer"
     return PreflightError(
         f"{recipe.name} {recipe.version} could not be built for {recipe.architecture}",
         where=str(recipe.folder),
-        why="Go's module proxy cannot be reached" if unreachable else None,
+        why=why,
         command=argv,
         output=tail(output),
-        todo=_install(recipe) if recipe.architecture in recipe.component.compiler else None,
+        todo=todo,
         log=log,
     )
 

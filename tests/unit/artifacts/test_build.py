@@ -60,11 +60,18 @@ def test_a_failed_build_shows_what_go_said(recipe: Recipe) -> None:
         make(recipe)
 
 
-def test_an_unreachable_proxy_is_the_cause_that_is_told(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ("go: example.com/module: dial tcp: lookup proxy: no such host", "Go's module proxy cannot be reached"),
+        ("go: go.mod requires go >= 1.21 (running go 1.20; GOTOOLCHAIN=local)", r"(?s)too old.*install Go 1\.21"),
+    ],
+)
+def test_the_likely_cause_of_a_failed_build_is_told(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, cause: str
 ) -> None:
-    fake_go(tmp_path, monkeypatch, "echo 'go: example.com/module: dial tcp: lookup proxy: no such host'; exit 1")
-    with pytest.raises(PreflightError, match="Go's module proxy cannot be reached"):
+    fake_go(tmp_path, monkeypatch, f"echo '{said}'; exit 1")
+    with pytest.raises(PreflightError, match=cause):
         make(recipe)
 
 

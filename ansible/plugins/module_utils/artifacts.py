@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -30,12 +31,15 @@ class ArtifactError(Exception):
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file to fetch. `members` maps names in an archive to paths on the host; `reference` names an image."""
+    """One file to fetch. `members` maps names in an archive to paths on the host; `reference` names an image.
+
+    An image without `url` is pulled from its registry.
+    """
 
     name: str
     version: str
     kind: str
-    url: str
+    url: str | None
     sha256: str
     members: Mapping[str, str]
     reference: str | None
@@ -70,17 +74,13 @@ def missing_programs(wanted: Sequence[Artifact], state: State) -> list[Artifact]
 
 
 def missing_images(wanted: Sequence[Artifact], state: State, present: Mapping[str, str]) -> list[Artifact]:
-    """Return the images that containerd does not hold with the digest that their archive's import gave."""
-    return [
-        item
-        for item in wanted
-        if item.kind == "image"
-        and not (
-            state.get(item.name, {}).get("sha256") == item.sha256
-            and item.reference in present
-            and state[item.name].get("digest") == present[item.reference]
-        )
-    ]
+    """Return the images that containerd does not hold with the digest that an earlier call got from that archive."""
+
+    def held(item: Artifact) -> bool:
+        digest = present.get(str(item.reference))
+        return digest is not None and state.get(item.name) == {"sha256": item.sha256, "digest": digest}
+
+    return [item for item in wanted if item.kind == "image" and not held(item)]
 
 
 def install_programs(items: Sequence[Artifact]) -> State:
@@ -173,28 +173,37 @@ def _import(item: Artifact) -> State:
 
     The end of the archive is held back until the checksum fits: without it containerd names no image.
     """
-    command = [*_CTR, "images", "import", "--local", "--digests=false", "-"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if item.url is None:
+        _finish(item, _ctr("images", "pull", "--hosts-dir", "/etc/containerd/certs.d", str(item.reference)))
+        return {"sha256": item.sha256}
+    process = _ctr("images", "import", "-")
     try:
-        _feed(verified(item, _blocks(item)), process.stdin)
+        for block in verified(item, _blocks(item)):
+            _pass_on(block, process.stdin)
     except BaseException:
         process.kill()
         process.wait()
         raise
-    _, errors = process.communicate(timeout=600)
-    if process.returncode:
-        raise ArtifactError(f"containerd did not take the image {item.reference}: {errors.decode().strip()}")
+    _finish(item, process)
     return {"sha256": item.sha256}
 
 
-def _feed(blocks: Iterator[bytes], pipe: IO[bytes] | None) -> None:
-    assert pipe
-    try:
-        for block in blocks:
+def _ctr(*arguments: str) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*_CTR, *arguments], stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe)
+
+
+def _pass_on(block: bytes, pipe: IO[bytes] | None) -> None:
+    """Give a block to a program that may have given up; it says itself why, and a wrong checksum matters more."""
+    with contextlib.suppress(BrokenPipeError):
+        if pipe:
             pipe.write(block)
-    except BrokenPipeError:
-        for _ in blocks:  # the program says itself what it did not like; a wrong checksum matters more
-            pass
+
+
+def _finish(item: Artifact, process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate(timeout=600)
+    if process.returncode:
+        raise ArtifactError(f"containerd did not take the image {item.reference}: {errors.decode().strip()}")
 
 
 def verified(item: Artifact, blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -226,14 +235,16 @@ def _blocks(item: Artifact) -> Iterator[bytes]:
             raise ArtifactError(f"{item.name}: reading {item.url} broke off: {error}") from error
 
 
-def _open(item: Artifact) -> Any:
+def _open(item: Artifact) -> http.client.HTTPResponse:
+    """Ask for a file; a server that cannot be reached is asked three times."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return urllib.request.urlopen(item.url, timeout=30)
+            response: http.client.HTTPResponse = urllib.request.urlopen(str(item.url), timeout=30)  # noqa: S310 - the inventory's
         except urllib.error.HTTPError as error:
             raise ArtifactError(f"{item.name}: {item.url} answers {error.code} {error.reason}") from error
         except OSError as error:
-            if attempt == _ATTEMPTS:
-                raise ArtifactError(f"{item.name}: {item.url} cannot be reached: {error}") from error
+            problem = error
             time.sleep(attempt)
-    raise AssertionError("unreachable")
+        else:
+            return response
+    raise ArtifactError(f"{item.name}: {item.url} cannot be reached: {problem}") from problem

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 # A module that is built in has no entry in /proc/modules, and /sys/module shows only those with parameters.
 _EVIDENCE = {

@@ -41,9 +41,7 @@ def differences(before: Sequence[Object], after: Sequence[Object]) -> list[dict[
         if now != was:
             kind, namespace, name = identity(item)
             header = f"{kind} {namespace}/{name}"
-            found.append(
-                {"before": _text(was), "after": _text(now), "before_header": header, "after_header": header}
-            )
+            found.append({"before": _text(was), "after": _text(now), "before_header": header, "after_header": header})
     return found
 
 

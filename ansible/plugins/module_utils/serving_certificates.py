@@ -51,13 +51,16 @@ def objection(item: Mapping[str, Any], nodes: Mapping[str, Sequence[str]]) -> st
     if set(spec["usages"]) not in _USAGES:
         return f"it asks for the usages {', '.join(spec['usages'])}"
     try:
-        request = parse(base64.b64decode(spec["request"]))
+        return _wrong_names(parse(base64.b64decode(spec["request"])), name, nodes[name])
     except (ValueError, IndexError) as error:
         return f"it cannot be read: {error}"
-    if (request.common_name, request.organizations) != (spec["username"], ("system:nodes",)):
+
+
+def _wrong_names(request: Request, name: str, addresses: Sequence[str]) -> str | None:
+    if (request.common_name, request.organizations) != (f"system:node:{name}", ("system:nodes",)):
         return f"it is for {request.common_name} of {', '.join(request.organizations)}"
     foreign = [dns for dns in request.dns_names if dns != name]
-    foreign += [address for address in request.addresses if address not in nodes[name]]
+    foreign += [address for address in request.addresses if address not in addresses]
     if foreign or request.other_names:
         return f"it asks for names that are not its own: {', '.join(foreign) or 'neither DNS nor IP'}"
     return None if request.addresses or request.dns_names else "it names nothing"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from collections.abc import Sequence
 
 _PROPERTIES = "ActiveState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp,LoadState"
 
@@ -55,7 +55,7 @@ def actions(unit: Unit, newest_file: float, *, files_changed: bool, start: bool)
 
 
 def newest(paths: Sequence[Path]) -> float:
-    """Return when the last of the files was written, in seconds since the epoch; those that are missing do not count."""
+    """Return when the last of the files that exist was written, in seconds since the epoch."""
     return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
 
 

@@ -79,11 +79,12 @@ def main() -> None:
 def _present(*, check: bool) -> dict[str, str]:
     """Return containerd's images; on a host that a dry run finds without containerd, none."""
     try:
-        return images()
+        found: dict[str, str] = images()
     except FileNotFoundError:
         if not check:
             raise
         return {}
+    return found
 
 
 if __name__ == "__main__":

@@ -58,7 +58,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-unavailable: {description: Modules and settings that this host does not have., type: list, elements: str, returned: always}
+unavailable:
+  description: Modules and settings that this host does not have.
+  type: list
+  elements: str
+  returned: always
 """
 
 _MODULES_FILE = "/etc/modules-load.d/kubernetes.conf"

@@ -65,7 +65,7 @@ def main() -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(results, file, indent=2)
-    module.atomic_move(temporary, str(path))
+    Path(temporary).replace(path)
     module.exit_json(changed=False, broken=[result["name"] for result in results if not result["passed"]])
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import signal
 import sys
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +45,9 @@ def start(environment: Environment, folder: Path, artifacts: Path, progress: Pro
     """
     layout = Layout(folder.resolve())
     addresses = Addresses(environment.network.cidr)
-    running = _answering(layout)
-    if running:
+    if holder(layout.lock) is not None:
         _refuse_change(layout, addresses)
-        return running
+        return _wait(layout)
     network.refuse_conflict(addresses.cidr, layout.id)
     root = template(progress)
     progress.update("embedded cloud", "starting")
@@ -55,7 +56,8 @@ def start(environment: Environment, folder: Path, artifacts: Path, progress: Pro
     layout.lock.touch()
     host.save()
     network.create(layout.id, addresses)
-    running = _wait(layout, _launch(layout, environment, root, artifacts.resolve()))
+    process = _launch(layout, environment, root, artifacts.resolve())
+    running = _wait(layout, lambda: os.waitpid(process, os.WNOHANG) == (0, 0))
     progress.update("embedded cloud", f"answers at {running.endpoint}")
     return running
 
@@ -97,15 +99,21 @@ def _launch(layout: Layout, environment: Environment, root: Path, artifacts: Pat
     )
 
 
-def _wait(layout: Layout, process: int, patience: float = 60) -> Running:
+def _wait(layout: Layout, alive: Callable[[], bool] = lambda: True, patience: float = 60) -> Running:
+    """Wait until the API answers; a lab that lives but is slow is never taken for dead, it holds the machines."""
     deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and os.waitpid(process, os.WNOHANG) == (0, 0):
+    while time.monotonic() < deadline:
         running = _answering(layout)
         if running:
             return running
+        if not alive():
+            break
         time.sleep(0.1)
     raise PreflightError(
-        "the embedded cloud did not start", output=tail(layout.log.read_text(encoding="utf-8")), log=layout.log
+        f"the embedded cloud ended, or did not answer within {patience:.0f} s",
+        output=tail(layout.log.read_text(encoding="utf-8")),
+        todo="destroy the environment, then apply it again",
+        log=layout.log,
     )
 
 
@@ -125,7 +133,7 @@ def _answering(layout: Layout) -> Running | None:
     try:
         with urllib.request.urlopen(f"{state['endpoint']}/moto-api/", timeout=5):  # noqa: S310 - loopback
             return Running(state["endpoint"], state["mirror"])
-    except urllib.error.URLError:
+    except OSError:
         return None
 
 
@@ -144,11 +152,10 @@ def _remove(layout: Layout) -> None:
 def _kill(layout: Layout, patience: float = 20) -> None:
     deadline = time.monotonic() + patience
     while (pid := holder(layout.lock)) is not None:
-        handle = os.pidfd_open(pid)
-        try:
+        with suppress(ProcessLookupError):  # it ended meanwhile
+            handle = os.pidfd_open(pid)
             if holder(layout.lock) == pid:
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
-        finally:
             os.close(handle)
         if time.monotonic() > deadline:
             raise PreflightError(f"the embedded cloud (process {pid}) does not end", log=layout.log)
@@ -162,7 +169,7 @@ def _image(image: str) -> dict[str, str]:
         "name": image,
         "description": "the template of the embedded cloud",
         "owner_id": "123456789012",
-        "architecture": "x86_64",
+        "architecture": "arm64" if platform.machine() == "aarch64" else "x86_64",
         "virtualization_type": "hvm",
         "hypervisor": "xen",
         "root_device_name": "/dev/xvda",

@@ -23,6 +23,7 @@ from infra.lab.machines import Machines
 from infra.process import run
 
 _INTERVAL = 0.2  # seconds
+_PAUSE = 2  # seconds after a failure
 _LOG = logging.getLogger("lab")
 
 
@@ -51,6 +52,7 @@ class Daemon:
                 if str(error) != self._problem:
                     _LOG.exception("cannot follow; trying again")
                 self._problem = str(error)
+                time.sleep(_PAUSE)
             time.sleep(_INTERVAL)
 
     def _follow(self, endpoint: str, mirror_url: str) -> None:

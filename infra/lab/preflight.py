@@ -10,6 +10,7 @@ import psutil
 
 from infra.config.model import Environment
 from infra.errors import PreflightError
+from infra.lab import network
 from infra.lab.layout import Layout
 from infra.lab.lock import holder
 from infra.process import find
@@ -32,7 +33,7 @@ def check(environment: Environment, folder: Path) -> None:
     """Check that the embedded cloud of `environment` can run here, with its things in `folder`.
 
     Raises:
-        PreflightError: not root, a program is missing, or there is too little memory or disk.
+        PreflightError: not root, a program is missing, the range is in use, or there is too little memory or disk.
     """
     if os.geteuid() != 0:
         raise PreflightError(
@@ -44,6 +45,7 @@ def check(environment: Environment, folder: Path) -> None:
     layout = Layout(folder.resolve())
     if holder(layout.lock) is not None:
         return  # it runs: what it needs is taken already
+    network.refuse_conflict(environment.network.cidr, layout.id)
     existing = next(path for path in (layout.folder, *layout.folder.parents) if path.exists())
     memory(environment, psutil.virtual_memory().available)
     disk(environment, shutil.disk_usage(existing).free, existing)

@@ -243,6 +243,19 @@ def test_a_range_in_use_is_refused_before_anything_is_made(lab: Lab, tmp_path: P
     assert not (tmp_path / "lab").exists()
 
 
+def test_a_daemon_that_ends_at_once_is_told_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud, "_PROJECT", tmp_path)  # where the daemon finds no code
+    try:
+        with pytest.raises(PreflightError, match="the embedded cloud ended") as caught:
+            cloud.start(environment("ends", IPv4Network("10.78.0.0/16")), tmp_path / "lab", tmp_path, Silent())
+        assert "No module named" in str(caught.value)
+    finally:
+        cloud.stop(None, tmp_path / "lab", Silent())
+    assert traces(Layout(tmp_path / "lab")) == []
+
+
 def test_nothing_is_left_after_stop(lab: Lab) -> None:
     assert traces(lab.layout), "this check would find nothing even now"
     cloud.stop(environment("test-lab"), lab.folder, Silent())

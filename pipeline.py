@@ -92,17 +92,6 @@ class Run:
         return Terraform(self.folder, self.toolchain.terraform, self.toolchain.cli_config)
 
     @property
-    def kubectl(self) -> Path | None:
-        """The kubectl of the cluster's version from the cache, or the one on PATH, or none."""
-        from infra.files import cache_folder
-        from infra.process import find
-
-        cached = sorted(
-            (cache_folder() / "artifacts" / "kubectl" / self.environment.kubernetes.version).glob("*/kubectl")
-        )
-        return cached[0] if cached else find("kubectl")
-
-    @property
     def contract(self) -> Contract:
         """What Terraform made.
 
@@ -425,7 +414,7 @@ def command_status(run: Run) -> None:
     """Say what exists: machines, and nodes as the API sees them."""
     from infra import status
 
-    found = status.look(run.folder, run.kubectl)
+    found = status.look(run.folder)
     emit(run, found.as_dict(), found.text())
 
 
@@ -568,7 +557,7 @@ def _own_options(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("--list", action="store_true", help="print it as an Ansible inventory script does")
     if name == "ssh":
         command.add_argument("host", metavar="HOST")
-        command.add_argument("words", nargs="*", metavar="COMMAND")
+        command.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
 
 
 def main(arguments: Sequence[str]) -> int:

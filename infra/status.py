@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import ssl
+import tempfile
+from base64 import b64decode
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+import yaml
+
 from infra.contract import Contract, decode
-from infra.process import run
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,13 @@ class Status:
         return "\n".join([f"API {self.endpoint}: {'answers' if self.api else 'does not answer'}", *rows])
 
 
-def look(folder: Path, kubectl: Path | None) -> Status:
-    """Look at an environment by what lies in `build/<env>`; `kubectl` None means that it cannot be asked."""
+def look(folder: Path) -> Status:
+    """Look at an environment: at what lies in `build/<env>`, and at the API that its kubeconfig names."""
     outputs = folder / "outputs.json"
     if not outputs.exists():
         return Status(made=False, api=False, endpoint="", nodes=())
-    contract = decode(json.loads(outputs.read_text()))
-    answer = _nodes(folder / "kubeconfig", kubectl)
+    contract = decode(json.loads(outputs.read_text(encoding="utf-8")))
+    answer = _nodes(folder / "kubeconfig")
     return Status(
         made=True,
         api=answer is not None,
@@ -67,23 +72,28 @@ def look(folder: Path, kubectl: Path | None) -> Status:
     )
 
 
-def _nodes(kubeconfig: Path, kubectl: Path | None) -> dict[str, tuple[str, str]] | None:
-    if kubectl is None or not kubeconfig.exists():
+def _nodes(kubeconfig: Path) -> dict[str, tuple[str, str]] | None:
+    """Return state and version of each node by name, or None when the API does not answer."""
+    if not kubeconfig.exists():
         return None
-    argv: list[str | Path] = [
-        kubectl,
-        "--kubeconfig",
-        kubeconfig,
-        "--request-timeout=10s",
-        "get",
-        "nodes",
-        "-o",
-        "json",
-    ]
-    done = run(argv, check=False)
-    if done.code != 0:
+    document = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
+    try:
+        with httpx.Client(verify=_tls(cluster, user), timeout=10, trust_env=False) as client:
+            items = client.get(f"{cluster['server']}/api/v1/nodes").raise_for_status().json()["items"]
+    except httpx.HTTPError:
         return None
-    return {item["metadata"]["name"]: _state(item["status"]) for item in json.loads(done.stdout)["items"]}
+    return {item["metadata"]["name"]: _state(item["status"]) for item in items}
+
+
+def _tls(cluster: dict[str, str], user: dict[str, str]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=b64decode(cluster["certificate-authority-data"]).decode())
+    # Python's ssl reads a client's certificate from a file only.
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b64decode(user["client-certificate-data"]) + b64decode(user["client-key-data"]))
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
 
 
 def _state(status: dict[str, Any]) -> tuple[str, str]:

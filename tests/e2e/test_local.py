@@ -51,12 +51,9 @@ def report() -> dict[str, object]:
     return document
 
 
-def kubectl(*words: str) -> str:
-    program = next((Path.home() / ".cache/kube-pipeline/artifacts/kubectl").glob("*/*/kubectl"))
-    done = subprocess.run(
-        [program, "--kubeconfig", BUILD / "kubeconfig", *words], capture_output=True, text=True, check=True
-    )
-    return done.stdout
+def kubectl(file: Path, *words: str) -> None:
+    on_control_plane = ("sudo", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", *words)
+    assert pipeline("ssh", file, "controller-0", "--", *on_control_plane).returncode == 0
 
 
 def killed_in_stage(file: Path, stage: str, seconds: float) -> None:
@@ -109,9 +106,9 @@ def test_status_and_inventory_tell_what_is_there(environment: Path) -> None:
 
 
 def test_a_broken_cluster_fails_the_verification_by_name(environment: Path) -> None:
-    kubectl("label", "node", "general-0", "tier=wrong", "--overwrite")
+    kubectl(environment, "label", "node", "general-0", "tier=wrong", "--overwrite")
     done = pipeline("verify", environment)
-    kubectl("label", "node", "general-0", "tier=web", "--overwrite")
+    kubectl(environment, "label", "node", "general-0", "tier=web", "--overwrite")
     assert done.returncode == 15
     assert "general-0" in done.stderr
     assert report()["verdict"] == "failed"

@@ -20,6 +20,7 @@ from cdktn import App
 from stacks.aws.stack import AwsStack
 
 from infra.config.loader import load
+from infra.config.model import Environment
 from infra.errors import PipelineError
 from infra.files import write_atomically
 
@@ -32,16 +33,21 @@ def main() -> int:
     try:
         environment = load(arguments.environment)
         public_key = arguments.public_key.read_text(encoding="utf-8").strip()
-        with tempfile.TemporaryDirectory(prefix="synth-") as folder:
-            app = App(outdir=folder, stack_traces=False)
-            _STACKS[environment.cloud](app, environment, public_key, arguments.provider_version, arguments.endpoint)
-            app.synth()
-            result = Path(folder, "stacks", environment.name, "cdk.tf.json").read_text(encoding="utf-8")
+        result = synthesize(environment, public_key, arguments.provider_version, arguments.endpoint)
         write_atomically(arguments.output, result, mode=0o600)
     except PipelineError as error:
         print(error, file=sys.stderr)  # noqa: T201 - this is a program, and its caller shows what it says
         return error.exit_code
     return 0
+
+
+def synthesize(environment: Environment, public_key: str, provider_version: str, endpoint: str | None = None) -> str:
+    """Return the Terraform configuration of an environment, as JSON."""
+    with tempfile.TemporaryDirectory(prefix="synth-") as folder:
+        app = App(outdir=folder, stack_traces=False)
+        _STACKS[environment.cloud](app, environment, public_key, provider_version, endpoint)
+        app.synth()
+        return Path(folder, "stacks", environment.name, "cdk.tf.json").read_text(encoding="utf-8")
 
 
 def _parse() -> argparse.Namespace:

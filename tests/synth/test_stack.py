@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from main import synthesize
+from stacks import firewall
+
+from bootstrap import toolchain
+from infra.config import load
+from infra.config.model import Environment
+from infra.process import run
+from infra.progress import Silent
+
+HERE = Path(__file__).parent
+MAIN = HERE.parents[1] / "cdktf" / "main.py"
+KEY = HERE / "key.pub"
+NEWEST = "6.62.0"
+ENVIRONMENTS = ("with-bastion", "without-bastion")
+_META_ARGUMENTS = {"//", "depends_on", "lifecycle"}
+
+Resources = dict[str, dict[str, Any]]
+
+
+def resources(environment: Environment) -> Resources:
+    """Return all resources by their addresses in the state."""
+    document = json.loads(synthesize(environment, KEY.read_text(), NEWEST))
+    return {
+        f"{kind}.{name}": arguments for kind, named in document["resource"].items() for name, arguments in named.items()
+    }
+
+
+def changed(environment: Environment, **sections: object) -> Environment:
+    return Environment.model_validate(environment.model_dump(by_alias=True) | sections)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_golden(name: str, tmp_path: Path) -> None:
+    golden = HERE / f"{name}.golden.json"
+    output = golden if os.environ.get("GOLDEN") == "update" else tmp_path / "cdk.tf.json"
+    argv: list[str | Path] = [sys.executable, MAIN, "--environment", HERE / f"{name}.yaml", "--public-key", KEY]
+    argv += ["--provider-version", NEWEST, "--output", output]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", ""), "synthesis is silent; jsii warns when Node is one it does not know"
+    assert output.read_bytes() == golden.read_bytes(), "if the change is meant: make golden, and review the diff"
+
+
+def test_errors_of_the_environment_keep_their_exit_code(tmp_path: Path) -> None:
+    argv: list[str | Path] = [sys.executable, MAIN, "--environment", tmp_path / "none.yaml", "--public-key", KEY]
+    argv += ["--provider-version", NEWEST, "--output", tmp_path / "cdk.tf.json"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 10
+    assert "there is no environment" in done.stderr
+    assert not (tmp_path / "cdk.tf.json").exists()
+
+
+@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:5000"])
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_the_provider_at_hand_accepts_it(name: str, endpoint: str | None, tmp_path: Path) -> None:
+    tools = toolchain.resolve(Silent())
+    document = json.loads(
+        synthesize(load(str(HERE / f"{name}.yaml")), KEY.read_text(), tools.provider_version, endpoint)
+    )
+    document["terraform"]["backend"] = {"local": {}}  # validation is not about the state
+    (tmp_path / "cdk.tf.json").write_text(json.dumps(document, indent=1))
+    variables = {"TF_CLI_CONFIG_FILE": str(tools.cli_config)}
+    run([tools.terraform, "init", "-input=false", "-no-color"], cwd=tmp_path, env=variables)
+    run([tools.terraform, "validate", "-no-color"], cwd=tmp_path, env=variables)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_the_newest_provider_knows_every_argument(name: str) -> None:
+    table = json.loads((HERE / "provider6.json").read_text())
+    assert table["version"] == NEWEST
+    known = table["arguments"]
+    document = json.loads(synthesize(load(str(HERE / f"{name}.yaml")), KEY.read_text(), NEWEST, "http://127.0.0.1:1"))
+    used = {kind: list(named.values()) for kind, named in document["resource"].items()}
+    used["provider"] = document["provider"]["aws"]
+    unknown = {
+        f"{kind}: {path}"
+        for kind, blocks in used.items()
+        for block in blocks
+        for path in paths(block)
+        if kind not in known or not knows(known[kind], path)
+    }
+    assert not unknown
+
+
+def paths(block: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Give the path of each argument; the keys of a map such as `tags` are the user's own and end in one, too."""
+    for name, value in block.items():
+        if name in _META_ARGUMENTS:
+            continue
+        yield (name,)
+        for nested in value if isinstance(value, list) else ():
+            if isinstance(nested, dict):
+                yield from ((name, *path) for path in paths(nested))
+
+
+def knows(table: Mapping[str, Any] | None, path: tuple[str, ...]) -> bool:
+    """Return whether a path leads to an argument of the provider's."""
+    first, *rest = path
+    return table is not None and first in table and (not rest or knows(table[first], tuple(rest)))
+
+
+def test_the_table_can_fail() -> None:
+    known = json.loads((HERE / "provider6.json").read_text())["arguments"]
+    assert not knows(known["aws_eip"], ("vpc",)), "gone since provider 6"
+    assert not knows(known["aws_instance"], ("root_block_device", "size"))
+
+
+GENERAL: dict[str, object] = {"name": "general", "count": 2}
+GROWTHS: dict[str, tuple[dict[str, object], set[str]]] = {
+    "a pool": (
+        {"pools": [GENERAL | {"count": 4}, {"name": "batch", "count": 1}]},
+        {"pool-general-2", "pool-general-3"},
+    ),
+    "a new pool": ({"pools": [GENERAL, {"name": "batch", "count": 1}, {"name": "gpu", "count": 1}]}, {"pool-gpu-0"}),
+    "the control plane": (
+        {"control_plane": {"count": 3}},
+        {"controller-1", "controller-2", "apiserver-controller-1", "apiserver-controller-2"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", GROWTHS)
+def test_growing_adds_what_is_new_and_changes_nothing_else(what: str, environment: Environment) -> None:
+    sections, names = GROWTHS[what]
+    small = changed(environment, pools=[GENERAL, {"name": "batch", "count": 1}])
+    before, after = resources(small), resources(changed(small, **sections))
+    assert {address.partition(".")[2] for address in after.keys() - before.keys()} == names
+    assert {address: after[address] for address in before} == before
+
+
+def test_a_zone_more_moves_no_subnet(environment: Environment) -> None:
+    aws = environment.aws.model_dump() | {"zones": (*environment.aws.zones, "eu-central-1c")}
+    before, after = resources(environment), resources(changed(environment, aws=aws))
+    assert {name: after[name] for name in before if name.startswith("aws_subnet.")} == {
+        name: arguments for name, arguments in before.items() if name.startswith("aws_subnet.")
+    }
+
+
+def test_nothing_is_open_to_everybody_unless_allowed(environment: Environment) -> None:
+    rules = [arguments for address, arguments in resources(environment).items() if "security_group_rule" in address]
+    incoming = [cidr for rule in rules if rule["type"] == "ingress" for cidr in rule.get("cidr_blocks", ())]
+    assert incoming
+    assert "0.0.0.0/0" not in incoming
+
+
+@pytest.mark.parametrize(
+    ("port", "sources"),
+    [(2379, {"control-plane"}), (2380, {"control-plane"}), (22, {"ssh clients", "bastion"}), (10250, {"node"})],
+)
+def test_who_may_reach_a_port(port: int, sources: set[str], reached: Callable[[int], set[str]]) -> None:
+    assert reached(port) == sources
+
+
+@pytest.fixture
+def reached(environment: Environment) -> Callable[[int], set[str]]:
+    network = environment.network.model_dump() | {"allow_ssh_from": ("203.0.113.0/24",)}
+    rules = firewall.rules(changed(environment, network=network))
+    return lambda port: {
+        str(rule.source)
+        for rule in rules
+        if rule.target not in firewall.RANGES and rule.protocol == "tcp" and rule.ports[0] <= port <= rule.ports[1]
+    }
+
+
+def test_a_public_api_also_answers_the_machines_behind_nat(environment: Environment) -> None:
+    network = environment.network.model_dump() | {"allow_api_from": ("203.0.113.0/24",)}
+    public = resources(changed(environment, network=network))
+    assert public["aws_lb.apiserver"]["internal"] is False
+    assert public["aws_security_group_rule.apiserver-nat-ingress"]["cidr_blocks"] == [
+        f"${{aws_eip.nat-address-{zone}.public_ip}}/32" for zone in range(2)
+    ]
+    assert resources(environment)["aws_lb.apiserver"]["internal"] is True

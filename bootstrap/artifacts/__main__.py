@@ -33,6 +33,8 @@ def main() -> None:
     except PipelineError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
     for artifact in artifacts:
         size = f"{artifact.size / 2**20:6.1f} MB"
         sys.stdout.write(f"{artifact.name:26}{artifact.version:10}{size}  {artifact.source:9} {artifact.origin}\n")

@@ -19,7 +19,7 @@ from bootstrap.artifacts.registry import Repository
 from infra.config.model import Environment
 from infra.progress import Progress
 
-_AT_ONCE = 2  # components; Go itself uses every core while it compiles, and one core while it links
+_AT_ONCE = 2  # components: linking keeps less than one core busy, so another one compiles meanwhile
 
 
 @dataclass(frozen=True)

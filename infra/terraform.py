@@ -120,8 +120,9 @@ class Terraform:
         wanted = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         done = self._folder / ".terraform" / "initialized"
         # Terraform links to the provider in the cache, which may have been emptied since.
-        provider = self._folder.glob(".terraform/providers/*/*/*/*/*/terraform-provider-*")
-        if done.exists() and done.read_text(encoding="utf-8") == wanted and any(provider):
+        linked = any(self._folder.glob(".terraform/providers/*/*/*/*/*/terraform-provider-*"))
+        ready = linked or "required_providers" not in settings
+        if ready and done.exists() and done.read_text(encoding="utf-8") == wanted:
             return
         if progress:
             progress.update("terraform", "preparing provider and state")
@@ -131,16 +132,19 @@ class Terraform:
 
     def _run(self, operation: str, **options: Any) -> str:  # noqa: ANN401 - Terraform's own options
         """Run a short operation and return what it printed."""
-        command = self._command(*self._variables())
-        code, output, errors = command.cmd(operation, no_color=IsFlagged, **options)
-        if code != 0:
+        # Not python-terraform's own waiting: on an error that uses a call which Python deprecates.
+        process: Popen[bytes] = self._command(*self._variables()).cmd(
+            operation, synchronous=False, no_color=IsFlagged, **options
+        )[0]
+        output, errors = (text.decode(errors="replace") for text in process.communicate())
+        if process.returncode != 0:
             raise TerraformError(
                 f"terraform {operation} failed",
                 command=("terraform", f"-chdir={self._folder}", *operation.split()),
                 output=tail(errors or output),
                 todo=_todo(errors),
             )
-        return str(output)
+        return output
 
     def _stream(self, operation: str, progress: Progress, *words: str, **options: Any) -> Watcher:  # noqa: ANN401
         log = self._new_log(operation)

@@ -43,19 +43,31 @@ def hierarchies(mounts: str | None = None) -> tuple[Hierarchy, ...]:
 
 
 def create(name: str) -> tuple[Path, ...]:
-    """Make the cgroup `name` ("lab/machine") in every hierarchy and return its folders."""
-    made = []
-    for hierarchy in hierarchies():
-        folder = hierarchy.path
-        for part in Path(name).parts:
-            if hierarchy.unified:
-                _enable_controllers(folder)
-            parent, folder = folder, folder / part
-            folder.mkdir(exist_ok=True)
-            if not hierarchy.unified:
-                _inherit_cpuset(parent, folder)
-        made.append(folder)
-    return tuple(made)
+    """Make the cgroup `name` ("lab/machine") in every hierarchy and return its folders.
+
+    Raises:
+        PreflightError: the kernel refuses, as in a container that does not own its cgroups.
+    """
+    try:
+        return tuple(_create(hierarchy, name) for hierarchy in hierarchies())
+    except OSError as error:
+        raise PreflightError(
+            f"the cgroup {name} cannot be made",
+            why=str(error),
+            todo="run on a host, or in a container that owns its cgroup hierarchy",
+        ) from error
+
+
+def _create(hierarchy: Hierarchy, name: str) -> Path:
+    folder = hierarchy.path
+    for part in Path(name).parts:
+        if hierarchy.unified:
+            _enable_controllers(folder)
+        parent, folder = folder, folder / part
+        folder.mkdir(exist_ok=True)
+        if not hierarchy.unified:
+            _inherit_cpuset(parent, folder)
+    return folder
 
 
 def entering(folders: tuple[Path, ...]) -> list[str]:
@@ -100,8 +112,10 @@ def _removed(root: Path) -> bool:
 
 
 def _enable_controllers(folder: Path) -> None:
-    for controller in (folder / "cgroup.controllers").read_text(encoding="ascii").split():
-        (folder / "cgroup.subtree_control").write_text(f"+{controller}", encoding="ascii")
+    control = folder / "cgroup.subtree_control"
+    there = set((folder / "cgroup.controllers").read_text(encoding="ascii").split())
+    for controller in sorted(there - set(control.read_text(encoding="ascii").split())):
+        control.write_text(f"+{controller}", encoding="ascii")
 
 
 def _inherit_cpuset(parent: Path, folder: Path) -> None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from infra.errors import PreflightError
 from infra.files import PROJECT, write_atomically
 
 _SAVED = Path("/run") / PROJECT / "host-settings.json"
+_INSTANCES = "fs.inotify.max_user_instances"
+_NEEDED_INSTANCES = 8192  # all machines share root's; a cluster needs more of them than the usual 128
 _SETTINGS = (
-    "fs.inotify.max_user_instances",
+    _INSTANCES,
     "fs.inotify.max_user_watches",
     "kernel.panic",
     "kernel.panic_on_oops",
@@ -21,17 +24,19 @@ _SETTINGS = (
     "vm.overcommit_memory",
     "vm.panic_on_oom",
 )
-_INOTIFY_INSTANCES = 8192  # all machines share root's; a cluster needs more of them than the usual 128
 
 
 def save(saved: Path = _SAVED, root: Path = Path("/proc/sys")) -> None:
-    """Write the settings down, unless another lab did, and raise the one that a lab needs raised."""
+    """Write the settings down, unless another lab did, and raise the one that a lab needs raised.
+
+    Raises:
+        PreflightError: /proc/sys cannot be written.
+    """
     if not saved.exists():
         values = {name: _path(root, name).read_text(encoding="ascii").strip() for name in _SETTINGS}
         write_atomically(saved, json.dumps(values, indent=2) + "\n")
-    instances = _path(root, "fs.inotify.max_user_instances")
-    if int(instances.read_text(encoding="ascii")) < _INOTIFY_INSTANCES:
-        instances.write_text(str(_INOTIFY_INSTANCES), encoding="ascii")
+    if int(_path(root, _INSTANCES).read_text(encoding="ascii")) < _NEEDED_INSTANCES:
+        _set(root, _INSTANCES, str(_NEEDED_INSTANCES))
 
 
 def restore(saved: Path = _SAVED, root: Path = Path("/proc/sys")) -> None:
@@ -39,9 +44,20 @@ def restore(saved: Path = _SAVED, root: Path = Path("/proc/sys")) -> None:
     if not saved.exists():
         return
     for name, value in json.loads(saved.read_text(encoding="utf-8")).items():
-        _path(root, name).write_text(value, encoding="ascii")
+        _set(root, name, value)
     saved.unlink()
     saved.parent.rmdir()
+
+
+def _set(root: Path, name: str, value: str) -> None:
+    try:
+        _path(root, name).write_text(value, encoding="ascii")
+    except OSError as error:
+        raise PreflightError(
+            f"the kernel's setting {name} cannot be set to {value}",
+            why=str(error),
+            todo="run where /proc/sys can be written",
+        ) from error
 
 
 def _path(root: Path, name: str) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.errors import PipelineError
+from infra.errors import ConfigurationError, PipelineError
 from infra.lab import cgroups
 from infra.lab.layout import Addresses, Layout
 from infra.lab.wanted import Machine, Names, names
@@ -82,6 +82,8 @@ class Machines:
 
     def _start(self, machine: Machine) -> subprocess.Popen[bytes]:
         called = names(machine)
+        if machine.address not in self._addresses.cidr:
+            raise ConfigurationError(f"{machine.address} is not in {self._addresses.cidr}", where=machine.id)
         folder = self._layout.machine(machine.id)
         self._prepare(folder, machine, called)
         _LOG.info("%s (%s, %s): starting", machine.id, called.hostname, machine.address)

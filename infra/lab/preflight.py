@@ -13,7 +13,7 @@ from infra.errors import PreflightError
 from infra.lab import network
 from infra.lab.layout import Layout
 from infra.lab.lock import holder
-from infra.process import find
+from infra.process import find, run
 
 PROGRAMS = {
     "systemd-nspawn": "systemd-container",
@@ -23,6 +23,7 @@ PROGRAMS = {
     "ip": "iproute2",
     "unshare": "util-linux",
 }
+_NO_UPPER_LAYER = frozenset({"overlayfs", "nfs", "smb2", "cifs", "vboxsf", "v9fs"})
 _GIB = 1024**3
 _CONTROL_PLANE_MEMORY = 1.2  # GiB of a whole node with its system Pods, as measured
 _WORKER_MEMORY = 0.7
@@ -33,7 +34,8 @@ def check(environment: Environment, folder: Path) -> None:
     """Check that the embedded cloud of `environment` can run here, with its things in `folder`.
 
     Raises:
-        PreflightError: not root, a program is missing, the range is in use, or there is too little memory or disk.
+        PreflightError: not root, a program is missing, the range is in use, or memory, disk or
+            the disk's filesystem are not enough.
     """
     if os.geteuid() != 0:
         raise PreflightError(
@@ -47,6 +49,7 @@ def check(environment: Environment, folder: Path) -> None:
         return  # it runs: what it needs is taken already
     network.refuse_conflict(environment.network.cidr, layout.id)
     existing = next(path for path in (layout.folder, *layout.folder.parents) if path.exists())
+    filesystem(run(["stat", "--file-system", "--format=%T", existing]).stdout.strip(), existing)
     memory(environment, psutil.virtual_memory().available)
     disk(environment, shutil.disk_usage(existing).free, existing)
 
@@ -58,6 +61,16 @@ def programs(missing: tuple[str, ...]) -> None:
         raise PreflightError(
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
             todo=f"apt-get install {' '.join(packages)}",
+        )
+
+
+def filesystem(kind: str, folder: Path) -> None:
+    """Refuse a filesystem that cannot hold the machines' disks, which are layers of an overlay."""
+    if kind in _NO_UPPER_LAYER:
+        raise PreflightError(
+            f"the machines' disks cannot lie on {kind}",
+            where=str(folder),
+            todo="put the checkout on a local disk (in a container: on a volume)",
         )
 
 

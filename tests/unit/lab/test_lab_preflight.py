@@ -50,3 +50,9 @@ def test_disk_is_that_of_all_machines(tmp_path: Path) -> None:
     preflight.disk(ENVIRONMENT, 15 * GIB, tmp_path)
     with pytest.raises(PreflightError, match=r"5 machines need 15 GiB of disk, and 14\.0 GiB are free"):
         preflight.disk(ENVIRONMENT, 14 * GIB, tmp_path)
+
+
+def test_an_overlay_cannot_hold_disks_that_are_overlays(tmp_path: Path) -> None:
+    preflight.filesystem("ext2/ext3", tmp_path)
+    with pytest.raises(PreflightError, match="cannot lie on overlayfs"):
+        preflight.filesystem("overlayfs", tmp_path)

@@ -1,0 +1,87 @@
+"""What the API was asked for is read from moto as the lab needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+
+import boto3
+import pytest
+from botocore.client import BaseClient
+from moto import mock_aws
+
+from infra.lab.wanted import HealthCheck, Listener, LoadBalancer, Machine, read
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxw8Hnj0mNfVnSXpOhCHb9PtDBZ2NhBNsI5LhYDMpPZ test"
+CHECK = {
+    "HealthCheckProtocol": "HTTPS",
+    "HealthCheckPath": "/readyz",
+    "HealthCheckIntervalSeconds": 10,
+    "HealthCheckTimeoutSeconds": 6,
+    "HealthyThresholdCount": 2,
+    "UnhealthyThresholdCount": 3,
+    "Matcher": {"HttpCode": "200-399"},
+}
+
+
+def client(service: str) -> BaseClient:
+    return boto3.client(service, region_name="eu-central-1", aws_access_key_id="lab", aws_secret_access_key="lab")
+
+
+@pytest.fixture
+def subnet(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    """A VPC and a subnet in it, and the key pair `test`."""
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # hundreds, and seconds
+    with mock_aws():
+        ec2 = client("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.79.0.0/16")["Vpc"]["VpcId"]
+        ec2.import_key_pair(KeyName="test", PublicKeyMaterial=KEY.encode())
+        yield vpc, ec2.create_subnet(VpcId=vpc, CidrBlock="10.79.0.0/20")["Subnet"]["SubnetId"]
+
+
+def machine(subnet: str, address: str) -> str:
+    answer = client("ec2").run_instances(
+        ImageId="ami-0",
+        MinCount=1,
+        MaxCount=1,
+        SubnetId=subnet,
+        PrivateIpAddress=address,
+        KeyName="test",
+        UserData="#cloud-config\nhostname: node-0\n",
+    )
+    identity: str = answer["Instances"][0]["InstanceId"]
+    return identity
+
+
+def test_instances_are_wanted_until_they_are_terminated(subnet: tuple[str, str]) -> None:
+    first, second = (machine(subnet[1], f"10.79.0.{number}") for number in (20, 21))
+    user_data = "#cloud-config\nhostname: node-0\n"
+    client("ec2").stop_instances(InstanceIds=[second])
+    assert read().machines == (
+        Machine(first, IPv4Address("10.79.0.20"), running=True, public_key=KEY, user_data=user_data),
+        Machine(second, IPv4Address("10.79.0.21"), running=False, public_key=KEY, user_data=user_data),
+    )
+    client("ec2").terminate_instances(InstanceIds=[first])
+    assert [found.id for found in read().machines] == [second]
+
+
+def test_a_listener_has_its_group_s_check_and_the_addresses_of_its_targets(subnet: tuple[str, str]) -> None:
+    elb = client("elbv2")
+    balancer = elb.create_load_balancer(Name="api", Type="network", Subnets=[subnet[1]])["LoadBalancers"][0]
+    group = elb.create_target_group(Name="api", Protocol="TCP", Port=6443, VpcId=subnet[0], **CHECK)
+    arn = group["TargetGroups"][0]["TargetGroupArn"]
+    targets = [machine(subnet[1], f"10.79.0.{number}") for number in (21, 20)]
+    elb.register_targets(TargetGroupArn=arn, Targets=[{"Id": target} for target in targets])
+    elb.create_listener(
+        LoadBalancerArn=balancer["LoadBalancerArn"],
+        Protocol="TCP",
+        Port=443,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": arn}],
+    )
+    check = HealthCheck("HTTPS", "/readyz", None, "200-399", interval=10, timeout=6, healthy=2, unhealthy=3)
+    addresses = tuple((IPv4Address(f"10.79.0.{number}"), 6443) for number in (20, 21))
+    assert read().load_balancers == (
+        LoadBalancer("api", balancer["DNSName"], IPv4Network("10.79.0.0/20"), (Listener(443, check, addresses),)),
+    )
+    client("ec2").terminate_instances(InstanceIds=targets[:1])
+    assert read().load_balancers[0].listeners[0].targets == addresses[:1]

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from module_utils.checks import state
+from module_utils.checks import state, system
 
 
 def pod_document(status: dict[str, Any], **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any part of a Pod's spec
@@ -60,6 +60,13 @@ def test_why_a_daemon_sets_pod_is_not_scheduled() -> None:
     assert (pod.node, pod.reason) == ("worker-0", "Unschedulable: Insufficient cpu")
 
 
+def test_a_pod_whose_kubelet_does_nothing_says_so() -> None:
+    assert state.pod(pod_document({"phase": "Pending"}, nodeName="n")).reason == "its kubelet has not started it"
+    running = {"name": "app", "state": {"running": {}}, "ready": True}
+    lost = state.pod(pod_document({"phase": "Running", "containerStatuses": [running]}, nodeName="n"))
+    assert lost.reason == "Running, but marked not ready, as when its node does not report"
+
+
 def test_workloads_count_pods_that_are_ready_and_up_to_date() -> None:
     metadata = {"namespace": "kube-system", "name": "x"}
     daemon_set = {
@@ -70,3 +77,11 @@ def test_workloads_count_pods_that_are_ready_and_up_to_date() -> None:
     (first,) = state.workloads("DaemonSet", [daemon_set])
     (second,) = state.workloads("Deployment", [deployment])
     assert (first.wanted, first.ready, second.wanted, second.ready) == (5, 4, 2, 0)
+
+
+def test_of_readyz_only_the_failed_parts_are_told() -> None:
+    body = b"[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\nreadyz check failed\n"
+    assert system.failed_parts(body) == "[-]etcd failed: reason withheld"
+    assert system.failed_parts(b"503 Service Unavailable\nNo server is available\n") == (
+        "503 Service Unavailable No server is available"
+    )

@@ -110,7 +110,7 @@ def pod(document: Mapping[str, Any]) -> Pod:
         ip=status.get("podIP", ""),
         ready=any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", ())),
         finished=status.get("phase") == "Succeeded",
-        reason=_why_not_ready(status),
+        reason=_why_not_ready(status, assigned="nodeName" in spec),
         labels=metadata.get("labels", {}),
         images=tuple(container["image"] for container in spec["containers"]),
         stopping="deletionTimestamp" in metadata,
@@ -126,7 +126,7 @@ def _target(spec: Mapping[str, Any]) -> str:
     return next((str(field["values"][0]) for field in fields if field["key"] == "metadata.name"), "")
 
 
-def _why_not_ready(status: Mapping[str, Any]) -> str:
+def _why_not_ready(status: Mapping[str, Any], *, assigned: bool) -> str:
     """Return what the containers say, and where they say nothing, what the Pod's conditions say."""
     containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
     reasons = [reason for reason in (_container_reason(container) for container in containers) if reason]
@@ -136,7 +136,11 @@ def _why_not_ready(status: Mapping[str, Any]) -> str:
             for c in status.get("conditions", ())
             if c["status"] != "True" and c.get("message")
         ]
-    return "; ".join(reasons[:2]) or str(status.get("reason") or status.get("phase", "no status"))
+    if reasons:
+        return "; ".join(reasons[:2])
+    if assigned and not containers:
+        return "its kubelet has not started it"
+    return f"{status.get('reason') or status.get('phase')}, but marked not ready, as when its node does not report"
 
 
 def _container_reason(container: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from .cluster import Cluster, concurrently, is_system
 from .runner import Verdict
 
 _KUBELET_PORT = 10250
-_MESSAGE = 400  # characters of an event
+_MESSAGE = 400  # characters of an event or a line of a log
 
 
 def look_at_api(cluster: Cluster, _deadline: float) -> Verdict:
@@ -27,10 +27,16 @@ def look_at_api(cluster: Cluster, _deadline: float) -> Verdict:
             status, body = fetch(f"https://{address}/readyz", context=cluster.api.context)
         except FAILURES as error:
             return f"{name} ({address}): {error}"
-        return "" if status == 200 else f"{name} ({address}): HTTP {status}: {body.decode('utf-8', 'replace')[-300:]}"
+        return "" if status == 200 else f"{name} ({address}): HTTP {status}: {failed_parts(body)}"
 
     problems = tuple(filter(None, concurrently(ask, servers.items())))
     return Verdict(f"{len(servers) - len(problems)} of {len(servers)} endpoints ready", problems)
+
+
+def failed_parts(body: bytes) -> str:
+    """Return those parts of the API server that /readyz marks as failed, or where it marks none its last words."""
+    lines = body.decode("utf-8", "replace").strip().splitlines()
+    return "; ".join(line for line in lines if line.startswith("[-]")) or " ".join(lines[-3:])
 
 
 def look_at_versions(cluster: Cluster, _deadline: float) -> Verdict:
@@ -77,7 +83,7 @@ def explain(cluster: Cluster, pods: list[state.Pod]) -> list[str]:
         log = f"{cluster.api.base}{path}/pods/{pod.name}/log?tailLines=3"
         status, body = fetch(log, context=cluster.api.context)
         if status == 200:
-            lines += [f"log of {pod.name}: {line}" for line in body.decode("utf-8", "replace").splitlines()]
+            lines += [f"log of {pod.name}: {line[:_MESSAGE]}" for line in body.decode("utf-8", "replace").splitlines()]
     return lines
 
 

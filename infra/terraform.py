@@ -133,10 +133,11 @@ class Terraform:
     def _run(self, operation: str, **options: Any) -> str:  # noqa: ANN401 - Terraform's own options
         """Run a short operation and return what it printed."""
         # Not python-terraform's own waiting: on an error that uses a call which Python deprecates.
-        process: Popen[bytes] = self._command(*self._variables()).cmd(
+        started: Popen[bytes] = self._command(*self._variables()).cmd(
             operation, synchronous=False, no_color=IsFlagged, **options
         )[0]
-        output, errors = (text.decode(errors="replace") for text in process.communicate())
+        with started as process:
+            output, errors = (text.decode(errors="replace") for text in process.communicate())
         if process.returncode != 0:
             raise TerraformError(
                 f"terraform {operation} failed",

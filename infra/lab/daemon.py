@@ -13,6 +13,7 @@ import subprocess
 import time
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.errors import PipelineError
 from infra.files import write_atomically
@@ -21,6 +22,9 @@ from infra.lab.layout import Addresses, Layout
 from infra.lab.load_balancers import LoadBalancers
 from infra.lab.machines import Machines
 from infra.process import run
+
+if TYPE_CHECKING:
+    from moto.ec2.models.security_groups import SecurityGroup
 
 _INTERVAL = 0.2  # seconds
 _PAUSE = 2  # seconds after a failure
@@ -107,7 +111,26 @@ def serve(layout: Layout, cidr: IPv4Network, template: Path, artifacts: Path) ->
 def _start_api() -> str:
     from moto.server import ThreadedMotoServer  # noqa: PLC0415 - costs a second; `status` and `stop` do without
 
+    _tell_groups_of_interfaces()
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     return f"http://{host}:{port}"
+
+
+def _tell_groups_of_interfaces() -> None:
+    """Let an instance have the security groups of its first network interface too, as on EC2.
+
+    moto keeps two lists, and Terraform's provider sets the one and reads the other: every plan would show a change.
+    """
+    from moto.ec2.models.instances import Instance  # noqa: PLC0415 - as above
+
+    def read(instance: Instance) -> list[SecurityGroup]:
+        interface = getattr(instance, "nics", {}).get(0)
+        groups = [*vars(instance)["own_groups"], *(interface._group_set if interface else ())]
+        return list({group.id: group for group in groups}.values())
+
+    def write(instance: Instance, groups: list[SecurityGroup]) -> None:
+        vars(instance)["own_groups"] = groups
+
+    Instance.security_groups = property(read, write)  # type: ignore[assignment] # a plain list in moto

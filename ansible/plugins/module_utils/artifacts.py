@@ -174,17 +174,17 @@ def _import(item: Artifact) -> State:
     The end of the archive is held back until the checksum fits: without it containerd names no image.
     """
     if item.url is None:
-        _finish(item, _ctr("images", "pull", "--hosts-dir", "/etc/containerd/certs.d", str(item.reference)))
+        with _ctr("images", "pull", "--hosts-dir", "/etc/containerd/certs.d", str(item.reference)) as process:
+            _finish(item, process)
         return {"sha256": item.sha256}
-    process = _ctr("images", "import", "--local", "-")
-    try:
-        for block in verified(item, _blocks(item)):
-            _pass_on(block, process.stdin)
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    _finish(item, process)
+    with _ctr("images", "import", "--local", "-") as process:
+        try:
+            for block in verified(item, _blocks(item)):
+                _pass_on(block, process.stdin)
+        except BaseException:
+            process.kill()
+            raise
+        _finish(item, process)
     return {"sha256": item.sha256}
 
 

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def fake_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeProgram:
+    """Make programs that stand in for those of a node."""
+    return FakeProgram(tmp_path / "bin", monkeypatch)
+
+
+class FakeProgram:
+    """Shell scripts in a folder that `commands.run` searches first; `log` holds the arguments of each call."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.log = folder / "calls"
+        folder.mkdir()
+        environment = {"PATH": f"{folder}:/usr/bin:/bin", "KUBECONFIG": "/nonexistent"}
+        monkeypatch.setattr("module_utils.commands._ENVIRONMENT", environment)
+
+    def __call__(self, name: str, script: str) -> None:
+        """Make one from the body of a shell script."""
+        path = self.folder / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.log}\n{script}\n')
+        path.chmod(0o755)
+
+    def calls(self) -> list[str]:
+        """Return the command lines so far."""
+        return self.log.read_text().splitlines() if self.log.exists() else []

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from module_utils import admission
+
+if TYPE_CHECKING:
+    from tests.unit.ansible.conftest import FakeProgram
+
+_MEMBERS = {
+    "members": [
+        {"ID": 10, "name": "control-plane-0", "peerURLs": ["https://10.0.0.10:2380"]},
+        {"ID": 4093, "peerURLs": ["https://10.0.0.11:2380"], "isLearner": True},
+        {"ID": 12, "name": "control-plane-2", "peerURLs": ["https://10.0.0.99:2380"]},
+    ]
+}
+
+
+def test_only_joining_hosts_are_stale() -> None:
+    listed = "node/control-plane-0\nnode/worker-0\nnode/worker-01\n"
+    assert admission.stale_nodes(listed, ["worker-0", "control-plane-1"]) == ["worker-0"]
+
+
+def test_members_are_known_by_name_or_by_address() -> None:
+    joining = {"control-plane-1": "10.0.0.11", "control-plane-2": "10.0.0.12"}
+    expected = {"ffd": "control-plane-1", "c": "control-plane-2"}
+    assert admission.stale_members(json.dumps(_MEMBERS), joining) == expected
+
+
+def test_stale_members_of_etcd_go_before_nodes(fake_program: FakeProgram) -> None:
+    fake_program("kubectl", "echo node/control-plane-1")
+    fake_program("etcdctl", f"echo '{json.dumps(_MEMBERS)}'")
+    joining = {"control-plane-1": "10.0.0.11"}
+    admission.remove(*admission.find_stale(joining, joining))
+    assert [call.split()[0] + " " + " ".join(call.split()[-2:]) for call in fake_program.calls()[2:]] == [
+        "etcdctl remove ffd",
+        "kubectl --wait=false control-plane-1",
+    ]
+
+
+def test_each_encryption_key_is_new_and_long_enough() -> None:
+    keys = []
+    for _ in range(2):
+        document = json.loads(admission.encryption_config())
+        (resource,) = document["resources"]
+        assert resource["resources"] == ["secrets"]
+        assert list(resource["providers"][0]) == ["secretbox"]  # the first one writes
+        keys.append(resource["providers"][0]["secretbox"]["keys"][0]["secret"])
+    assert len(base64.b64decode(keys[0])) == 32
+    assert keys[0] != keys[1]
+
+
+def test_credentials_are_read_from_kubeadm(
+    tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "0123456789abcdef" * 4
+    (tmp_path / "encryption").write_text("kept")
+    monkeypatch.setattr(admission, "ENCRYPTION", tmp_path / "encryption")
+    fake_program(
+        "kubeadm",
+        "case $1 in token) echo kubeadm join api:6443 --token a.b --discovery-token-ca-cert-hash sha256:c;;"
+        f" *) echo '[upload-certs] Using certificate key:'; echo {key};; esac",
+    )
+    workers_only = {"token": "a.b", "ca_hash": "sha256:c"}
+    assert admission.credentials("/config", "15m", control_planes=False) == workers_only
+    expected = {**workers_only, "certificate_key": key, "encryption": "kept"}
+    assert admission.credentials("/config", "15m", control_planes=True) == expected
+    assert not any(key in call or "a.b" in call for call in fake_program.calls())
+
+
+def test_output_without_a_key_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no certificate key"):
+        admission.certificate_key("[upload-certs] Storing the certificates\n")

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from module_utils.files import File, apply, changes, write
+
+
+def test_only_files_that_differ_are_written(tmp_path: Path) -> None:
+    same = File(tmp_path / "same", "content\n", 0o644)
+    other_mode = File(tmp_path / "mode", "content\n", 0o600)
+    new = File(tmp_path / "folder" / "new", "content\n", 0o640)
+    for file in (same, other_mode):
+        file.path.write_text("content\n")
+        file.path.chmod(0o644)
+
+    found = changes([same, other_mode, new])
+    apply(found)
+
+    assert [change.file for change in found] == [other_mode, new]
+    assert [file.path.stat().st_mode & 0o777 for file in (same, other_mode, new)] == [0o644, 0o600, 0o640]
+    assert changes([same, other_mode, new]) == []
+
+
+def test_the_diff_shows_both_sides(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old\n")
+    (change,) = changes([File.of({"path": str(tmp_path / "a"), "content": "new\n", "mode": "0600"})])
+    assert (change.diff()["before"], change.diff()["after"]) == ("old\n", "new\n")
+    assert change.diff()["after_header"].endswith("(600)")
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+
+    def full_disk(_: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write(path, b"new", 0o644)
+    assert [item.name for item in tmp_path.iterdir()] == ["a"]
+    assert path.read_text() == "old"

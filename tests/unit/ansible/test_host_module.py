@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+from module_utils.host import named, settings_to_change, with_name, without_swap
+
+
+def test_swap_is_commented_out_once() -> None:
+    fstab = "UUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n# /swapfile none swap sw 0 0\n"
+    once = without_swap(fstab)
+    assert once.splitlines()[1] == "# UUID=2 none swap sw 0 0"
+    assert without_swap(once) == once
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        "127.0.0.1 localhost\n",
+        "127.0.0.1 localhost\n127.0.1.1 node-0.example node-0\n",
+        "10.0.0.9 node-0\n# node-0 was elsewhere\n",
+    ],
+)
+def test_a_name_leads_to_one_address(hosts: str) -> None:
+    assert not named(hosts, "10.0.0.5", "node-0")
+    text = with_name(hosts, "10.0.0.5", "node-0")
+    assert named(text, "10.0.0.5", "node-0")
+    assert ("127.0.0.1 localhost" in hosts) == ("127.0.0.1 localhost" in text)
+    assert ("node-0.example" in hosts) == ("node-0.example" in text)
+
+
+def test_settings_that_differ_change_but_limits_only_grow() -> None:
+    wanted = {
+        "net.ipv4.ip_forward": 1,
+        "kernel.panic": 10,
+        "fs.inotify.max_user_watches": 1000,
+        "vm.max_map_count": 500,
+        "net.bridge.bridge-nf-call-iptables": 1,
+    }
+    current = {
+        "net.ipv4.ip_forward": 0,
+        "kernel.panic": 60,
+        "fs.inotify.max_user_watches": 5000,
+        "vm.max_map_count": 400,
+        "net.bridge.bridge-nf-call-iptables": None,
+    }
+    assert settings_to_change(wanted, current) == {
+        "net.ipv4.ip_forward": (0, 1),
+        "kernel.panic": (60, 10),
+        "vm.max_map_count": (400, 500),
+    }

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from module_utils import kubeadm
+from module_utils.commands import CommandError
+from module_utils.kubeadm import RefusedError
+
+if TYPE_CHECKING:
+    from tests.unit.ansible.conftest import FakeProgram
+
+_NOWHERE = ("127.0.0.1", 9)
+
+
+@pytest.fixture(autouse=True)
+def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run").mkdir()
+    for name, path in (("UNFINISHED", tmp_path / "unfinished"), ("MEMBER", tmp_path / "kubelet.conf")):
+        monkeypatch.setattr(kubeadm, name, path)
+    monkeypatch.setattr(kubeadm, "_RUNTIME", tmp_path / "run")
+    monkeypatch.setattr(kubeadm, "_ETCD_DATA", tmp_path / "etcd")
+
+
+def _kubeadm(fake: FakeProgram, tmp_path: Path, body: str = "true") -> None:
+    fake("kubeadm", f"case $1 in init|join) cat {tmp_path}/run/kubeadm.yaml > {tmp_path}/seen;; esac\n{body}")
+    fake("journalctl", "echo 'E1124 the kubelet is unhappy'")
+    fake("kubectl", "exit 1")
+
+
+def test_join_runs_kubeadm_with_a_secret_file_that_is_gone_afterwards(
+    tmp_path: Path, fake_program: FakeProgram
+) -> None:
+    _kubeadm(fake_program, tmp_path, f"stat -c %a {tmp_path}/run/kubeadm.yaml > {tmp_path}/mode")
+    kubeadm.join("token: secret", control_plane=False, timeout=10)
+    assert fake_program.calls() == [f"kubeadm join --config={tmp_path}/run/kubeadm.yaml"]
+    assert (tmp_path / "seen").read_text() == "token: secret"
+    assert (tmp_path / "mode").read_text().strip() == "600"
+    assert not (tmp_path / "run" / "kubeadm.yaml").exists()
+    assert kubeadm.state() == "absent"
+
+
+def test_a_join_that_failed_stays_partial_and_is_reset_by_the_next(tmp_path: Path, fake_program: FakeProgram) -> None:
+    _kubeadm(fake_program, tmp_path, "echo 'no route to host' >&2; exit 1")
+    with pytest.raises(CommandError, match=r"(?s)no route to host.*the kubelet is unhappy"):
+        kubeadm.join("x", control_plane=True, timeout=10)
+    assert kubeadm.state() == "partial"
+
+    (tmp_path / "etcd" / "member").mkdir(parents=True)
+    _kubeadm(fake_program, tmp_path)
+    kubeadm.join("x", control_plane=True, timeout=10)
+    assert [call.split()[1] for call in fake_program.calls() if call.startswith("kubeadm")] == ["join", "reset", "join"]
+    assert list((tmp_path / "etcd").iterdir()) == []
+    assert kubeadm.state() == "absent"
+
+
+def test_init_is_refused_while_nodes_of_a_cluster_are_left(tmp_path: Path, fake_program: FakeProgram) -> None:
+    _kubeadm(fake_program, tmp_path)
+    with pytest.raises(RefusedError, match="worker-0 belong to a cluster"):
+        kubeadm.init("x", _NOWHERE, ["worker-0"], 10)
+    assert fake_program.calls() == []
+
+
+def test_init_is_refused_where_an_api_answers(
+    tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _kubeadm(fake_program, tmp_path)
+    monkeypatch.setattr(kubeadm, "answers", lambda *_: True)
+    with pytest.raises(RefusedError, match="a Kubernetes API answers at api:6443"):
+        kubeadm.init("x", ("api", 6443), [], 10)
+    assert fake_program.calls() == []
+
+
+def test_a_half_made_init_is_not_reset_when_others_have_joined(tmp_path: Path, fake_program: FakeProgram) -> None:
+    _kubeadm(fake_program, tmp_path)
+    fake_program("kubectl", "echo node/worker-0")
+    (tmp_path / "unfinished").touch()
+    with pytest.raises(RefusedError, match="node/worker-0 have joined since"):
+        kubeadm.init("x", _NOWHERE, [], 10)
+    assert not any(call.startswith("kubeadm") for call in fake_program.calls())
+
+
+def test_a_half_made_init_is_made_anew(tmp_path: Path, fake_program: FakeProgram) -> None:
+    _kubeadm(fake_program, tmp_path)
+    (tmp_path / "unfinished").touch()
+    kubeadm.init("x", _NOWHERE, [], 10)
+    assert [call.split()[1] for call in fake_program.calls() if call.startswith("kubeadm")] == ["reset", "init"]
+
+
+def test_kubeadm_that_hangs_is_stopped(tmp_path: Path, fake_program: FakeProgram) -> None:
+    _kubeadm(fake_program, tmp_path, "exec sleep 60")
+    with pytest.raises(CommandError, match="did not end within"):
+        kubeadm.join("x", control_plane=False, timeout=0.2)
+
+
+def test_nothing_answers_where_nothing_listens() -> None:
+    assert not kubeadm.answers(*_NOWHERE)

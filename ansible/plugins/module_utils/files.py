@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+RUNTIME = Path("/run/kube-pipeline")  # in memory: what lies here is gone with the next start
 
 
 @dataclass(frozen=True)
@@ -88,3 +92,12 @@ def apply(found: Sequence[Change]) -> None:
     """Write the files that differ."""
     for change in found:
         write(change.file.path, change.file.content.encode(), change.file.mode)
+
+
+@contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """Wait until no other module of ours does `name` here: one may have outlived the connection that started it."""
+    RUNTIME.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (RUNTIME / f"{name}.lock").open("w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from .commands import CommandError, kubectl, run
-from .files import write
+from .files import RUNTIME, write
 from .preflight import MEMBER, UNFINISHED, membership
 
 _SOCKET = "unix:///run/containerd/containerd.sock"
-_RUNTIME = Path("/run/kube-pipeline")  # in memory: what lies here is gone with the next start
 _ETCD_DATA = Path("/var/lib/etcd")
 
 
@@ -27,15 +24,6 @@ class RefusedError(Exception):
 def state() -> str:
     """Tell how far this host is a node: absent, partial (interrupted) or member."""
     return membership(unfinished=UNFINISHED.exists(), member=MEMBER.exists())
-
-
-@contextmanager
-def exclusive() -> Iterator[None]:
-    """Wait until no other kubeadm of ours runs here: one that outlived the connection that started it may."""
-    _RUNTIME.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (_RUNTIME / "kubeadm.lock").open("w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def init(config: str, endpoint: tuple[str, int], members: Sequence[str], timeout: float) -> None:
@@ -89,7 +77,7 @@ def answers(host: str, port: int) -> bool:
 
 def _perform(argv: list[str], config: str, timeout: float) -> None:
     """Run kubeadm with a configuration that only root may read and that is gone afterwards."""
-    path = _RUNTIME / "kubeadm.yaml"
+    path = RUNTIME / "kubeadm.yaml"
     write(UNFINISHED, f"{argv[1]}\n".encode(), 0o644)
     write(path, config.encode(), 0o600)
     try:

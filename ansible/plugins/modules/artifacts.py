@@ -17,6 +17,7 @@ from ansible.module_utils.artifacts import (
     write_state,
 )
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.files import exclusive
 
 DOCUMENTATION = r"""
 module: artifacts
@@ -60,20 +61,28 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = [Artifact.of(item) for item in module.params["artifacts"]]
-    state = read_state()
     try:
-        if module.params["kind"] == "programs":
-            missing, install = missing_programs(wanted, state), install_programs
-        else:
-            missing, install = missing_images(wanted, state, _present(check=module.check_mode)), import_images
-        if missing and not module.check_mode:
-            write_state({**state, **install(missing)})
+        with exclusive("artifacts"):
+            missing = _converge(wanted, images_wanted=module.params["kind"] == "images", check=module.check_mode)
     except (ArtifactError, subprocess.SubprocessError) as error:
         module.fail_json(msg=str(error))
     names = [f"{item.name} {item.version}" for item in missing]
     module.exit_json(
         changed=bool(missing), installed=names, diff={"before": "", "after": "".join(f"{name}\n" for name in names)}
     )
+
+
+def _converge(wanted: list[Artifact], *, images_wanted: bool, check: bool) -> list[Artifact]:
+    """Install what is missing, or with `check` only say so; return it."""
+    state = read_state()
+    missing: list[Artifact]
+    if images_wanted:
+        missing, install = missing_images(wanted, state, _present(check=check)), import_images
+    else:
+        missing, install = missing_programs(wanted, state), install_programs
+    if missing and not check:
+        write_state({**state, **install(missing)})
+    return missing
 
 
 def _present(*, check: bool) -> dict[str, str]:

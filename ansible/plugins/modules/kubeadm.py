@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.commands import CommandError
-from ansible.module_utils.kubeadm import RefusedError, exclusive, init, join, state
+from ansible.module_utils.files import exclusive
+from ansible.module_utils.kubeadm import RefusedError, init, join, state
 
 DOCUMENTATION = r"""
 module: kubeadm
@@ -81,7 +82,7 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=before != "member", before=before)
     try:
-        with exclusive():
+        with exclusive("kubeadm"):
             before = state()
             if before != "member" and wanted["action"] == "init":
                 endpoint = wanted["endpoint"]["host"], wanted["endpoint"]["port"]

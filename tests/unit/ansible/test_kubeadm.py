@@ -19,7 +19,7 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "run").mkdir()
     for name, path in (("UNFINISHED", tmp_path / "unfinished"), ("MEMBER", tmp_path / "kubelet.conf")):
         monkeypatch.setattr(kubeadm, name, path)
-    monkeypatch.setattr(kubeadm, "_RUNTIME", tmp_path / "run")
+    monkeypatch.setattr(kubeadm, "RUNTIME", tmp_path / "run")
     monkeypatch.setattr(kubeadm, "_ETCD_DATA", tmp_path / "etcd")
 
 

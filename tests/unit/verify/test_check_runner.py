@@ -57,6 +57,10 @@ def test_a_check_that_raises_fails_and_the_others_go_on() -> None:
     assert good.passed
 
 
+def test_a_check_that_does_not_apply_is_left_out() -> None:
+    assert runner.run_all([Check("one", "A title", 1, "do this", check(BAD).look, applies=lambda _: False)], None) == []
+
+
 def test_an_explanation_is_added_only_to_a_failure_and_may_itself_fail() -> None:
     def explain(_world: None) -> Sequence[str]:
         raise OSError("refused")

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from . import probes, state
 from .client import Api
@@ -33,10 +33,18 @@ class Cluster:
         """Return all nodes."""
         return [state.node(document) for document in self.api.get("/api/v1/nodes")["items"]]
 
+    def system(self, group: str, kind: str) -> list[dict[str, Any]]:
+        """Return all objects of a kind, such as ("/apis/apps/v1", "deployments"), in the cluster's own namespaces.
+
+        They are asked for one by one: the users' namespaces may hold many thousands.
+        """
+        names = [document["metadata"]["name"] for document in self.api.get("/api/v1/namespaces")["items"]]
+        paths = [f"{group}/namespaces/{name}/{kind}" for name in names if is_system(name)]
+        return [document for path in paths for document in self.api.get(path)["items"]]
+
     def system_pods(self) -> list[state.Pod]:
-        """Return the Pods of the namespaces kube-*, but not those of the probes."""
-        pods = [state.pod(document) for document in self.api.get("/api/v1/pods")["items"]]
-        return [pod for pod in pods if is_system(pod.namespace)]
+        """Return the Pods of the cluster itself."""
+        return [state.pod(document) for document in self.system("/api/v1", "pods")]
 
     def etcd_of(self, node: state.WantedNode) -> Api:
         """Return etcd's JSON gateway on a control plane."""

@@ -63,6 +63,7 @@ READING: tuple[Check[Cluster], ...] = (
         "`kubectl get apiservice v1beta1.metrics.k8s.io` and "
         "`kubectl -n kube-system logs deployment/metrics-server` tell more",
         system.look_at_metrics,
+        applies=lambda cluster: cluster.wanted.metrics_server,
     ),
 )
 

@@ -30,6 +30,7 @@ class Check(Generic[World]):
     """One thing that must hold. `look` may raise: what it raised is then the evidence. `limit` is in seconds.
 
     `look` gets the world and the moment (time.monotonic) of its limit; `explain` adds evidence once it has failed.
+    A check that does not apply to this world is left out.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Check(Generic[World]):
     hint: str
     look: Callable[[World, float], Verdict]
     explain: Callable[[World], Sequence[str]] | None = None
+    applies: Callable[[World], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,9 @@ def _explain(check: Check[World], world: World) -> Sequence[str]:
 
 
 def run_all(checks: Sequence[Check[World]], world: World) -> list[Result]:
-    """Run all checks at the same time; results come in the order of the checks."""
+    """Run all checks that apply at the same time; results come in the order of the checks."""
     with ThreadPoolExecutor(max_workers=max(1, len(checks))) as pool:
-        return list(pool.map(lambda check: run(check, world), checks))
+        return list(pool.map(lambda check: run(check, world), [check for check in checks if check.applies(world)]))
 
 
 def shorten(lines: Sequence[str]) -> tuple[str, ...]:
@@ -142,7 +144,9 @@ def collect(machines: Mapping[str, Mapping[str, Any]], cluster: Mapping[str, Any
         not silent,
         0,
         shorten(silent) or (f"{len(machines)} machines",),
-        "`make ssh` tells whether the machine is up and takes the environment's key" if silent else "",
+        "`make ssh` tells whether a machine is up and takes the environment's key; verify.log has the whole message"
+        if silent
+        else "",
     )
     own = merge({node: answer["results"] for node, answer in machines.items() if "results" in answer})
     return [reached.document(), *own, *cluster.get("results", ())]

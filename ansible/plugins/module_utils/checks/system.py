@@ -8,10 +8,11 @@ from urllib.parse import urlencode
 
 from . import etcd, nodes, state
 from .client import FAILURES, Api, fetch
-from .cluster import Cluster, concurrently, is_system
+from .cluster import Cluster, concurrently
 from .runner import Verdict
 
 _KUBELET_PORT = 10250
+_WITHOUT_QUORUM = {"linearizable": False}
 _MESSAGE = 400  # characters of an event or a line of a log
 
 
@@ -62,8 +63,7 @@ def look_at_system_pods(cluster: Cluster, _deadline: float) -> Verdict:
     """Look at the Pods, Deployments and DaemonSets of the system."""
     found: list[state.Workload] = []
     for kind, path in (("Deployment", "deployments"), ("DaemonSet", "daemonsets")):
-        documents = cluster.api.get(f"/apis/apps/v1/{path}")["items"]
-        found += state.workloads(kind, [d for d in documents if is_system(d["metadata"]["namespace"])])
+        found += state.workloads(kind, cluster.system("/apis/apps/v1", path))
     return nodes.judge_system_pods(cluster.wanted, cluster.system_pods(), found)
 
 
@@ -78,8 +78,10 @@ def explain(cluster: Cluster, pods: list[state.Pod]) -> list[str]:
     for pod in [pod for pod in pods if not pod.ready and not pod.finished][:3]:
         path = f"/api/v1/namespaces/{pod.namespace}"
         events = cluster.api.get(f"{path}/events?{urlencode({'fieldSelector': f'involvedObject.name={pod.name}'})}")
-        messages = [f"{event.get('reason')}: {event.get('message')}" for event in events["items"]]
-        lines += [f"event of {pod.name}: {message[:_MESSAGE]}" for message in messages[-1:]]
+        newest = sorted(events["items"], key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")[
+            -1:
+        ]
+        lines += [f"event of {pod.name}: {e.get('reason')}: {str(e.get('message'))[:_MESSAGE]}" for e in newest]
         log = f"{cluster.api.base}{path}/pods/{pod.name}/log?tailLines=3"
         status, body = fetch(log, context=cluster.api.context)
         if status == 200:
@@ -101,40 +103,31 @@ def look_at_etcd(cluster: Cluster, _deadline: float) -> Verdict:
 
     statuses = {answer["header"]["member_id"]: answer for answer in concurrently(ask, planes) if answer}
     source = next((node for node in planes if node.name not in unreachable), planes[0])
-    listed = cluster.etcd_of(source).post("/v3/cluster/member/list", {})["members"]
+    listed = cluster.etcd_of(source).post("/v3/cluster/member/list", _WITHOUT_QUORUM)["members"]
     return etcd.judge_etcd([node.name for node in planes], etcd.members(listed, statuses), unreachable)
 
 
 def look_at_kubelets(cluster: Cluster, _deadline: float) -> Verdict:
     """Ask each kubelet through the API server for its running configuration, and directly for its certificate."""
-
-    def ask(node: state.WantedNode) -> list[str]:
-        try:
-            config = cluster.api.get(f"/api/v1/nodes/{node.name}/proxy/configz")["kubeletconfig"]
-            problems = [
-                f"{node.name}: {key} is off"
-                for key in ("rotateCertificates", "serverTLSBootstrap")
-                if config.get(key) is not True
-            ]
-            with socket.create_connection((node.address, _KUBELET_PORT), timeout=5) as plain:
-                cluster.api.context.wrap_socket(plain, server_hostname=node.address).close()
-        except FAILURES as error:
-            return [f"{node.name}: kubelet at {node.address}:{_KUBELET_PORT}: {error}"]
-        return problems
-
-    answers = concurrently(ask, cluster.wanted.nodes)
+    answers = concurrently(lambda node: _kubelet_problems(cluster, node), cluster.wanted.nodes)
     good = sum(not problems for problems in answers)
     seen = f"{good} of {len(answers)} kubelets answer with a certificate of the cluster and rotate theirs"
     return Verdict(seen, tuple(problem for problems in answers for problem in problems))
 
 
+def _kubelet_problems(cluster: Cluster, node: state.WantedNode) -> list[str]:
+    try:
+        config = cluster.api.get(f"/api/v1/nodes/{node.name}/proxy/configz")["kubeletconfig"]
+        with socket.create_connection((node.address, _KUBELET_PORT), timeout=5) as plain:
+            cluster.api.context.wrap_socket(plain, server_hostname=node.address).close()
+    except FAILURES as error:
+        return [f"{node.name}: kubelet at {node.address}:{_KUBELET_PORT}: {error}"]
+    off = [key for key in ("rotateCertificates", "serverTLSBootstrap") if config.get(key) is not True]
+    return [f"{node.name}: its kubelet runs with {key} off" for key in off]
+
+
 def look_at_metrics(cluster: Cluster, _deadline: float) -> Verdict:
     """Read what `kubectl top nodes` shows."""
-    if not cluster.wanted.metrics_server:
-        return Verdict("metrics-server is not wanted here")
-    usage = {
-        item["metadata"]["name"]: item["usage"]
-        for item in cluster.api.get("/apis/metrics.k8s.io/v1beta1/nodes")["items"]
-    }
-    problems = tuple(f"{node.name}: has no metrics" for node in cluster.wanted.nodes if node.name not in usage)
-    return Verdict(f"{len(usage)} of {len(cluster.wanted.nodes)} nodes have metrics", problems)
+    known = {item["metadata"]["name"] for item in cluster.api.get("/apis/metrics.k8s.io/v1beta1/nodes")["items"]}
+    problems = tuple(f"{node.name}: has no metrics" for node in cluster.wanted.nodes if node.name not in known)
+    return Verdict(f"{len(known)} of {len(cluster.wanted.nodes)} nodes have metrics", problems)

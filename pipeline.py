@@ -193,24 +193,25 @@ def synthesize(run: Run) -> None:
 
 def make_machines(run: Run) -> None:
     """Apply the plan, after asking when it takes something away; prepare the machines while the rest is being made."""
+    from infra import ssh
+
     plan = run.terraform.plan(run.display)
     if plan.removes:
         confirm(run, f"{plan.summary()}\nThis deletes or replaces what is there.")
     run.display.say(plan.summary())
     if plan.changes:
-        forget_replaced(run, plan)
+        # Their host keys will be others.
+        ssh.forget(made_anew(run, plan), run.folder / "known_hosts")
         apply_and_prepare(run)
     run.terraform.write_outputs()
 
 
-def forget_replaced(run: Run, plan: Plan) -> None:
-    """Drop the host keys of machines that will be made anew."""
-    from infra import ssh
+def made_anew(run: Run, plan: Plan) -> list[str]:
+    """Return the names of the machines that the plan makes."""
     from infra.addresses import machines
 
     made = {address.rpartition(".")[2] for address in (*plan.create, *plan.replace)}
-    names = [machine.name for machine in machines(run.environment) if machine.id in made]
-    ssh.forget(names, run.folder / "known_hosts")
+    return [machine.name for machine in machines(run.environment) if machine.id in made]
 
 
 def apply_and_prepare(run: Run) -> None:
@@ -382,7 +383,7 @@ def command_plan(run: Run) -> int:
         with run.display.stage("plan", "compare with what is there"):
             plan = run.terraform.plan(run.display)
         changed: list[tuple[str, str]] | None = None
-        if not plan.changes and (run.folder / "kubeconfig").exists():
+        if (run.folder / "kubeconfig").exists() and not made_anew(run, plan):
             with run.display.stage("check", "ask Ansible what it would change"):
                 reach_machines(run)
                 changed = play(run, "site", "check", check=True).changed

@@ -155,7 +155,7 @@ class _Watcher:
             return False
         if kind == "runner_on_start":
             self._started[data["host"], data["task_uuid"]] = self._timeline.now()
-            self._progress.update(data["host"], data["task"])
+            self._progress.update(data["host"], data["task"], passing=True)
         elif kind in _RESULTS:
             self._result(kind, data)
         return False
@@ -166,6 +166,7 @@ class _Watcher:
         now = self._timeline.now()
         start = self._started.pop((host, data["task_uuid"]), now)
         if status == "skipped":
+            self._progress.update(host, "waiting for the others", passing=True)
             return
         self.recap.tasks.add(task)
         self._timeline.hosts.append(HostTask(self._stage, host, task, start, now, status))

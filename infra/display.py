@@ -62,7 +62,7 @@ class Display:
             raise
         self._finish(stage, "done")
 
-    def update(self, item: str, state: str) -> None:
+    def update(self, item: str, state: str, *, passing: bool = False) -> None:
         """Tell what an item does now."""
         line = f"{_clock(self.timeline.now())}   {item}: {state}"
         with self._lock:
@@ -71,7 +71,7 @@ class Display:
             self._items.pop(item, None)
             self._items[item] = (state, time.time())
             self._write(line)
-        if not self._live:
+        if not self._live and not passing:
             self.console.print(line, markup=False)
 
     def say(self, text: str) -> None:

@@ -17,7 +17,9 @@ class _Lines:
     def __init__(self) -> None:
         self._said: dict[str, tuple[str, float]] = {}
 
-    def update(self, item: str, state: str) -> None:
+    def update(self, item: str, state: str, *, passing: bool = False) -> None:
+        if passing:
+            return
         kind, now = state.partition(" ")[0], time.monotonic()
         said, when = self._said.get(item, ("", 0.0))
         if kind != said or now - when > 5:

@@ -28,7 +28,7 @@ class Recorded:
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
 
-    def update(self, item: str, state: str) -> None:
+    def update(self, item: str, state: str, *, passing: bool = False) -> None:
         self.told.append((item, state))
 
 

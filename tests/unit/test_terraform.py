@@ -29,6 +29,7 @@ class Recorded:
         self.told: list[tuple[str, str]] = []
 
     def update(self, item: str, state: str, *, passing: bool = False) -> None:
+        assert not passing
         self.told.append((item, state))
 
 

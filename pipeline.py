@@ -44,6 +44,7 @@ class Run:
     environment: Environment
     options: argparse.Namespace
     closing: ExitStack
+    prepared: bool = False
 
     @cached_property
     def folder(self) -> Path:
@@ -246,6 +247,7 @@ def prepare_early(run: Run, ended: threading.Event) -> None:
         return
     with run.display.stage("prepare", "prepare the machines"):
         play(run, "prepare", "prepare")
+    run.prepared = True
 
 
 def reach_machines(run: Run) -> None:
@@ -273,7 +275,7 @@ def reach(run: Run, contract: Contract, give_up: threading.Event | None = None) 
 
 def install(run: Run) -> None:
     """Install Kubernetes on the machines, and fetch the kubeconfig."""
-    recap = play(run, "site", "install")
+    recap = play(run, "site", "install", skip_tags="prepare" if run.prepared else None)
     run.display.say(f"Ansible: {len(recap.tasks)} tasks, changed={len(recap.changed)}")
     fetch_kubeconfig(run)
 
@@ -318,12 +320,20 @@ def ignore(_: object) -> None:
     """Take a value that was wanted for its making only."""
 
 
-def play(run: Run, name: str, stage: str, variables: dict[str, object] | None = None, *, check: bool = False) -> Recap:
+def play(
+    run: Run,
+    name: str,
+    stage: str,
+    variables: dict[str, object] | None = None,
+    *,
+    check: bool = False,
+    skip_tags: str | None = None,
+) -> Recap:
     """Run one of the playbooks on the environment's machines."""
     from infra import ansible
 
     hosts = run.folder / "inventory" / "hosts.yaml"
-    playbook = ansible.Playbook(name, run.folder, hosts, run.sockets, variables or {}, check)
+    playbook = ansible.Playbook(name, run.folder, hosts, run.sockets, variables or {}, check, skip_tags)
     return ansible.play(playbook, stage, run.display.timeline, run.display)
 
 

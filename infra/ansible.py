@@ -59,6 +59,7 @@ class Playbook:
     sockets: Path
     variables: Mapping[str, object] = field(default_factory=dict)
     check: bool = False
+    skip_tags: str | None = None
 
 
 def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress) -> Recap:
@@ -83,6 +84,7 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
             inventory=str(playbook.inventory),
             extravars=dict(playbook.variables),
             cmdline="--check --diff" if playbook.check else None,
+            skip_tags=playbook.skip_tags,
             envvars=_environment(log, playbook.sockets),
             event_handler=watcher.handle,
             cancel_callback=watcher.cancelled.is_set,

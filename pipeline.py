@@ -447,6 +447,8 @@ def command_destroy(run: Run) -> None:
 
 def take_down(run: Run) -> None:
     """Run `terraform destroy` on whatever the state holds."""
+    if not run.environment.lab:
+        synthesize(run)  # a shared state may hold what another checkout made, and this one has no configuration yet
     if run.terraform.has_state():
         run.terraform.destroy(run.display)
 

@@ -37,6 +37,7 @@ def _lab(version: str, endpoint: str) -> dict[str, Any]:
         "access_key": "lab",
         "secret_key": "lab",
         "skip_requesting_account_id": True,
+        "max_retries": 3,  # the default, 25, is for a cloud's throttling and hides a fault for many minutes
         "endpoints": [dict.fromkeys(services, endpoint)],
         **dict.fromkeys(skipped, True),
     }

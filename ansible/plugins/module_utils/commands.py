@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ _ENVIRONMENT = {
     "HOME": "/root",
     "KUBECONFIG": "/etc/kubernetes/admin.conf",
 }
+_AWAY = ("Unable to connect to the server", "connection refused", "etcdserver: ", "EOF", "ServiceUnavailable")
 ADMIN = Path(_ENVIRONMENT["KUBECONFIG"])
 
 
@@ -40,8 +42,19 @@ def run(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60) -
 
 
 def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
-    """Run kubectl, which gives up on an API server that does not answer within 20 s."""
-    return run(["kubectl", "--request-timeout=20s", *arguments], stdin=stdin, timeout=timeout)
+    """Run kubectl, which gives up on an API server that does not answer within 20 s.
+
+    While control planes come and go, the API is away for moments; for as long as `timeout` it is asked again. What is
+    asked here may be asked twice: get, apply, delete, patch and approve.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return run(["kubectl", "--request-timeout=20s", *arguments], stdin=stdin, timeout=timeout)
+        except CommandError as error:
+            if time.monotonic() > deadline or not any(sign in str(error) for sign in _AWAY):
+                raise
+        time.sleep(1)
 
 
 def _text(output: bytes | str | None) -> str:

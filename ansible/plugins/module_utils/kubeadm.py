@@ -106,7 +106,7 @@ def _clean(*, control_plane: bool) -> None:
 def _other_nodes() -> list[str]:
     """Return the cluster's other nodes, none when its API does not answer."""
     try:
-        names = kubectl("get", "nodes", "--output=name", timeout=25).split()
+        names = kubectl("get", "nodes", "--output=name", timeout=10).split()
     except CommandError:
         return []
     own = os.uname().nodename

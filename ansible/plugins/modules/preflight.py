@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.files import exclusive
 from ansible.module_utils.preflight import as_dict, gather_facts, gather_state, problems
 
 DOCUMENTATION = r"""
@@ -14,6 +15,7 @@ short_description: Check a host's requirements and gather the facts that roles n
 description:
   - Names everything that keeps the host from being a node, at once, each with what to do about it.
   - Ports are looked at only on a host on which kubeadm never ran.
+  - Waits for a kubeadm that an interrupted run left behind, so that the facts stay true.
 options:
   address:
     description: The address that the inventory gives the host.
@@ -87,7 +89,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params
-    facts = gather_facts()
+    with exclusive("kubeadm"):  # one that outlived an interrupted run may be about to make this host a node
+        facts = gather_facts()
     ports = wanted["ports"] if facts.membership == "absent" else []
     state = gather_state(wanted["address"], ports, container=facts.container, resolver=facts.resolver)
     found = problems(state, wanted, wanted["address"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from module_utils import admission
+from module_utils.commands import CommandError
 
 if TYPE_CHECKING:
     from tests.unit.ansible.conftest import FakeProgram
@@ -75,3 +76,21 @@ def test_credentials_are_read_from_kubeadm(
 def test_output_without_a_key_is_an_error() -> None:
     with pytest.raises(ValueError, match="no certificate key"):
         admission.certificate_key("[upload-certs] Storing the certificates\n")
+
+
+def test_an_api_that_is_away_for_a_moment_is_asked_again(
+    tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: (tmp_path / "back").touch())
+    fake_program(
+        "kubectl", f"[ -e {tmp_path}/back ] && exit 0; echo 'Unable to connect to the server: EOF' >&2; exit 1"
+    )
+    admission.remove(["worker-0"], {})
+    assert len(fake_program.calls()) == 2
+
+
+def test_an_api_that_refuses_is_not(fake_program: FakeProgram) -> None:
+    fake_program("kubectl", "echo 'Error from server (Forbidden)' >&2; exit 1")
+    with pytest.raises(CommandError, match="Forbidden"):
+        admission.remove(["worker-0"], {})
+    assert len(fake_program.calls()) == 1

@@ -41,7 +41,7 @@ _SHA256 = {  # as published in terraform_1.11.4_SHA256SUMS
     "darwin_amd64": "a56d5002b9f7647291faccc3dd1a70350e60fb61e4c45037629508b8fdc2575b",
     "darwin_arm64": "867e0808fa971217043e25b7a792b10720c79b1546f8a68479b74f138be73e18",
 }
-_PROVIDER = "6.62.0"
+PROVIDER = "6.62.0"
 _PATIENCE = 5  # seconds
 _ASK_AGAIN = 24 * 3600  # seconds until a registry that could not be reached is tried again
 
@@ -157,15 +157,15 @@ def _unpack(archive: Path, prefix: str, work: Path) -> Path:
 def _provider(terraform: Path, progress: Progress) -> str:
     """Return the provider's version: the newest that is known to work, or an old one where no registry answers."""
     known = _memory().get("provider", {})
-    if known.get("version") == _PROVIDER:
-        return _PROVIDER
+    if known.get("version") == PROVIDER:
+        return PROVIDER
     mirrored = _mirrored(terraform)
     recently = time.time() - known.get("asked", 0) < _ASK_AGAIN
     if not (recently and mirrored.exists()):
         reason = _registry_silence(_registry(terraform))
         if reason is None:
-            _remember(provider={"version": _PROVIDER})
-            return _PROVIDER
+            _remember(provider={"version": PROVIDER})
+            return PROVIDER
         progress.update("AWS provider", f"{_OLD_PROVIDER} from a wheel, because {reason}")
         if not mirrored.exists():
             _mirror_old_provider(mirrored, reason, progress)

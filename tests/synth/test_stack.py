@@ -21,7 +21,7 @@ from infra.progress import Silent
 HERE = Path(__file__).parent
 MAIN = HERE.parents[1] / "cdktf" / "main.py"
 KEY = HERE / "key.pub"
-NEWEST = "6.62.0"
+NEWEST = toolchain.PROVIDER
 ENVIRONMENTS = ("with-bastion", "without-bastion")
 _META_ARGUMENTS = {"//", "depends_on", "lifecycle"}
 

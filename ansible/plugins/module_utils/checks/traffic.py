@@ -11,9 +11,8 @@ from .cluster import Cluster, concurrently
 from .runner import Verdict
 from .system import explain
 
-_DIAL_SECONDS = (
-    12.0  # a probe Pod gives up after 5 s, its search for a name after 10 s, and the answer has to come back
-)
+# A probe Pod gives up after 5 s and its search for a name after 10 s, and the answer has to come back.
+_DIAL_SECONDS = 12.0
 
 
 def look_at_probes(cluster: Cluster, _deadline: float) -> Verdict:

@@ -51,7 +51,7 @@ class Machine:
 def zones(cidr: IPv4Network, names: Sequence[str]) -> tuple[Zone, ...]:
     """Split the network: its first half into private subnets, its second into public ones.
 
-    Each half has room for four zones (eight, if more are named), so that a zone added later moves no subnet.
+    Each half has room for four zones (eight, if more are named), so that a zone added at the end moves no subnet.
 
     Raises:
         ConfigurationError: the network is too small for subnets of /28.

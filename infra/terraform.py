@@ -88,7 +88,7 @@ class Terraform:
         self._stream("destroy", progress, auto_approve=IsFlagged)
 
     def interrupt(self) -> None:
-        """Ask a running operation to stop cleanly; for callers that run it in a thread."""
+        """Ask the operation that runs, or is about to, to stop cleanly; for callers that run it in a thread."""
         self._stopping.set()
 
     def has_state(self) -> bool:
@@ -151,12 +151,12 @@ class Terraform:
         log = self._new_log(operation)
         command = self._command(sys.executable, "-I", "-S", "-c", _DETACH, str(log), *self._variables())
         options |= {"json": IsFlagged, "input": False, "no_color": IsFlagged, "lock_timeout": f"{_LOCK_PATIENCE}s"}
-        self._stopping.clear()
         watcher = Watcher(progress)
         with self._signals():
             process, _, _ = command.cmd(operation, *words, synchronous=False, parallelism=_PARALLEL, **options)
             self._follow(process, log, watcher)
         if self._stopping.is_set():
+            self._stopping.clear()
             raise InterruptedRunError(
                 f"terraform {operation} was stopped; what it had made is in its state",
                 todo="run the same command again: it goes on from there",

@@ -28,6 +28,9 @@ e2e: .venv/installed ## the whole on real machines
 bench: .venv/installed ## figures of ENV per command, stage, host and task, kept in build/bench
 	@PYTHONPATH=. $(PYTHON) tests/bench.py $(ENV)
 
+golden: .venv/installed ## write what synthesis gives into tests/synth/*.golden.json; review the diff
+	GOLDEN=update .venv/bin/pytest -q tests/synth -k golden
+
 schema: .venv/installed ## write environments/schema.json from the code
 	$(PYTHON) -m infra.config > environments/schema.json
 

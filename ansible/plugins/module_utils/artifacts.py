@@ -23,6 +23,7 @@ STATE = Path("/var/lib/kube-pipeline/artifacts.json")
 _BLOCK = 1 << 20
 _ATTEMPTS = 3
 _CTR = ("/usr/local/bin/ctr", "--namespace", "k8s.io")
+_PINNED = ("--label", "io.cri-containerd.pinned=pinned")  # else the kubelet removes what is not in use on a full disk
 
 
 class ArtifactError(Exception):
@@ -174,10 +175,10 @@ def _import(item: Artifact) -> State:
     The end of the archive is held back until the checksum fits: without it containerd names no image.
     """
     if item.url is None:
-        with _ctr("images", "pull", "--hosts-dir", "/etc/containerd/certs.d", str(item.reference)) as process:
+        with _ctr("images", "pull", "--hosts-dir", "/etc/containerd/certs.d", *_PINNED, str(item.reference)) as process:
             _finish(item, process)
         return {"sha256": item.sha256}
-    with _ctr("images", "import", "--local", "-") as process:
+    with _ctr("images", "import", "--local", *_PINNED, "-") as process:
         try:
             for block in verified(item, _blocks(item)):
                 _pass_on(block, process.stdin)

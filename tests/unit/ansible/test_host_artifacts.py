@@ -153,7 +153,8 @@ def test_an_image_without_url_is_pulled(tmp_path: Path, server: str, ctr: Path) 
     image = _serve(tmp_path, server, "tool", b"", kind="image", url=None, reference="registry.example/tool:1.0")
     artifacts.import_images([image])
     assert (
-        "images pull --hosts-dir /etc/containerd/certs.d registry.example/tool:1.0" in (tmp_path / "calls").read_text()
+        "images pull --hosts-dir /etc/containerd/certs.d --label io.cri-containerd.pinned=pinned registry.example"
+        in (tmp_path / "calls").read_text()
     )
 
 

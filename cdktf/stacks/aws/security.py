@@ -45,7 +45,9 @@ def build(scope: Scope, network: Network) -> Groups:
     if firewall.api_is_public(environment):
         # A public load balancer's name leads to public addresses, so the cluster's own calls leave by the NAT gateways.
         through_nat = {"cidr_blocks": [f"{address}/32" for address in network.outgoing_addresses]}
-        rule = firewall.Rule("apiserver-nat", "node", "api", "tcp", (6443, 6443), "calls of the cluster itself to the api")
+        rule = firewall.Rule(
+            "apiserver-nat", "node", "api", "tcp", (6443, 6443), "calls of the cluster itself to the api"
+        )
         _open(scope, rule, "ingress", groups["api"], through_nat)
     return groups
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from .files import write
+
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C.UTF-8",
@@ -21,8 +23,10 @@ class CommandError(Exception):
     """A program failed or took too long; the message holds its last lines."""
 
 
-def run(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60) -> str:
+def run(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60, log: Path | None = None) -> str:
     """Run a program with the cluster administrator's credentials and return what it printed on stdout.
+
+    With `log`, what it says on stderr is kept in that file, which only root reads.
 
     Raises:
         CommandError: it failed, or took longer than `timeout` seconds.
@@ -36,6 +40,8 @@ def run(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60) -
         raise CommandError(f"{argv[0]} is not installed on this host") from error
     except subprocess.TimeoutExpired as error:
         raise CommandError(f"{name} did not end within {timeout:.0f} s: {_tail(_text(error.stderr))}") from error
+    if log:
+        write(log, done.stderr.encode(), 0o600)
     if done.returncode:
         raise CommandError(f"{name} exited with {done.returncode}: {_tail(done.stderr or done.stdout)}")
     return done.stdout

@@ -14,6 +14,7 @@ from .files import RUNTIME, write
 from .preflight import MEMBER, UNFINISHED, membership
 
 _SOCKET = "unix:///run/containerd/containerd.sock"
+_LOG = Path("/var/log/kube-pipeline/kubeadm.log")
 _ETCD_DATA = Path("/var/lib/etcd")
 
 
@@ -26,17 +27,24 @@ def state() -> str:
     return membership(unfinished=UNFINISHED.exists(), member=MEMBER.exists())
 
 
-def init(config: str, endpoint: tuple[str, int], members: Sequence[str], timeout: float) -> None:
+def init(
+    config: str, endpoint: tuple[str, int], members: Sequence[str], unreached: Sequence[str], timeout: float
+) -> None:
     """Make the first control plane of a new cluster.
 
     Raises:
-        RefusedError: there is a cluster already, of which this host is not a member.
+        RefusedError: there is a cluster already, of which this host is not a member, or there may be one.
         CommandError: kubeadm failed.
     """
     if members:
         raise RefusedError(
             f"{', '.join(members)} belong to a cluster of which no control plane is left; a second one would cut them"
             " off: restore a control plane with its etcd, or destroy the environment"
+        )
+    if unreached:
+        raise RefusedError(
+            f"{', '.join(unreached)} were not reached or have failed in this run; they may be control planes of a"
+            " cluster that a second one would replace: see to them, or destroy the environment"
         )
     if state() == "partial":
         others = _other_nodes()
@@ -81,7 +89,7 @@ def _perform(argv: list[str], config: str, timeout: float) -> None:
     write(UNFINISHED, f"{argv[1]}\n".encode(), 0o644)
     write(path, config.encode(), 0o600)
     try:
-        run([*argv, f"--config={path}"], timeout=timeout)
+        run([*argv, f"--config={path}", "--v=1"], timeout=timeout, log=_LOG)
     except CommandError as error:
         raise CommandError(f"{error}\nthe kubelet says:\n{_journal()}") from error
     finally:

@@ -4,7 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from module_utils.preflight import State, has_capability, membership, name_servers, open_files, problems
+from module_utils.preflight import (
+    State,
+    has_capability,
+    membership,
+    name_servers,
+    open_files,
+    other_version,
+    problems,
+    settable,
+    shortages,
+)
 
 _WANTED = {
     "systems": {"debian": 12, "ubuntu": 22.04},
@@ -29,7 +39,7 @@ _GOOD = State(
 
 
 def test_a_good_host_has_no_problems() -> None:
-    assert problems(_GOOD, _WANTED, "10.0.0.5") == []
+    assert problems(_GOOD, _WANTED, "10.0.0.5") + shortages(_GOOD, _WANTED) == []
 
 
 @pytest.mark.parametrize(
@@ -48,12 +58,35 @@ def test_a_good_host_has_no_problems() -> None:
     ],
 )
 def test_each_lack_is_named(state: State, said: str) -> None:
-    (problem,) = problems(state, _WANTED, "10.0.0.5")
+    (problem,) = problems(state, _WANTED, "10.0.0.5") + shortages(state, _WANTED)
     assert said in problem
 
 
 def test_all_lacks_are_named_at_once() -> None:
-    assert len(problems(replace(_GOOD, memory_mb=1, cpus=1, disk_gb=1), _WANTED, "10.0.0.5")) == 3
+    assert len(shortages(replace(_GOOD, memory_mb=1, cpus=1, disk_gb=1), _WANTED)) == 3
+
+
+def test_a_node_that_has_filled_its_disk_is_still_one() -> None:
+    assert problems(replace(_GOOD, disk_gb=0, clock=2000.0, busy_ports=[10250]), _WANTED, "10.0.0.5") == []
+
+
+def test_a_node_of_another_version_is_refused() -> None:
+    assert other_version("Kubernetes v1.36.3\n", "1.36.3") is None
+    assert "set kubernetes.version back to 1.36.3" in str(other_version("Kubernetes v1.36.3\n", "1.37.0"))
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o644, True), (0o444, False)])
+def test_a_kernel_setting_is_the_hosts_where_it_can_be_written(tmp_path: Path, mode: int, expected: bool) -> None:
+    path = tmp_path / "nf_conntrack_max"
+    path.touch()
+    path.chmod(mode)
+    assert settable(path, container=False) is expected
+    assert settable(path, container=True) is expected
+
+
+def test_a_module_that_is_not_loaded_yet_is_loaded_by_a_machine_only(tmp_path: Path) -> None:
+    assert settable(tmp_path / "missing", container=False)
+    assert not settable(tmp_path / "missing", container=True)
 
 
 def test_facts_are_read_from_proc(tmp_path: Path) -> None:

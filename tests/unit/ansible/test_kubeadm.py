@@ -20,6 +20,7 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, path in (("UNFINISHED", tmp_path / "unfinished"), ("MEMBER", tmp_path / "kubelet.conf")):
         monkeypatch.setattr(kubeadm, name, path)
     monkeypatch.setattr(kubeadm, "RUNTIME", tmp_path / "run")
+    monkeypatch.setattr(kubeadm, "_LOG", tmp_path / "log")
     monkeypatch.setattr(kubeadm, "_ETCD_DATA", tmp_path / "etcd")
 
 
@@ -34,7 +35,7 @@ def test_join_runs_kubeadm_with_a_secret_file_that_is_gone_afterwards(
 ) -> None:
     _kubeadm(fake_program, tmp_path, f"stat -c %a {tmp_path}/run/kubeadm.yaml > {tmp_path}/mode")
     kubeadm.join("token: secret", control_plane=False, timeout=10)
-    assert fake_program.calls() == [f"kubeadm join --config={tmp_path}/run/kubeadm.yaml"]
+    assert fake_program.calls() == [f"kubeadm join --config={tmp_path}/run/kubeadm.yaml --v=1"]
     assert (tmp_path / "seen").read_text() == "token: secret"
     assert (tmp_path / "mode").read_text().strip() == "600"
     assert not (tmp_path / "run" / "kubeadm.yaml").exists()
@@ -58,7 +59,14 @@ def test_a_join_that_failed_stays_partial_and_is_reset_by_the_next(tmp_path: Pat
 def test_init_is_refused_while_nodes_of_a_cluster_are_left(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program, tmp_path)
     with pytest.raises(RefusedError, match="worker-0 belong to a cluster"):
-        kubeadm.init("x", _NOWHERE, ["worker-0"], 10)
+        kubeadm.init("x", _NOWHERE, ["worker-0"], [], 10)
+    assert fake_program.calls() == []
+
+
+def test_init_is_refused_while_a_control_plane_may_be_away(tmp_path: Path, fake_program: FakeProgram) -> None:
+    _kubeadm(fake_program, tmp_path)
+    with pytest.raises(RefusedError, match="control-plane-1 were not reached"):
+        kubeadm.init("x", _NOWHERE, [], ["control-plane-1"], 10)
     assert fake_program.calls() == []
 
 
@@ -68,7 +76,7 @@ def test_init_is_refused_where_an_api_answers(
     _kubeadm(fake_program, tmp_path)
     monkeypatch.setattr(kubeadm, "answers", lambda *_: True)
     with pytest.raises(RefusedError, match="a Kubernetes API answers at api:6443"):
-        kubeadm.init("x", ("api", 6443), [], 10)
+        kubeadm.init("x", ("api", 6443), [], [], 10)
     assert fake_program.calls() == []
 
 
@@ -77,14 +85,14 @@ def test_a_half_made_init_is_not_reset_when_others_have_joined(tmp_path: Path, f
     fake_program("kubectl", "echo node/worker-0")
     (tmp_path / "unfinished").touch()
     with pytest.raises(RefusedError, match="node/worker-0 have joined since"):
-        kubeadm.init("x", _NOWHERE, [], 10)
+        kubeadm.init("x", _NOWHERE, [], [], 10)
     assert not any(call.startswith("kubeadm") for call in fake_program.calls())
 
 
 def test_a_half_made_init_is_made_anew(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program, tmp_path)
     (tmp_path / "unfinished").touch()
-    kubeadm.init("x", _NOWHERE, [], 10)
+    kubeadm.init("x", _NOWHERE, [], [], 10)
     assert [call.split()[1] for call in fake_program.calls() if call.startswith("kubeadm")] == ["reset", "init"]
 
 

@@ -51,10 +51,10 @@ def test_patch(node: Node, wanted: Node, before: Node | None, expected: Node) ->
 
 
 def test_what_each_node_waits_for_is_said() -> None:
-    wanted = {"worker-0": _wanted(), "worker-1": _wanted()}
+    wanted = ["worker-0", "worker-1"]
     serving = {"worker-0": True, "worker-1": True}
     assert waiting([_node()], wanted, serving) == {"worker-1": "it has not registered"}
-    wanted.pop("worker-1")
+    wanted.remove("worker-1")
     assert waiting([_node()], wanted, serving) == {}
     assert waiting([_node(ready="False")], wanted, serving) == {"worker-0": "no network"}
     unsigned = {"worker-0": "its kubelet has no serving certificate"}

@@ -38,11 +38,11 @@ def patch(node: Node, wanted: Node, before: Node | None) -> Node:
     return found
 
 
-def waiting(nodes: Sequence[Node], wanted: Mapping[str, Node], serving: Mapping[str, bool]) -> dict[str, str]:
-    """Return for each node that is not done what it waits for."""
+def waiting(nodes: Sequence[Node], awaited: Sequence[str], serving: Mapping[str, bool]) -> dict[str, str]:
+    """Return for each awaited node that is not done what it waits for."""
     known = {node["metadata"]["name"]: node for node in nodes}
     found = {}
-    for name in wanted:
+    for name in awaited:
         if name not in known:
             found[name] = "it has not registered"
         elif not serving[name]:
@@ -52,17 +52,19 @@ def waiting(nodes: Sequence[Node], wanted: Mapping[str, Node], serving: Mapping[
     return found
 
 
-def converge(wanted: Mapping[str, Node], timeout: float, *, dry_run: bool) -> tuple[dict[str, Node], list[str]]:
+def converge(
+    wanted: Mapping[str, Node], awaited: Sequence[str], timeout: float, *, dry_run: bool
+) -> tuple[dict[str, Node], list[str]]:
     """Bring the nodes to what is wanted; return the patch of each that differed, and what was approved for whom.
 
     Raises:
-        NotReadyError: a node is not done within `timeout` seconds.
+        NotReadyError: an awaited node is not done within `timeout` seconds.
         CommandError: the API does not answer.
     """
     before = known_nodes()
     if dry_run:
         return _patches(_get(), wanted, before), []
-    nodes, approved = _wait(wanted, time.monotonic() + timeout)
+    nodes, approved = _wait(wanted, awaited, time.monotonic() + timeout)
     patches = _patches(nodes, wanted, before)
     for name, change in patches.items():
         kubectl("patch", "node", name, "--type=merge", f"--patch={json.dumps(change)}")
@@ -71,14 +73,14 @@ def converge(wanted: Mapping[str, Node], timeout: float, *, dry_run: bool) -> tu
     return patches, approved
 
 
-def _wait(wanted: Mapping[str, Node], deadline: float) -> tuple[list[Node], list[str]]:
+def _wait(wanted: Mapping[str, Node], awaited: Sequence[str], deadline: float) -> tuple[list[Node], list[str]]:
     addresses = {name: node["addresses"] for name, node in wanted.items()}
     approved: list[str] = []
     while True:
         names, refused = approve_pending(addresses)
         approved += names
         nodes = _get()
-        left = waiting(nodes, wanted, _serving(addresses))
+        left = waiting(nodes, awaited, _serving({name: addresses[name] for name in awaited}))
         if not left:
             return nodes, approved
         if time.monotonic() > deadline:

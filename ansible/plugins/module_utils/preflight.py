@@ -57,12 +57,20 @@ class State:
 def problems(state: State, wanted: Mapping[str, Any], address: str) -> list[str]:
     """Return a sentence for everything that keeps the host from being a node, each with what to do."""
     oldest = wanted["systems"].get(state.system)
-    skew = abs(state.clock - wanted["clock"])
     found = {
         f"the system is {state.system} {state.system_version:g}; supported are "
         + ", ".join(f"{name} {version:g} and newer" for name, version in sorted(wanted["systems"].items())): (
             oldest is None or state.system_version < oldest
         ),
+        f"none of its interfaces has the address {address} that the inventory gives it": address not in state.addresses,
+    }
+    return [text for text, wrong in found.items() if wrong]
+
+
+def shortages(state: State, wanted: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for everything that a host lacks to become a node; one that is a node uses it already."""
+    skew = abs(state.clock - wanted["clock"])
+    found = {
         f"it has {state.memory_mb} MB of memory, needed are {wanted['memory_mb']}: take a larger machine": (
             state.memory_mb < wanted["memory_mb"]
         ),
@@ -74,21 +82,32 @@ def problems(state: State, wanted: Mapping[str, Any], address: str) -> list[str]
         > wanted["skew"],
         "nothing keeps its clock right: install chrony or systemd-timesyncd": not state.keeps_time,
         "its resolv.conf names no name server, without which CoreDNS does not start": state.name_servers == 0,
-        f"none of its interfaces has the address {address} that the inventory gives it": address not in state.addresses,
         f"ports that Kubernetes needs are taken: {', '.join(map(str, state.busy_ports))}": bool(state.busy_ports),
     }
     return [text for text, wrong in found.items() if wrong]
 
 
+def other_version(installed: str, version: str) -> str | None:
+    """Say what is wrong when a node's kubelet (`kubelet --version`) is not of the wanted version; None if nothing."""
+    found = installed.strip().rpartition(" v")[2]
+    if found == version:
+        return None
+    return (
+        f"it is a node of Kubernetes {found}, and the environment asks for {version}; an apply installs new nodes and"
+        f" upgrades none: set kubernetes.version back to {found}"
+    )
+
+
 def gather_facts() -> Facts:
     """Find out what the host is."""
+    container = _in_container()
     return Facts(
         architecture={"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine),
         cgroup_version=2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
         raise_priority=has_capability(Path("/proc/self/status").read_text(encoding="ascii"), _CAP_SYS_RESOURCE),
-        conntrack_settable=_settable(Path("/proc/sys/net/netfilter/nf_conntrack_max")),
+        conntrack_settable=settable(Path("/proc/sys/net/netfilter/nf_conntrack_max"), container=container),
         open_files=open_files(Path("/proc/1/limits").read_text(encoding="ascii")),
-        container=_in_container(),
+        container=container,
         resolver=_resolver(),
         membership=membership(unfinished=UNFINISHED.exists(), member=MEMBER.exists()),
     )
@@ -154,8 +173,9 @@ def _resolver() -> str:
     return str(own) if own.exists() and _active("systemd-resolved") else "/etc/resolv.conf"
 
 
-def _settable(path: Path) -> bool:
-    return path.exists() and bool(path.stat().st_mode & 0o200)
+def settable(path: Path, *, container: bool) -> bool:
+    """Tell whether a kernel setting is the host's to write; a machine loads the module it may still lack later."""
+    return bool(path.stat().st_mode & 0o200) if path.exists() else not container
 
 
 def _in_container() -> bool:

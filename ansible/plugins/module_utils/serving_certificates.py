@@ -43,8 +43,8 @@ def objection(item: Mapping[str, Any], nodes: Mapping[str, Sequence[str]]) -> st
     `nodes` maps the name of each node of the inventory to its addresses.
     """
     spec = item["spec"]
-    name = spec["username"].partition("system:node:")[2]
-    if name not in nodes:
+    name = spec["username"].removeprefix("system:node:")
+    if name == spec["username"] or name not in nodes:
         return f"{spec['username']} is no node of the inventory"
     if "system:nodes" not in spec.get("groups", []):
         return f"{spec['username']} is not in the group system:nodes"

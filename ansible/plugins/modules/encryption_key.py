@@ -12,13 +12,18 @@ short_description: Make the key with which the API servers encrypt Secrets
 description:
   - Writes an EncryptionConfiguration with a random key, unless there is one. A key is never replaced. It is neither
     returned nor logged.
-options: {}
+options:
+  create:
+    description: Whether to make a key where there is none. What a cluster has encrypted, a new key does not read.
+    type: bool
+    required: true
 author: [kube-pipeline]
 """
 
 EXAMPLES = r"""
 - name: Make the key for Secrets
   encryption_key:
+    create: true
 """
 
 RETURN = r"""
@@ -27,8 +32,13 @@ path: {description: The file., type: str, returned: always}
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={"create": {"type": "bool", "required": True}}, supports_check_mode=True)
     changed = not ENCRYPTION.exists()
+    if changed and not module.params["create"]:
+        module.fail_json(
+            msg=f"{ENCRYPTION} is missing on a control plane of a running cluster, whose Secrets only that key reads:"
+            " copy the file from another control plane, or restore it from a backup"
+        )
     if changed and not module.check_mode:
         create_encryption()
     module.exit_json(changed=changed, path=str(ENCRYPTION))

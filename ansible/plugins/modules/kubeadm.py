@@ -41,6 +41,11 @@ options:
     type: list
     elements: str
     default: []
+  unreached:
+    description: Control planes of the inventory that take no part in this run; with any, init is refused.
+    type: list
+    elements: str
+    default: []
   timeout:
     description: Seconds after which kubeadm is stopped.
     type: int
@@ -72,6 +77,7 @@ def main() -> None:
                 "options": {"host": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
             },
             "members": {"type": "list", "elements": "str", "default": []},
+            "unreached": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 300},
         },
         required_if=[("action", "init", ("endpoint",))],
@@ -86,7 +92,7 @@ def main() -> None:
             before = state()
             if before != "member" and wanted["action"] == "init":
                 endpoint = wanted["endpoint"]["host"], wanted["endpoint"]["port"]
-                init(wanted["config"], endpoint, wanted["members"], wanted["timeout"])
+                init(wanted["config"], endpoint, wanted["members"], wanted["unreached"], wanted["timeout"])
             elif before != "member":
                 join(wanted["config"], control_plane=wanted["control_plane"], timeout=wanted["timeout"])
     except (CommandError, RefusedError) as error:

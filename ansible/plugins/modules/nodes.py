@@ -12,13 +12,18 @@ module: nodes
 short_description: Bring the cluster's nodes to what the inventory says
 description:
   - Approves the kubelets' requests for serving certificates whose names and addresses are the inventory's, waits until
-    every node is ready and serves, and gives it its labels and taints. Those of others stay.
+    every awaited node is ready and serves, and gives nodes their labels and taints. Those of others stay.
   - Records the nodes in the ConfigMap C(kube-pipeline-nodes) in C(kube-system), by which renewals are approved later
     and labels that nobody wants any more are known.
 options:
   nodes:
     description: By name, each node's C(addresses), C(labels) and C(taints).
     type: dict
+    required: true
+  awaited:
+    description: Names of the nodes that must be ready; the others may be away.
+    type: list
+    elements: str
     required: true
   timeout:
     description: Seconds until all nodes must be ready.
@@ -32,6 +37,7 @@ EXAMPLES = r"""
   nodes:
     nodes:
       worker-0: {addresses: [10.20.0.14], labels: {tier: web}, taints: []}
+    awaited: [worker-0]
 """
 
 RETURN = r"""
@@ -42,14 +48,18 @@ approved: {description: Nodes whose certificate was approved., type: list, eleme
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"nodes": {"type": "dict", "required": True}, "timeout": {"type": "int", "default": 180}},
+        argument_spec={
+            "nodes": {"type": "dict", "required": True},
+            "awaited": {"type": "list", "elements": "str", "required": True},
+            "timeout": {"type": "int", "default": 180},
+        },
         supports_check_mode=True,
     )
-    wanted = module.params["nodes"]
+    wanted, awaited, timeout = (module.params[name] for name in ("nodes", "awaited", "timeout"))
     if module.check_mode and not ADMIN.exists():
         module.exit_json(changed=True, patches={}, approved=[])
     try:
-        patches, approved = converge(wanted, module.params["timeout"], dry_run=module.check_mode)
+        patches, approved = converge(wanted, awaited, timeout, dry_run=module.check_mode)
     except (CommandError, NotReadyError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(patches or approved), patches=patches, approved=approved)

@@ -6,19 +6,25 @@ from __future__ import annotations
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.commands import CommandError, run
 from ansible.module_utils.files import exclusive
-from ansible.module_utils.preflight import as_dict, gather_facts, gather_state, problems
+from ansible.module_utils.preflight import as_dict, gather_facts, gather_state, other_version, problems, shortages
 
 DOCUMENTATION = r"""
 module: preflight
 short_description: Check a host's requirements and gather the facts that roles need
 description:
   - Names everything that keeps the host from being a node, at once, each with what to do about it.
-  - Ports are looked at only on a host on which kubeadm never ran.
+  - What a host must have to become a node is not asked of one that is a node, but that its version is the wanted one.
+    Ports are looked at only on a host on which kubeadm never ran.
   - Waits for a kubeadm that an interrupted run left behind, so that the facts stay true.
 options:
   address:
     description: The address that the inventory gives the host.
+    type: str
+    required: true
+  version:
+    description: The wanted version of Kubernetes.
     type: str
     required: true
   systems:
@@ -57,6 +63,7 @@ EXAMPLES = r"""
 - name: Check the host
   preflight:
     address: 10.20.0.14
+    version: 1.36.3
     systems: {debian: 12}
     memory_mb: 1700
     cpus: 2
@@ -78,6 +85,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "address": {"type": "str", "required": True},
+            "version": {"type": "str", "required": True},
             "systems": {"type": "dict", "required": True},
             "memory_mb": {"type": "int", "required": True},
             "cpus": {"type": "int", "required": True},
@@ -94,11 +102,20 @@ def main() -> None:
     ports = wanted["ports"] if facts.membership == "absent" else []
     state = gather_state(wanted["address"], ports, container=facts.container, resolver=facts.resolver)
     found = problems(state, wanted, wanted["address"])
+    found += _outdated(wanted["version"]) if facts.membership == "member" else shortages(state, wanted)
     if sys.version_info < (3, 9):  # noqa: UP036 - this runs on the host's Python, whichever that is
         found.append(f"its Python is {sys.version.split()[0]}, needed is 3.9: install a newer python3")
     if found:
         module.fail_json(msg="this host cannot be a node: " + "; ".join(found))
     module.exit_json(changed=False, ansible_facts=as_dict(facts))
+
+
+def _outdated(version: str) -> list[str]:
+    try:
+        problem = other_version(run(["kubelet", "--version"]), version)
+    except CommandError as error:
+        return [f"{error}, though it is a node: remove it from the cluster and let it join anew"]
+    return [problem] if problem else []
 
 
 if __name__ == "__main__":

@@ -10,13 +10,17 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.table import Table
+
+from infra.config import find
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "build" / "bench"
@@ -41,17 +45,38 @@ def with_timeline(figures: Figures, environment: str) -> Figures:
         hosts[entry["host"]] += seconds
         tasks[entry["task"]] = max(tasks[entry["task"]], seconds)
     stages = {stage["name"]: stage["end"] - stage["start"] for stage in timeline["stages"] if stage["end"]}
-    return figures | {"stages": stages, "hosts": dict(hosts), "tasks": dict(tasks)}
+    return figures | {"task count": len(tasks), "stages": stages, "hosts": dict(hosts), "tasks": dict(tasks)}
 
 
-def run(environment: str) -> list[Figures]:
+def run(environment: str, scratch: Path) -> list[Figures]:
     """Measure the commands that a user waits for."""
     pipeline = "pipeline.py"
+    file = find(environment)
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
     figures = [measure("help", pipeline, "--help"), measure("validate", pipeline, "validate", environment)]
-    figures.append(with_timeline(measure("apply", pipeline, "apply", environment), environment))
-    figures.append(with_timeline(measure("second apply", pipeline, "apply", environment), environment))
+    wide = document | {"network": document.get("network", {}) | {"pods": "10.128.0.0/12"}}  # a /24 for each node
+    figures.append(measure("synth of 1,000 machines", *_synth(grown(wide, 997, scratch), scratch)))
+    figures.append(with_timeline(measure("apply", pipeline, "apply", environment), document["name"]))
+    figures.append(with_timeline(measure("second apply", pipeline, "apply", environment), document["name"]))
+    more = grown(document, document["pools"][0]["count"] + 1, scratch)
+    figures.append(with_timeline(measure("one more worker", pipeline, "apply", str(more)), document["name"]))
     figures.append(measure("destroy", pipeline, "destroy", environment, "--yes"))
     return figures
+
+
+def grown(document: dict[str, Any], workers: int, scratch: Path) -> Path:
+    """Write the environment with its first pool grown; return the file."""
+    first, *others = document["pools"]
+    file = scratch / f"{workers}.yaml"
+    file.write_text(yaml.safe_dump(document | {"pools": [first | {"count": workers}, *others]}), encoding="utf-8")
+    return file
+
+
+def _synth(file: Path, scratch: Path) -> list[str]:
+    key = scratch / "key.pub"
+    key.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl bench\n")
+    words = ["cdktf/main.py", "--environment", str(file), "--public-key", str(key)]
+    return [*words, "--provider-version", "6.62.0", "--output", str(scratch / "cdk.tf.json")]
 
 
 def draw(figures: list[Figures], before: list[Figures]) -> None:
@@ -86,7 +111,8 @@ def main() -> None:
     """Measure, draw, keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environment", nargs="?", default="local")
-    figures = run(parser.parse_args().environment)
+    with tempfile.TemporaryDirectory() as scratch:
+        figures = run(parser.parse_args().environment, Path(scratch))
     kept = sorted(KEPT.glob("*.json"))
     draw(figures, json.loads(kept[-1].read_text()) if kept else [])
     KEPT.mkdir(parents=True, exist_ok=True)

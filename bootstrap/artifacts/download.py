@@ -22,12 +22,17 @@ class Unreachable(Exception):  # noqa: N818 - not an error: the caller goes on t
     """No connection to the host can be made from this machine, for the reason given."""
 
 
+def mirrored(url: str, mirror: str | None) -> str:
+    """Return where a file of upstream is fetched from: MIRROR/HOST/PATH if there is a mirror."""
+    return f"{mirror.rstrip('/')}/{url.partition('://')[2]}" if mirror else url
+
+
 class Source:
     """Upstream, or the mirror that holds the same files under MIRROR/HOST/PATH."""
 
     def __init__(self, mirror: str | None, progress: Progress, stop: Event, timeout: httpx.Timeout = _TIMEOUT) -> None:
         self._stop = stop
-        self._mirror = mirror.rstrip("/") if mirror else None
+        self.mirror = mirror
         self._progress = progress
         self._client = httpx.Client(timeout=timeout, follow_redirects=True)
         self._unreachable: dict[str, str] = {}
@@ -35,7 +40,7 @@ class Source:
     @property
     def kind(self) -> Literal["mirror", "upstream"]:
         """Return what the report calls this source."""
-        return "mirror" if self._mirror else "upstream"
+        return "mirror" if self.mirror else "upstream"
 
     def close(self) -> None:
         """Close the connections."""
@@ -43,7 +48,7 @@ class Source:
 
     def address(self, url: str) -> str:
         """Return where a file of upstream is fetched from."""
-        return f"{self._mirror}/{url.partition('://')[2]}" if self._mirror else url
+        return mirrored(url, self.mirror)
 
     def file(self, item: str, url: str, sha256: str, target: Path, headers: Mapping[str, str] | None = None) -> None:
         """Download a file and check it.

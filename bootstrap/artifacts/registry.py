@@ -70,12 +70,8 @@ class Repository:
         media_type = response.headers.get("content-type", "").partition(";")[0]
         blob = Blob(media_type, sha256, len(response.content), response.content)
         if media_type not in _MANIFESTS:
-            raise PreflightError(
-                f"{self.reference}: what answers is no registry",
-                where=str(response.url),
-                why=f"it sends {media_type or 'no media type'}; a proxy's login page, perhaps",
-            )
-        return blob, response.json()
+            raise self._no_registry(response)
+        return blob, self._document(response)
 
     def _blob(self, listed: Mapping[str, Any], folder: Path) -> Blob:
         sha256 = str(listed["digest"]).removeprefix("sha256:")
@@ -98,5 +94,23 @@ class Repository:
         realm = challenge.pop("realm", None)
         if not realm:
             raise PreflightError("the registry refuses anonymous access", where=str(refused.url))
-        answer = self._source.get(str(httpx.URL(realm, params=challenge)), {}).json()
+        answer = self._document(self._source.get(str(httpx.URL(realm, params=challenge)), {}))
         return str(answer.get("token") or answer.get("access_token"))
+
+    def _document(self, response: httpx.Response) -> dict[str, Any]:
+        try:
+            document = response.json()
+        except ValueError as error:
+            raise self._no_registry(response) from error
+        if not isinstance(document, dict):
+            raise self._no_registry(response)
+        return document
+
+    def _no_registry(self, response: httpx.Response) -> PreflightError:
+        return PreflightError(
+            f"{self.reference}: what answers is no registry",
+            where=str(response.url),
+            why=f"it sends {response.headers.get('content-type') or 'no media type'} where a JSON document should be;"
+            " a proxy's login page, perhaps",
+            todo="open the address in a browser, or set artifacts.mirror to another source",
+        )

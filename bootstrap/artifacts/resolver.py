@@ -1,20 +1,23 @@
-"""Resolves the parts of a cluster: from the cache, then upstream or the mirror, then built from their Go modules."""
+"""Resolves the parts of a cluster: from the cache, then upstream or the mirror, then built from their Go modules.
+
+For a real cloud only the lock file counts: its machines fetch by themselves what upstream or the mirror publishes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Literal
 
 from bootstrap.artifacts import cache, debian
 from bootstrap.artifacts.build import Recipe, build, programs_of
 from bootstrap.artifacts.download import Source, Unreachable
 from bootstrap.artifacts.image import Blob, Settings, write_image, write_layer, write_tar
-from bootstrap.artifacts.lock import Lock, Part, fill, load
+from bootstrap.artifacts.lock import Lock, Part, load
+from bootstrap.artifacts.published import Artifact, described, filled, path_of, published
 from bootstrap.artifacts.registry import Repository
 from infra.config.model import Environment
 from infra.progress import Progress
@@ -22,38 +25,20 @@ from infra.progress import Progress
 _AT_ONCE = 2  # components: linking keeps less than one core busy, so another one compiles meanwhile
 
 
-@dataclass(frozen=True)
-class Artifact:
-    """A file that nodes install. `path` is relative to the cache's folder of artifacts, `size` in bytes.
-
-    `members` maps names in the archive (a binary has one entry, its own name) to absolute paths on the node; images
-    have a `reference` instead. `origin` says where it first came from, whatever `source` it has in this run.
-    """
-
-    name: str
-    version: str
-    kind: Literal["binary", "archive", "image"]
-    sha256: str
-    size: int
-    source: str
-    origin: str
-    path: str
-    members: Mapping[str, str]
-    reference: str | None
-    nodes: Literal["all", "control-plane"]
-
-
 def resolve(environment: Environment, architecture: str, progress: Progress) -> tuple[Artifact, ...]:
-    """Bring every artifact of a cluster into the cache (`cache.folder()`).
+    """Bring every artifact of a cluster into the cache (`cache.folder()`); for a real cloud, only say what they are.
 
     Raises:
-        PreflightError: a part can neither be downloaded nor built, or a download is not what the lock file says.
+        PreflightError: a part can neither be downloaded nor built, or a download is not what the lock file says; for
+            a real cloud: upstream does not publish a part.
         InterruptedRunError: the user stopped it; the next run goes on.
     """
     lock = load()
     versions = dict(lock.release(environment.kubernetes.version))
     if not environment.addons.metrics_server.enabled:
         del versions["metrics-server"]
+    if not environment.lab:
+        return published(lock, versions, architecture, environment.artifacts.mirror)
     return resolve_components(lock, versions, architecture, environment.artifacts.mirror, progress)
 
 
@@ -110,16 +95,16 @@ class _Resolver:
         part, version = recipe.component.parts[name], recipe.version
         target = work / f"{name}.download"
         if part.kind == "image":
-            repository = Repository(self.source, fill(str(part.reference), version, self.architecture))
+            repository = Repository(self.source, filled(recipe, str(part.reference)))
             location = repository.pull(self.architecture, part.digest.get(version), target)
         elif part.url:
-            location = fill(part.url, version, self.architecture)
+            location = filled(recipe, part.url)
             self.source.file(name, location, part.sha256[version][self.architecture], target)
         else:
             raise Unreachable("upstream publishes no file")
         origin = cache.Origin(self.source.kind, self.source.address(location), self._pin(recipe, name))
         self.progress.update(name, "downloaded")
-        return cache.store(target, self._path(recipe, name), origin)
+        return cache.store(target, cache.folder() / path_of(recipe, name), origin)
 
     def _build(self, recipe: Recipe, names: list[str], work: Path) -> dict[str, cache.Cached]:
         parts = recipe.component.parts
@@ -130,7 +115,7 @@ class _Resolver:
             target = work / f"{name}.built"
             self._assemble(recipe, parts[name], programs, target)
             origin = cache.Origin("built", f"recipe {recipe.folder.name}", recipe.key(parts[name], self.lock.debian))
-            built[name] = cache.store(target, self._path(recipe, name), origin)
+            built[name] = cache.store(target, cache.folder() / path_of(recipe, name), origin)
         self.progress.update(f"{recipe.name} {recipe.version}", "built")
         return built
 
@@ -139,7 +124,7 @@ class _Resolver:
             (program,) = programs_of(part)
             programs[program].rename(target)
         elif part.kind == "archive":
-            files = {self._fill(recipe, path): programs[name] for name, path in programs_of(part).items()}
+            files = {filled(recipe, path): programs[name] for name, path in programs_of(part).items()}
             write_tar(target, files)
         else:
             layers = [self._debian()] if part.debian else []
@@ -147,42 +132,27 @@ class _Resolver:
                 files = {path: programs[name] for name, path in files_of_layer.items()}
                 layers.append(write_layer(target.with_suffix(f".layer{number}"), files))
             settings = Settings(self.architecture, part.entrypoint, part.command, part.user)
-            write_image(target, self._fill(recipe, str(part.reference)), settings, layers)
+            write_image(target, filled(recipe, str(part.reference)), settings, layers)
 
     def _debian(self) -> Blob:
         return debian.layer(self.lock.debian, self.architecture, self.progress, self.stop)
 
     def _cached(self, recipe: Recipe, name: str) -> cache.Cached | None:
         keys = {self._pin(recipe, name), recipe.key(recipe.component.parts[name], self.lock.debian)}
-        return cache.find(self._path(recipe, name), keys)
+        return cache.find(cache.folder() / path_of(recipe, name), keys)
 
     def _pin(self, recipe: Recipe, name: str) -> str:
         """Return what an upstream file is known by: its SHA-256, its image's digest, or an image's bare tag."""
         part, version = recipe.component.parts[name], recipe.version
         if part.kind == "image":
-            return part.digest.get(version, f"tag {self._fill(recipe, str(part.reference))}")
+            return part.digest.get(version, f"tag {filled(recipe, str(part.reference))}")
         return part.sha256.get(version, {}).get(self.architecture, "not published")
 
-    def _path(self, recipe: Recipe, name: str) -> Path:
-        part = recipe.component.parts[name]
-        file = {"image": f"{name}.tar", "archive": f"{name}.tar", "binary": name}[part.kind]
-        return cache.folder() / name / recipe.version / self.architecture / file
-
-    def _fill(self, recipe: Recipe, text: str) -> str:
-        return fill(text, recipe.version, self.architecture)
-
     def _artifact(self, recipe: Recipe, name: str, cached: cache.Cached, known: bool) -> Artifact:
-        part = recipe.component.parts[name]
-        return Artifact(
-            name=name,
-            version=recipe.version,
-            kind=part.kind,
+        return replace(
+            described(recipe, name, self.source.mirror),
             sha256=cached.sha256,
             size=cached.size,
             source="cache" if known else cached.origin.source,
             origin=f"{cached.origin.source}: {cached.origin.location}",
-            path=cached.path.relative_to(cache.folder()).as_posix(),
-            members={self._fill(recipe, inside): path for inside, path in part.members.items()},
-            reference=self._fill(recipe, part.reference) if part.reference else None,
-            nodes=part.nodes,
         )

@@ -93,3 +93,17 @@ def test_a_page_that_answers_for_the_registry_is_told(server: Server, tmp_path: 
     server.serve(f"{V2}/manifests/3.10.2", b"<html>please log in</html>", "text/html; charset=utf-8")
     with pytest.raises(PreflightError, match=r"(?s)no registry.*sends text/html"):
         repository(server).pull("arm64", None, tmp_path / "image.tar")
+
+
+def test_a_login_page_in_place_of_a_token_is_told(server: Server, tmp_path: Path) -> None:
+    publish(server)
+    server.serve("/auth.test/token", b"<html>please log in</html>", "text/html")
+    with pytest.raises(PreflightError, match=r"(?s)no registry.*auth\.test/token.*sends text/html"):
+        repository(server).pull("arm64", None, tmp_path / "image.tar")
+
+
+@pytest.mark.parametrize("content", [b"<html>please log in</html>", b"[]"])
+def test_a_manifest_that_is_none_is_told(server: Server, tmp_path: Path, content: bytes) -> None:
+    server.serve(f"{V2}/manifests/3.10.2", content, f"{OCI}.index.v1+json")
+    with pytest.raises(PreflightError, match="no registry"):
+        repository(server).pull("arm64", None, tmp_path / "image.tar")

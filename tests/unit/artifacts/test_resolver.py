@@ -11,7 +11,8 @@ import pytest
 from bootstrap.artifacts import cache, resolve_components, resolver
 from bootstrap.artifacts.build import Recipe
 from bootstrap.artifacts.lock import Lock, load
-from bootstrap.artifacts.resolver import Artifact, resolve
+from bootstrap.artifacts.published import Artifact, published
+from bootstrap.artifacts.resolver import resolve
 from infra.config.model import Environment
 from infra.errors import PreflightError
 from infra.files import cache_folder
@@ -65,6 +66,7 @@ def test_a_part_is_downloaded_once_and_then_cached(server: Server, built: list[s
     assert (cache.folder() / first.path).read_bytes() == CONTENT
     assert first.path == "greeter/1.2.3/amd64/greeter"
     assert first.members == {"greeter": "/usr/local/bin/greeter"}
+    assert first.url == f"{server.url}{PATH}"
     assert built == []
 
 
@@ -129,8 +131,42 @@ def test_only_what_the_environment_uses_is_resolved(
     monkeypatch.setattr(resolver, "resolve_components", lambda _, versions, *_rest: asked.update(versions) or ())
     off = environment.addons.metrics_server.model_copy(update={"enabled": False})
     addons = environment.addons.model_copy(update={"metrics_server": off})
-    resolve(environment.model_copy(update={"addons": addons}), "amd64", Silent())
+    lab = environment.model_copy(update={"lab": True})
+    resolve(lab.model_copy(update={"addons": addons}), "amd64", Silent())
     assert "metrics-server" not in asked
     assert asked["kubernetes"] == "1.36.3"
-    resolve(environment, "amd64", Silent())
+    resolve(lab, "amd64", Silent())
     assert asked["metrics-server"] == "0.9.0"
+
+
+def test_what_a_cloud_gets_does_not_depend_on_what_was_built_here(built: list[str]) -> None:
+    one(UNREACHABLE)
+    (artifact,) = published(lock(), {"greeter": "1.2.3"}, "amd64", None)
+    address = "https://upstream.test/greeter-1.2.3-amd64"
+    assert (artifact.url, artifact.source, artifact.origin) == (address, "upstream", f"upstream: {address}")
+    assert artifact.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    (mirrored,) = published(lock(), {"greeter": "1.2.3"}, "amd64", "https://mirror.test/files/")
+    assert (mirrored.url, mirrored.source) == (f"https://mirror.test/files{PATH}", "mirror")
+
+
+def test_a_cloud_cannot_have_what_upstream_does_not_publish() -> None:
+    with pytest.raises(PreflightError, match=r"greeter 1\.2\.3 is not published for arm64"):
+        published(lock(), {"greeter": "1.2.3"}, "arm64", None)
+
+
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+@pytest.mark.parametrize("release", load().releases)
+def test_every_part_of_a_release_can_be_had_on_a_cloud(
+    environment: Environment, release: str, architecture: str
+) -> None:
+    kubernetes = environment.kubernetes.model_copy(update={"version": release})
+    cloud = environment.model_copy(update={"lab": False, "kubernetes": kubernetes})
+    artifacts = {artifact.name: artifact for artifact in resolve(cloud, architecture, Silent())}
+    assert artifacts["kubeadm"].url == f"https://dl.k8s.io/release/v{release}/bin/linux/{architecture}/kubeadm"
+    for artifact in artifacts.values():
+        assert (artifact.url is None) == (artifact.kind == "image")
+    coredns, locked = artifacts["coredns"], load()
+    digest = locked.components["coredns"].parts["coredns"].digest.get(coredns.version)
+    assert coredns.digest == digest
+    assert coredns.sha256 == (digest or "").removeprefix("sha256:")
+    assert not cache_folder().exists()

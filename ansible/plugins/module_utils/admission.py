@@ -13,6 +13,7 @@ from .commands import kubectl, run
 from .files import write
 
 ENCRYPTION = Path("/etc/kubernetes/policy/encryption.json")
+_PURPOSE = "kube-pipeline"  # the description of tokens that are ours to delete
 _ETCDCTL = (
     "etcdctl",
     "--endpoints=https://127.0.0.1:2379",
@@ -86,7 +87,9 @@ def credentials(config: str, lifetime: str, *, control_planes: bool) -> dict[str
     Raises:
         CommandError: kubeadm failed.
     """
-    words = run(["kubeadm", "token", "create", f"--ttl={lifetime}", "--print-join-command"]).split()
+    words = run(
+        ["kubeadm", "token", "create", f"--ttl={lifetime}", f"--description={_PURPOSE}", "--print-join-command"]
+    ).split()
     found = {
         "token": words[words.index("--token") + 1],
         "ca_hash": words[words.index("--discovery-token-ca-cert-hash") + 1],
@@ -96,6 +99,25 @@ def credentials(config: str, lifetime: str, *, control_planes: bool) -> dict[str
         found["certificate_key"] = certificate_key(printed)
         found["encryption"] = ENCRYPTION.read_text(encoding="utf-8")
     return found
+
+
+def revoke() -> None:
+    """Take back what `credentials` and kubeadm init let hosts join by; tokens of others stay.
+
+    Raises:
+        CommandError: the API does not answer.
+    """
+    namespace, kind = "--namespace=kube-system", "--field-selector=type=bootstrap.kubernetes.io/token"
+    ours = own_tokens(kubectl("get", "secrets", namespace, kind, "--output=json"))
+    kubectl("delete", "secret", namespace, "--ignore-not-found", "kubeadm-certs", *ours)
+
+
+def own_tokens(listed: str) -> list[str]:
+    """Pick from Secrets with bootstrap tokens the names of those whose description says that they are ours."""
+    wanted = base64.b64encode(_PURPOSE.encode()).decode()
+    return [
+        item["metadata"]["name"] for item in json.loads(listed)["items"] if item["data"].get("description") == wanted
+    ]
 
 
 def certificate_key(printed: str) -> str:

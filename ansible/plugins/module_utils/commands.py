@@ -34,7 +34,14 @@ def run(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60, l
     name = " ".join(argv[:3])
     try:
         done = subprocess.run(
-            argv, input=stdin, env=_ENVIRONMENT, capture_output=True, text=True, check=False, timeout=timeout
+            argv,
+            input=stdin,
+            env=_ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            close_fds=False,  # Python's own are closed anyway; a lock of `files.exclusive` is passed on
         )
     except FileNotFoundError as error:
         raise CommandError(f"{argv[0]} is not installed on this host") from error

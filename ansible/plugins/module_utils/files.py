@@ -96,8 +96,12 @@ def apply(found: Sequence[Change]) -> None:
 
 @contextmanager
 def exclusive(name: str) -> Iterator[None]:
-    """Wait until no other module of ours does `name` here: one may have outlived the connection that started it."""
+    """Wait until no other module of ours does `name` here: one may have outlived the connection that started it.
+
+    Programs that `commands.run` starts meanwhile inherit the lock, so that one that outlives its module keeps it.
+    """
     RUNTIME.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (RUNTIME / f"{name}.lock").open("w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        os.set_inheritable(lock.fileno(), True)
         yield

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# A module that is built in has no entry in /proc/modules, and /sys/module shows only those with parameters.
+# In a container, which may not see its kernel's list of modules, these tell that one is there.
 _EVIDENCE = {
     "br_netfilter": Path("/proc/sys/net/bridge/bridge-nf-call-iptables"),
     "nf_conntrack": Path("/proc/sys/net/netfilter/nf_conntrack_max"),
@@ -71,14 +72,21 @@ def read_settings(keys: Sequence[str]) -> dict[str, int | None]:
 
 def missing_modules(names: Sequence[str]) -> list[str]:
     """Return the kernel modules that are neither loaded nor known to be built in."""
-    filesystems = Path("/proc/filesystems").read_text(encoding="ascii").split()
+    listed = Path("/lib/modules", os.uname().release, "modules.builtin")
+    present = {*Path("/proc/filesystems").read_text(encoding="ascii").split()}
+    present |= built_in(listed.read_text(encoding="ascii")) if listed.exists() else set()
     return [
         name
         for name in names
         if not Path("/sys/module", name).exists()
-        and name not in filesystems
+        and name not in present
         and not (name in _EVIDENCE and _EVIDENCE[name].exists())
     ]
+
+
+def built_in(listed: str) -> set[str]:
+    """Read a kernel's modules.builtin; /sys/module shows only those of them that have parameters."""
+    return {Path(line).name.partition(".")[0].replace("-", "_") for line in listed.splitlines()}
 
 
 def load(name: str) -> bool:

@@ -86,10 +86,10 @@ def _converge(wanted: list[Artifact], *, images_wanted: bool, check: bool) -> li
 
 
 def _present(*, check: bool) -> dict[str, str]:
-    """Return containerd's images; on a host that a dry run finds without containerd, none."""
+    """Return containerd's images; on a host that a dry run finds without a running containerd, none."""
     try:
         found: dict[str, str] = images()
-    except FileNotFoundError:
+    except (FileNotFoundError, subprocess.CalledProcessError):
         if not check:
             raise
         return {}

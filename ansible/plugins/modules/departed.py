@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from ansible.module_utils.admission import find_stale, remove
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.commands import ADMIN, CommandError
+from ansible.module_utils.commands import CommandError
+from ansible.module_utils.kubeadm import state
 
 DOCUMENTATION = r"""
 module: departed
@@ -46,7 +47,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if module.check_mode and not ADMIN.exists():
+    if module.check_mode and state() != "member":
         module.exit_json(changed=False, nodes=[], members={})
     try:
         nodes, members = find_stale(module.params["joining"], module.params["control_planes"])

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.commands import ADMIN, CommandError
+from ansible.module_utils.commands import CommandError
+from ansible.module_utils.kubeadm import state
 from ansible.module_utils.manifests import apply, differences
 
 DOCUMENTATION = r"""
@@ -40,7 +41,7 @@ def main() -> None:
     )
     wanted = module.params["manifests"]
     try:
-        if module.check_mode and not ADMIN.exists():
+        if module.check_mode and state() != "member":
             found = differences([], wanted)
         else:
             found = apply(wanted, dry_run=module.check_mode)

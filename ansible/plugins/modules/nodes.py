@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.admission import revoke
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.commands import ADMIN, CommandError
+from ansible.module_utils.commands import CommandError
+from ansible.module_utils.kubeadm import state
 from ansible.module_utils.nodes import NotReadyError, converge
 
 DOCUMENTATION = r"""
@@ -25,6 +27,10 @@ options:
     type: list
     elements: str
     required: true
+  revoke:
+    description: Whether to take back, once they are ready, the credentials by which hosts joined in this run.
+    type: bool
+    default: false
   timeout:
     description: Seconds until all nodes must be ready.
     type: int
@@ -51,15 +57,18 @@ def main() -> None:
         argument_spec={
             "nodes": {"type": "dict", "required": True},
             "awaited": {"type": "list", "elements": "str", "required": True},
+            "revoke": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 180},
         },
         supports_check_mode=True,
     )
     wanted, awaited, timeout = (module.params[name] for name in ("nodes", "awaited", "timeout"))
-    if module.check_mode and not ADMIN.exists():
+    if module.check_mode and state() != "member":
         module.exit_json(changed=True, patches={}, approved=[])
     try:
         patches, approved = converge(wanted, awaited, timeout, dry_run=module.check_mode)
+        if module.params["revoke"] and not module.check_mode:
+            revoke()
     except (CommandError, NotReadyError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(patches or approved), patches=patches, approved=approved)

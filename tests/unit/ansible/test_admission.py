@@ -73,6 +73,17 @@ def test_credentials_are_read_from_kubeadm(
     assert not any(key in call or "a.b" in call for call in fake_program.calls())
 
 
+def test_only_our_own_tokens_are_taken_back(fake_program: FakeProgram) -> None:
+    kinds = {"bootstrap-token-ours": "kube-pipeline", "bootstrap-token-other": "by hand"}
+    items = [
+        {"metadata": {"name": name}, "data": {"description": base64.b64encode(text.encode()).decode()}}
+        for name, text in kinds.items()
+    ]
+    fake_program("kubectl", f"echo '{json.dumps({'items': [*items, {'metadata': {'name': 'bare'}, 'data': {}}]})}'")
+    admission.revoke()
+    assert fake_program.calls()[-1].endswith("--ignore-not-found kubeadm-certs bootstrap-token-ours")
+
+
 def test_output_without_a_key_is_an_error() -> None:
     with pytest.raises(ValueError, match="no certificate key"):
         admission.certificate_key("[upload-certs] Storing the certificates\n")

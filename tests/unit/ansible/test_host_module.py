@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from module_utils.host import named, settings_to_change, with_name, without_swap
+from module_utils.host import built_in, named, settings_to_change, with_name, without_swap
 
 
 def test_swap_is_commented_out_once() -> None:
@@ -25,6 +25,11 @@ def test_a_name_leads_to_one_address(hosts: str) -> None:
     assert named(text, "10.0.0.5", "node-0")
     assert ("127.0.0.1 localhost" in hosts) == ("127.0.0.1 localhost" in text)
     assert ("node-0.example" in hosts) == ("node-0.example" in text)
+
+
+def test_modules_that_are_built_in_are_known_by_their_names() -> None:
+    listed = "kernel/fs/overlayfs/overlay.ko\nkernel/net/netfilter/nf-tables.ko\n"
+    assert built_in(listed) == {"overlay", "nf_tables"}
 
 
 def test_settings_that_differ_change_but_limits_only_grow() -> None:

@@ -22,7 +22,7 @@ READING: tuple[Check[Cluster], ...] = (
         "versions",
         "API servers, kubelets, runtimes and system images have the wanted versions",
         30,
-        "set kubernetes.version back to what the nodes run: apply upgrades none; where an image differs, run apply again",
+        "set kubernetes.version back to what the nodes run (apply upgrades none); apply again where an image differs",
         system.look_at_versions,
     ),
     Check(

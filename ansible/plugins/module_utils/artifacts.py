@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from .files import write
 
@@ -23,6 +23,7 @@ STATE = Path("/var/lib/kube-pipeline/artifacts.json")
 _BLOCK = 1 << 20
 _ATTEMPTS = 3
 _CTR = ("/usr/local/bin/ctr", "--namespace", "k8s.io")
+_CTR_SECONDS = 600
 _PINNED = ("--label", "io.cri-containerd.pinned=pinned")  # else the kubelet removes what is not in use on a full disk
 
 
@@ -90,7 +91,7 @@ def install_programs(items: Sequence[Artifact]) -> State:
 
 
 def import_images(items: Sequence[Artifact]) -> State:
-    """Stream images into containerd two at a time; return their entries of the state."""
+    """Fetch images and give them to containerd two at a time; return their entries of the state."""
     sums = _each(items, _import)
     present = images()
     for item in items:
@@ -124,16 +125,8 @@ def _mark(path: Path) -> list[int]:
 
 def _install(item: Artifact) -> State:
     """Put a binary's or an archive's members in place; each appears under its name only when the checksum fits."""
-    folder = STATE.parent / "downloads"
-    folder.mkdir(parents=True, exist_ok=True)
-    download = folder / f"{item.name}.part"
-    try:
-        with download.open("wb") as file:
-            for block in verified(item, _blocks(item)):
-                file.write(block)
+    with _fetched(item) as download:
         placed = _place(item, download)
-    finally:
-        download.unlink(missing_ok=True)
     return {"sha256": item.sha256, "files": {str(path): _mark(path) for path in placed}}
 
 
@@ -170,61 +163,47 @@ def _move(part: Path, target: Path) -> None:
 
 
 def _import(item: Artifact) -> State:
-    """Stream an image's archive into containerd; `--local` takes half the processor time of its transfer service.
-
-    The end of the archive is held back until the checksum fits: without it containerd names no image.
-    """
+    """Give containerd an image; `--local` takes half the processor time of its transfer service."""
     if item.url is None:
-        with _ctr("images", "pull", "--hosts-dir", "/etc/containerd/certs.d", *_PINNED, str(item.reference)) as process:
-            _finish(item, process)
-        return {"sha256": item.sha256}
-    with _ctr("images", "import", "--local", *_PINNED, "-") as process:
-        try:
-            for block in verified(item, _blocks(item)):
-                _pass_on(block, process.stdin)
-        except BaseException:
-            process.kill()
-            raise
-        _finish(item, process)
+        _ctr(item, "pull", "--hosts-dir", "/etc/containerd/certs.d", *_PINNED, str(item.reference))
+    else:
+        with _fetched(item) as download:
+            _ctr(item, "import", "--local", *_PINNED, str(download))
     return {"sha256": item.sha256}
 
 
-def _ctr(*arguments: str) -> subprocess.Popen[bytes]:
-    pipe = subprocess.PIPE
-    return subprocess.Popen([*_CTR, *arguments], stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe)
+def _ctr(item: Artifact, *arguments: str) -> None:
+    try:
+        done = subprocess.run([*_CTR, "images", *arguments], capture_output=True, check=False, timeout=_CTR_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise ArtifactError(f"containerd has not taken {item.reference} within {_CTR_SECONDS} s") from error
+    if done.returncode:
+        raise ArtifactError(f"containerd did not take the image {item.reference}: {done.stderr.decode().strip()}")
 
 
-def _pass_on(block: bytes, pipe: IO[bytes] | None) -> None:
-    """Give a block to a program that may have given up; it says itself why, and a wrong checksum matters more."""
-    with contextlib.suppress(BrokenPipeError):
-        if pipe:
-            pipe.write(block)
-
-
-def _finish(item: Artifact, process: subprocess.Popen[bytes]) -> None:
-    _, errors = process.communicate(timeout=600)
-    if process.returncode:
-        raise ArtifactError(f"containerd did not take the image {item.reference}: {errors.decode().strip()}")
-
-
-def verified(item: Artifact, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Pass blocks on, the last one only when the SHA-256 of all fits.
+@contextlib.contextmanager
+def _fetched(item: Artifact) -> Iterator[Path]:
+    """Hold an artifact in a file for a while, once its SHA-256 fits.
 
     Raises:
-        ArtifactError: it does not.
+        ArtifactError: it does not, or it cannot be had.
     """
-    digest, held = hashlib.sha256(), b""
-    for block in blocks:
-        digest.update(block)
-        if held:
-            yield held
-        held = block
-    if digest.hexdigest() != item.sha256:
-        raise ArtifactError(
-            f"{item.name} {item.version} from {item.url} has the SHA-256 {digest.hexdigest()},"
-            f" expected is {item.sha256}: the server holds another file, or a part of it"
-        )
-    yield held
+    folder = STATE.parent / "downloads"
+    folder.mkdir(parents=True, exist_ok=True)
+    download, digest = folder / f"{item.name}.part", hashlib.sha256()
+    try:
+        with download.open("wb") as file:
+            for block in _blocks(item):
+                digest.update(block)
+                file.write(block)
+        if digest.hexdigest() != item.sha256:
+            raise ArtifactError(
+                f"{item.name} {item.version} from {item.url} has the SHA-256 {digest.hexdigest()},"
+                f" expected is {item.sha256}: the server holds another file, or a part of it"
+            )
+        yield download
+    finally:
+        download.unlink(missing_ok=True)
 
 
 def _blocks(item: Artifact) -> Iterator[bytes]:

@@ -16,7 +16,6 @@ _ENVIRONMENT = {
     "KUBECONFIG": "/etc/kubernetes/admin.conf",
 }
 _AWAY = ("Unable to connect to the server", "connection refused", "etcdserver: ", "EOF", "ServiceUnavailable")
-ADMIN = Path(_ENVIRONMENT["KUBECONFIG"])
 
 
 class CommandError(Exception):

@@ -120,7 +120,7 @@ def ctr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program = tmp_path / "ctr"
     program.write_text(
         "#!/bin/sh\n"
-        f"[ $2 = import ] && cat > {tmp_path}/imported\n"
+        f'[ $2 = import ] && for file; do :; done && cat "$file" > {tmp_path}/imported\n'
         f'echo "$@" >> {tmp_path}/calls\n'
         'echo "REF TYPE DIGEST SIZE"; echo "registry.example/tool:1.0 manifest sha256:abc 1"\n'
     )
@@ -129,7 +129,7 @@ def ctr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "imported"
 
 
-def test_an_image_is_streamed_and_remembered_by_its_digest(tmp_path: Path, server: str, ctr: Path) -> None:
+def test_an_image_is_imported_and_remembered_by_its_digest(tmp_path: Path, server: str, ctr: Path) -> None:
     content = b"image" * 1_000_000
     image = _serve(tmp_path, server, "tool", content, kind="image", members={}, reference="registry.example/tool:1.0")
     state = artifacts.import_images([image])
@@ -140,13 +140,22 @@ def test_an_image_is_streamed_and_remembered_by_its_digest(tmp_path: Path, serve
     assert artifacts.missing_images([image], {}, {"registry.example/tool:1.0": "sha256:abc"}) == [image]
 
 
-def test_the_end_of_a_wrong_image_never_reaches_containerd(tmp_path: Path, server: str, ctr: Path) -> None:
+def test_nothing_of_a_wrong_image_reaches_containerd(tmp_path: Path, server: str, ctr: Path) -> None:
     content = b"image" * 1_000_000
     image = _serve(tmp_path, server, "tool", content, kind="image", members={}, reference="registry.example/tool:1.0")
     (tmp_path / "served" / "tool").write_bytes(content[:-5] + b"other")
     with pytest.raises(ArtifactError, match="expected is"):
         artifacts.import_images([image])
-    assert not ctr.exists() or len(ctr.read_bytes()) < len(content)
+    assert not ctr.exists()
+    assert list((tmp_path / "state" / "downloads").iterdir()) == []
+
+
+def test_a_ctr_that_stalls_is_stopped(tmp_path: Path, server: str, ctr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = _serve(tmp_path, server, "tool", b"image", kind="image", members={}, reference="registry.example/tool:1.0")
+    (tmp_path / "ctr").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(artifacts, "_CTR_SECONDS", 0.2)
+    with pytest.raises(ArtifactError, match=r"has not taken registry\.example/tool:1\.0 within"):
+        artifacts.import_images([image])
 
 
 def test_an_image_without_url_is_pulled(tmp_path: Path, server: str, ctr: Path) -> None:

@@ -83,14 +83,11 @@ def draw(figures: list[Figures], before: list[Figures]) -> None:
     """Print the figures as tables with bars, beside those kept last."""
     console = Console(highlight=False)
     old = {figure["name"]: figure["seconds"] for figure in before}
-    table = Table("command", "seconds", "last time", "load before, after", title="What a user waits for")
+    columns = ("command", "seconds", "last time", "Ansible tasks", "load before, after")
+    table = Table(*columns, title="What a user waits for")
     for figure in figures:
-        table.add_row(
-            figure["name"],
-            f"{figure['seconds']:.1f}",
-            str(old.get(figure["name"], "")),
-            " ".join(map(str, figure["load"])),
-        )
+        name, load = figure["name"], " ".join(map(str, figure["load"]))
+        table.add_row(name, f"{figure['seconds']:.1f}", str(old.get(name, "")), str(figure.get("task count", "")), load)
     console.print(table)
     for figure in figures:
         for kind in ("stages", "hosts", "tasks"):

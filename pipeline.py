@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import fcntl
 import json
 import os
+import platform
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -19,10 +21,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from infra.errors import InterruptedRunError, PipelineError, RefusedError, VerificationError
+from infra.errors import InterruptedRunError, PipelineError, PreflightError, RefusedError, VerificationError
 
 if TYPE_CHECKING:
-    from bootstrap.artifacts import Artifact
     from bootstrap.keys import KeyPair
     from bootstrap.toolchain import Toolchain
     from infra.ansible import Recap
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from infra.display import Display
     from infra.lab.cloud import Running
     from infra.terraform import Terraform
-    from infra.terraform_events import Plan
 
 ROOT = Path(__file__).resolve().parent
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass
@@ -60,7 +61,9 @@ class Run:
         from infra.display import Display
         from infra.timeline import Timeline
 
-        timeline = Timeline(self.folder / "timeline.json", self.command)
+        # The report tells where the time of the last apply went, also when only the checks ran again.
+        whole = self.command == "apply" or not (self.folder / "timeline.json").exists()
+        timeline = Timeline(self.folder / ("timeline.json" if whole else "logs/timeline.json"), self.command)
         return Display(timeline, self.folder / "logs" / "pipeline.log")
 
     @cached_property
@@ -68,7 +71,7 @@ class Run:
         """Terraform, its provider and Node."""
         from bootstrap import toolchain
 
-        return toolchain.resolve(self.display)
+        return toolchain.resolve(self.display, old_provider=self.environment.lab)
 
     @cached_property
     def keys(self) -> KeyPair:
@@ -83,7 +86,11 @@ class Run:
         from infra.files import cache_folder
         from infra.lab import cloud
 
-        return cloud.start(self.environment, self.folder / "lab", cache_folder() / "artifacts", self.display)
+        folder = self.folder / "lab"
+        if self.command in ("plan", "synth") and cloud.status(folder) is None:
+            # It was asked for an answer only; what was not there before is not there afterwards.
+            self.closing.callback(cloud.stop, self.environment, folder, self.display)
+        return cloud.start(self.environment, folder, cache_folder() / "artifacts", self.display)
 
     @cached_property
     def terraform(self) -> Terraform:
@@ -99,10 +106,9 @@ class Run:
         Raises:
             ContractError: there are no outputs, or they are not of this version.
         """
-        from infra.contract import decode
+        from infra.contract import decode, read_outputs
 
-        path = self.folder / "outputs.json"
-        return decode(json.loads(path.read_text()) if path.exists() else None)
+        return decode(read_outputs(self.folder))
 
     @cached_property
     def sockets(self) -> Path:
@@ -115,7 +121,13 @@ class Run:
         """Return Ansible's inventory, from the contract, the settings and the resolved artifacts."""
         from infra import inventory
 
-        artifacts = json.loads((self.folder / "artifacts.json").read_text())
+        artifacts = json.loads((self.folder / "artifacts.json").read_text(encoding="utf-8"))
+        if self.environment.lab:
+            from infra.lab import cloud
+
+            state = cloud.status(self.folder / "lab")
+            mirror = state["mirror"] if state else "http://embedded-cloud.invalid"
+            artifacts = [artifact | {"url": f"{mirror}/{artifact['path']}"} for artifact in artifacts]
         return inventory.build(contract, self.environment, artifacts, self.folder / "ssh_config")
 
 
@@ -141,33 +153,14 @@ def check_machine(run: Run) -> None:
 
 
 def resolve_artifacts(run: Run) -> None:
-    """Find every binary and image that the machines will install, and say where they fetch it."""
+    """Find every binary and image that the machines will install, and where each comes from."""
     from bootstrap import artifacts
     from infra.files import write_atomically
 
-    resolved = artifacts.resolve(run.environment, "amd64", run.display)
-    document = [asdict(artifact) | {"url": machine_url(run, artifact)} for artifact in resolved]
-    write_atomically(run.folder / "artifacts.json", json.dumps(document, indent=1), mode=0o600)
-
-
-def machine_url(run: Run, artifact: Artifact) -> str | None:
-    """Return where machines fetch an artifact; None for an image that containerd pulls by its reference.
-
-    Raises:
-        PreflightError: it was built on this machine, and there is no place that the machines can fetch it from.
-    """
-    from infra.errors import PreflightError
-
-    if run.environment.lab:
-        return f"{run.lab.mirror}/{artifact.path}"
-    source, _, location = artifact.origin.partition(": ")
-    if source == "built":
-        raise PreflightError(
-            f"{artifact.name} {artifact.version} was built here, where the cloud's machines cannot fetch it",
-            why="neither upstream nor artifacts.mirror could be reached from this machine",
-            todo="set artifacts.mirror to a server that this machine and the cloud's machines reach",
-        )
-    return None if artifact.kind == "image" else location
+    # The lab's machines are of this machine's kind; preflight has seen to it that those of a cloud are amd64.
+    architecture = _ARCHITECTURES.get(platform.machine(), "amd64") if run.environment.lab else "amd64"
+    resolved = [asdict(artifact) for artifact in artifacts.resolve(run.environment, architecture, run.display)]
+    write_atomically(run.folder / "artifacts.json", json.dumps(resolved, indent=1), mode=0o600)
 
 
 def synthesize(run: Run) -> None:
@@ -197,22 +190,25 @@ def make_machines(run: Run) -> None:
     from infra import ssh
 
     plan = run.terraform.plan(run.display)
-    if plan.removes:
-        confirm(run, f"{plan.summary()}\nThis deletes or replaces what is there.")
     run.display.say(plan.summary())
+    if plan.disruptive:
+        confirm(run, f"This deletes, replaces or stops what is there: {', '.join(plan.disruptive)}.")
     if plan.changes:
-        # Their host keys will be others.
-        ssh.forget(made_anew(run, plan), run.folder / "known_hosts")
-        apply_and_prepare(run)
+        # Machines that are made anew will have other host keys.
+        ssh.forget(named(run, (*plan.create, *plan.replace)), run.folder / "known_hosts")
+        # A machine that is to be replaced still answers for a while: nobody may take it for the new one.
+        early = not named(run, plan.replace)
+        apply_and_prepare(run) if early else run.terraform.apply(run.display)
     run.terraform.write_outputs()
 
 
-def made_anew(run: Run, plan: Plan) -> list[str]:
-    """Return the names of the machines that the plan makes."""
+def named(run: Run, resources: Iterable[str]) -> list[str]:
+    """Return the names of the machines among Terraform's resources."""
     from infra.addresses import machines
 
-    made = {address.rpartition(".")[2] for address in (*plan.create, *plan.replace)}
-    return [machine.name for machine in machines(run.environment) if machine.id in made]
+    identifiers = {resource.rpartition(".")[2] for resource in resources}
+    names = {machine.id: machine.name for machine in machines(run.environment)} | {"bastion-0": "bastion"}
+    return [name for identifier, name in names.items() if identifier in identifiers]
 
 
 def apply_and_prepare(run: Run) -> None:
@@ -223,12 +219,13 @@ def apply_and_prepare(run: Run) -> None:
         applying.add_done_callback(lambda _: ended.set())
         try:
             prepare_early(run, ended)
+            applying.result()
         except (KeyboardInterrupt, InterruptedRunError):
             run.terraform.interrupt()
             raise
-        finally:
-            # Terraform's own error is the first cause of whatever else went wrong.
-            applying.result()
+        except PipelineError:
+            applying.result()  # Terraform's own error, if there is one, is the first cause
+            raise
 
 
 def prepare_early(run: Run, ended: threading.Event) -> None:
@@ -270,7 +267,14 @@ def reach(run: Run, contract: Contract, give_up: threading.Event | None = None) 
     write_atomically(run.folder / "inventory" / "hosts.yaml", hosts, mode=0o600)
     script = f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/pipeline.py" inventory "{run.options.environment}" "$@"\n'
     write_atomically(run.folder / "inventory.sh", script, mode=0o700)
-    ssh.wait_until_reachable(contract.nodes, run.folder / "ssh_config", run.display, give_up=give_up)
+    try:
+        ssh.wait_until_reachable(contract, run.folder / "ssh_config", run.display, give_up=give_up)
+    except PipelineError as error:
+        if run.environment.lab:
+            from infra.lab import cloud
+
+            error.why = "; ".join([*cloud.problems(run.folder / "lab"), error.why or ""])
+        raise
 
 
 def install(run: Run) -> None:
@@ -305,8 +309,8 @@ def write_report(run: Run) -> None:
 
 APPLY = (
     Step("preflight", "check this machine and the account", check_machine),
-    Step("lab", "start the embedded cloud", lambda run: ignore(run.lab), lab_only=True),
     Step("artifacts", "resolve binaries and images", resolve_artifacts),
+    Step("lab", "start the embedded cloud", lambda run: ignore(run.lab), lab_only=True),
     Step("synth", "write the Terraform stack", synthesize),
     Step("machines", "make network, load balancer and machines", make_machines),
     Step("reach", "reach every machine by SSH", reach_machines),
@@ -359,7 +363,7 @@ def confirm(run: Run, question: str) -> None:
         return
     if not sys.stdin.isatty():
         raise RefusedError("nobody is there to confirm this", why=question, todo="add --yes (make … YES=1)")
-    if input(f"{question}\nType the environment's name to go on: ").strip() != run.environment.name:
+    if run.display.ask(f"{question}\nType the environment's name to go on: ").strip() != run.environment.name:
         raise RefusedError("not confirmed; nothing was changed")
 
 
@@ -381,27 +385,43 @@ def command_synth(run: Run) -> None:
 def command_preflight(run: Run) -> None:
     """Check this machine and the account, and resolve tools and artifacts."""
     with run.display.live():
-        for step in APPLY[:3]:
-            perform(run, step)
+        perform(run, "preflight", "artifacts")
+        ignore(run.toolchain)
 
 
 def command_plan(run: Run) -> int:
     """Say what apply would change: Terraform's plan, and what Ansible would do on the machines that are there."""
     with run.display.live():
-        for step in APPLY[:4]:
-            perform(run, step)
+        perform(run, "preflight", "artifacts", "lab", "synth")
         with run.display.stage("plan", "compare with what is there"):
             plan = run.terraform.plan(run.display)
-        changed: list[tuple[str, str]] | None = None
-        if (run.folder / "kubeconfig").exists() and not made_anew(run, plan):
-            with run.display.stage("check", "ask Ansible what it would change"):
-                reach_machines(run)
-                changed = play(run, "site", "check", check=True).changed
-    ansible = "installs Kubernetes on all machines" if changed is None else f"would change {len(changed)} things"
-    lines = [plan.summary(), f"Ansible: {ansible}", *(f"  {host}: {task}" for host, task in changed or ())]
-    document = {"terraform": plan.as_dict(), "ansible": None if changed is None else [list(item) for item in changed]}
-    emit(run, document, "\n".join(lines))
-    return 2 if run.options.detailed_exitcode and (plan.changes or changed is None or changed) else 0
+            run.terraform.write_outputs()
+        made = named(run, (*plan.create, *plan.replace))
+        standing = made_before(run)
+        # What Terraform finds missing cannot be asked.
+        changed = check_hosts(run) if standing and not standing & set(made) else []
+    lines = [plan.summary(), *(f"Ansible: {host}: {task}" for host, task in changed)]
+    lines += [f"Ansible: installs Kubernetes on {', '.join(made)}"] if made else []
+    emit(
+        run,
+        {"terraform": plan.as_dict(), "ansible": {"changes": [list(item) for item in changed], "installs": made}},
+        "\n".join([*lines, "" if made or changed else "Ansible: no changes"]).rstrip(),
+    )
+    return 2 if run.options.detailed_exitcode and (plan.changes or changed) else 0
+
+
+def check_hosts(run: Run) -> list[tuple[str, str]]:
+    """Ask Ansible what it would change on the machines that are there; return (host, task) for each."""
+    with run.display.stage("check", "ask Ansible what it would change"):
+        reach_machines(run)
+        return play(run, "site", "check", check=True).changed
+
+
+def made_before(run: Run) -> set[str]:
+    """Return the names of the machines that Terraform's outputs hold."""
+    from infra.contract import read_outputs
+
+    return {node.name for node in run.contract.nodes} if read_outputs(run.folder) else set()
 
 
 def command_apply(run: Run) -> None:
@@ -409,16 +429,14 @@ def command_apply(run: Run) -> None:
     names = [step.name for step in APPLY]
     start = names.index(run.options.start) if run.options.start else 0
     with run.display.live():
-        for step in APPLY[start:]:
-            perform(run, step)
+        perform(run, *names[start:])
     run.display.say(f"{run.environment.name} is ready: export KUBECONFIG={run.folder / 'kubeconfig'}")
 
 
 def command_verify(run: Run) -> None:
     """Check the cluster and write the report."""
     with run.display.live():
-        for step in APPLY[-2:]:
-            perform(run, step)
+        perform(run, "verify", "report")
 
 
 def command_status(run: Run) -> None:
@@ -433,22 +451,29 @@ def command_destroy(run: Run) -> None:
     """Take everything down again."""
     confirm(run, f"This deletes the environment {run.environment.name}: machines, disks, network, load balancer.")
     with run.display.live():
-        if not run.environment.lab or (run.folder / "lab").exists():
+        if not run.environment.lab:
             with run.display.stage("destroy", "terraform destroy"):
+                synthesize(run)  # a shared state may hold what another checkout made
                 take_down(run)
-        if run.environment.lab:
-            from infra.lab import cloud
-
-            with run.display.stage("lab", "stop the embedded cloud"):
-                cloud.stop(run.environment, run.folder / "lab", run.display)
+        else:
+            destroy_lab(run)
     shutil.rmtree(run.folder)
     run.display.console.print(f"{run.environment.name} is gone")
 
 
+def destroy_lab(run: Run) -> None:
+    """Run `terraform destroy` on the embedded cloud if it still lives, then stop it."""
+    from infra.lab import cloud
+
+    if cloud.status(run.folder / "lab") is not None:
+        with run.display.stage("destroy", "terraform destroy"):
+            take_down(run)
+    with run.display.stage("lab", "stop the embedded cloud"):
+        cloud.stop(run.environment, run.folder / "lab", run.display)
+
+
 def take_down(run: Run) -> None:
     """Run `terraform destroy` on whatever the state holds."""
-    if not run.environment.lab:
-        synthesize(run)  # a shared state may hold what another checkout made, and this one has no configuration yet
     if run.terraform.has_state():
         run.terraform.destroy(run.display)
 
@@ -503,17 +528,19 @@ COMMANDS: dict[str, Callable[[Run], int | None]] = {
 EXCLUSIVE = ("synth", "preflight", "plan", "apply", "verify", "destroy", "kubeconfig")
 
 
-def perform(run: Run, step: Step) -> None:
-    """Run one step; an error is told with the command that resumes there."""
-    if step.lab_only and not run.environment.lab:
-        return
-    try:
-        with run.display.stage(step.name, step.description):
-            step.do(run)
-    except PipelineError as error:
-        if run.command == "apply":
-            error.resume = f"make apply ENV={run.options.environment} FROM={step.name}"
-        raise
+def perform(run: Run, *names: str) -> None:
+    """Run steps of `APPLY` by name; an error is told with the command that resumes there."""
+    steps = {step.name: step for step in APPLY}
+    for step in (steps[name] for name in names):
+        if step.lab_only and not run.environment.lab:
+            continue
+        try:
+            with run.display.stage(step.name, step.description):
+                step.do(run)
+        except PipelineError as error:
+            if run.command == "apply":
+                error.resume = f"make apply ENV={run.options.environment} FROM={step.name}"
+            raise
 
 
 def emit(run: Run, document: object, text: str) -> None:
@@ -591,6 +618,19 @@ def main(arguments: Sequence[str]) -> int:
         )
     except PipelineError as error:
         return report(error, options)
+    except OSError as error:
+        return report(_unusable_file(error), options)
+
+
+def _unusable_file(error: OSError) -> PipelineError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return PreflightError(
+        f"a file cannot be used: {error.strerror or error}",
+        where=str(error.filename or ROOT / "build"),
+        todo="free some space, then run the same command again"
+        if full
+        else "run apply from its first step, without FROM",
+    )
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -67,7 +67,8 @@ class _Aws:
 
         self._environment = environment
         settings = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 2})
-        session = boto3.Session(region_name=environment.aws.region)
+        with _aws_errors("the cloud's credentials cannot be used", "set AWS_PROFILE to a profile that exists"):
+            session = boto3.Session(region_name=environment.aws.region)
         self._client: Callable[[str], Any] = lambda service: session.client(service, config=settings)
 
     def credentials(self) -> None:
@@ -96,6 +97,12 @@ class _Aws:
                 where=self._environment.aws.region,
                 why="AMI ids differ from region to region",
                 todo="set aws.machine_image to one of this region",
+            )
+        if found[0].get("Architecture", "x86_64") != "x86_64":
+            raise PreflightError(
+                f"the machine image {image} is for {found[0]['Architecture']}",
+                why="clusters on AWS are installed for amd64 only so far",
+                todo="set aws.machine_image to an x86_64 image",
             )
 
     def state_bucket(self) -> None:

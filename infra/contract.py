@@ -6,7 +6,9 @@ that names it.
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, IPvAnyAddress, IPvAnyNetwork, ValidationError
 
@@ -71,6 +73,25 @@ class Contract(_Strict):
     networks: Networks
     bastion: Bastion | None
     nodes: tuple[Node, ...]
+
+
+def read_outputs(folder: Path) -> dict[str, Any]:
+    """Read `outputs.json` of `build/<env>`; empty where there is none.
+
+    Raises:
+        ContractError: the file is damaged.
+    """
+    path = folder / "outputs.json"
+    try:
+        outputs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise ContractError(
+            "Terraform's outputs cannot be read",
+            where=str(path),
+            why=str(error),
+            todo="apply again: it writes them anew",
+        ) from error
+    return outputs
 
 
 def decode(outputs: object) -> Contract:

@@ -30,7 +30,7 @@ class Display:
         self._log = log
         self._items: dict[str, tuple[str, float]] = {}
         self._lock = threading.Lock()
-        self._live = False
+        self._live: Live | None = None
 
     @contextmanager
     def live(self) -> Iterator[None]:
@@ -38,13 +38,12 @@ class Display:
         if not self.console.is_terminal:
             yield
             return
-        live = Live(get_renderable=self._render, console=self.console, refresh_per_second=5, transient=True)
-        self._live = True
+        self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=5, transient=True)
         try:
-            with live:
+            with self._live:
                 yield
         finally:
-            self._live = False
+            self._live = None
 
     @contextmanager
     def stage(self, name: str, description: str) -> Iterator[Stage]:
@@ -73,6 +72,16 @@ class Display:
             self._write(line)
         if not self._live and not passing:
             self.console.print(line, markup=False)
+
+    def ask(self, question: str) -> str:
+        """Ask on the terminal, the live view out of the way meanwhile; return the answer."""
+        if self._live:
+            self._live.stop()
+        try:
+            return self.console.input(question, markup=False)
+        finally:
+            if self._live:
+                self._live.start()
 
     def say(self, text: str) -> None:
         """Print a line that stays."""

@@ -11,11 +11,12 @@ from pathlib import Path
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, stop_any, stop_when_event_set, wait_fixed
 from tenacity.stop import StopBaseT
 
-from infra.contract import Contract, Node
+from infra.contract import Contract
 from infra.errors import AnsibleError, PipelineError
 from infra.process import Completed, run
 from infra.progress import Progress
 
+_ACCEPT_NEW = ("-o", "StrictHostKeyChecking=accept-new")
 _KEY_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 
 
@@ -55,7 +56,7 @@ def forget(names: Iterable[str], known_hosts: Path) -> None:
 
 
 def wait_until_reachable(
-    nodes: Iterable[Node],
+    contract: Contract,
     config: Path,
     progress: Progress,
     patience: float = 300,
@@ -63,51 +64,62 @@ def wait_until_reachable(
 ) -> None:
     """Wait until every machine answers SSH, at most `patience` seconds; pin the keys of those seen first.
 
+    The bastion comes first: ssh asks for its key too, and accepts an unknown one only where it is the destination.
+
     Raises:
         AnsibleError: a machine did not answer in time, or before `give_up` was set, or its key has changed.
     """
-    given_up = give_up or threading.Event()
+    failed = threading.Event()
+    events = [failed, *([give_up] if give_up else [])]
+    stop = stop_any(stop_after_delay(patience), *(stop_when_event_set(event) for event in events))
 
-    def reach(node: Node) -> None:
-        progress.update(node.name, "waiting for SSH")
-        _reach(node, config, stop_any(stop_after_delay(patience), stop_when_event_set(given_up)))
-        progress.update(node.name, "answers SSH")
+    def reach(name: str, address: object) -> None:
+        progress.update(name, "waiting for SSH")
+        _reach(name, f"{name} ({address})", config, stop)
+        progress.update(name, "answers SSH")
 
+    if contract.bastion:
+        reach("bastion", contract.bastion.host)
     with ThreadPoolExecutor(max_workers=32) as pool:
-        list(pool.map(reach, nodes))
+        try:
+            list(pool.map(lambda node: reach(node.name, node.private_address), contract.nodes))
+        except BaseException:
+            failed.set()
+            raise
 
 
-def _reach(node: Node, config: Path, stop: StopBaseT) -> None:
+def _reach(name: str, where: str, config: Path, stop: StopBaseT) -> None:
     attempts = Retrying(
         retry=retry_if_result(lambda done: done.code != 0 and _KEY_CHANGED not in done.stderr),
         stop=stop,
         wait=wait_fixed(0.5),
     )
     try:
-        done = attempts(_try, node.name, config)
+        done = attempts(_try, name, config)
     except RetryError as late:
         last: Completed = late.last_attempt.result()
         seconds = time.monotonic() - attempts.statistics["start_time"]
         raise AnsibleError(
             f"the machine did not answer SSH within {seconds:.0f} s",
-            where=f"{node.name} ({node.private_address})",
+            where=where,
             why=last.stderr.strip().splitlines()[-1] if last.stderr.strip() else "no connection",
             command=last.argv,
             todo="look at the machine's console; check that network.allow_ssh_from lets you in, then apply again",
         ) from late
     if done.code != 0:
-        raise _changed(node, done)
+        raise _changed(where, done)
 
 
 def _try(name: str, config: Path) -> Completed:
     # accept-new pins an unknown key and still refuses one that differs from its pin.
-    return run(["ssh", "-F", config, "-o", "StrictHostKeyChecking=accept-new", name, "true"], check=False)
+    # `timeout` ends a try that hangs after the connection, which ConnectTimeout does not.
+    return run(["timeout", "30", "ssh", "-F", config, *_ACCEPT_NEW, name, "true"], check=False)
 
 
-def _changed(node: Node, done: Completed) -> PipelineError:
+def _changed(where: str, done: Completed) -> PipelineError:
     return AnsibleError(
         "the machine's SSH host key is not the one pinned at first contact",
-        where=f"{node.name} ({node.private_address})",
+        where=where,
         why="another machine answers at this address, or the machine was installed anew outside of this pipeline",
         output=done.stderr,
         todo="find out which; if the change is yours, remove the machine's line from known_hosts and apply again",

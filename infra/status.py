@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 import tempfile
 from base64 import b64decode
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import yaml
 
-from infra.contract import Contract, decode
+from infra.contract import Contract, decode, read_outputs
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,11 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """An environment: `made` when Terraform has outputs, `api` when the Kubernetes API answers."""
+    """An environment: `made` is what applies have got to; `problem` says why the API does not answer, if so."""
 
-    made: bool
+    made: Literal["nothing", "partly", "machines"]
     api: bool
+    problem: str
     endpoint: str
     nodes: tuple[NodeStatus, ...]
 
@@ -48,42 +48,48 @@ class Status:
 
     def text(self) -> str:
         """Return it as a person reads it."""
-        if not self.made:
-            return "nothing is there: no apply has ended yet"
+        if self.made == "nothing":
+            return "nothing is there: nobody has applied it here"
+        if self.made == "partly":
+            return "an apply began and did not get to its end: apply again, or destroy"
         rows = [
             f"  {node.name:<24} {node.role:<14} {node.zone:<16} {node.address:<15} {node.state:<9} {node.version}"
             for node in self.nodes
         ]
-        return "\n".join([f"API {self.endpoint}: {'answers' if self.api else 'does not answer'}", *rows])
+        return "\n".join([f"API {self.endpoint}: {'answers' if self.api else self.problem}", *rows])
 
 
 def look(folder: Path) -> Status:
     """Look at an environment: at what lies in `build/<env>`, and at the API that its kubeconfig names."""
-    outputs = folder / "outputs.json"
-    if not outputs.exists():
-        return Status(made=False, api=False, endpoint="", nodes=())
-    contract = decode(json.loads(outputs.read_text(encoding="utf-8")))
-    answer = _nodes(folder / "kubeconfig")
+    outputs = read_outputs(folder)
+    if not outputs.get("contract"):
+        begun = (folder / "cdk.tf.json").exists()
+        return Status("partly" if begun else "nothing", api=False, problem="", endpoint="", nodes=())
+    contract = decode(outputs)
+    answer, problem = _nodes(folder / "kubeconfig")
     return Status(
-        made=True,
-        api=answer is not None,
+        "machines",
+        api=not problem,
+        problem=problem,
         endpoint=f"https://{contract.api.host}:{contract.api.port}",
-        nodes=_merge(contract, answer or {}),
+        nodes=_merge(contract, answer),
     )
 
 
-def _nodes(kubeconfig: Path) -> dict[str, tuple[str, str]] | None:
-    """Return state and version of each node by name, or None when the API does not answer."""
+def _nodes(kubeconfig: Path) -> tuple[dict[str, tuple[str, str]], str]:
+    """Return state and version of each node by name, and why the API could not be asked, if so."""
     if not kubeconfig.exists():
-        return None
+        return {}, "has no kubeconfig yet: the install did not get to its end"
     document = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
     cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
     try:
         with httpx.Client(verify=_tls(cluster, user), timeout=10, trust_env=False) as client:
             items = client.get(f"{cluster['server']}/api/v1/nodes").raise_for_status().json()["items"]
-    except httpx.HTTPError:
-        return None
-    return {item["metadata"]["name"]: _state(item["status"]) for item in items}
+    except httpx.HTTPStatusError as error:
+        return {}, f"refuses the kubeconfig: HTTP {error.response.status_code}; `kubeconfig` fetches a new one"
+    except (httpx.HTTPError, ValueError) as error:
+        return {}, f"does not answer: {error}"
+    return {item["metadata"]["name"]: _state(item["status"]) for item in items}, ""
 
 
 def _tls(cluster: dict[str, str], user: dict[str, str]) -> ssl.SSLContext:

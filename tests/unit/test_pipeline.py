@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import pipeline
+from infra.config.model import Environment
+from infra.errors import InterruptedRunError
 
 ROOT = Path(pipeline.__file__).parent
 LOCAL = str(ROOT / "environments" / "local.yaml")
@@ -68,3 +75,50 @@ def test_graph_shows_each_zone_and_pool(capsys: pytest.CaptureFixture[str]) -> N
     assert graph.count("subgraph") == 3
     assert "api --> controller2" in graph
     assert "1 of pool general" in graph
+
+
+class SlowTerraform:
+    """Applies until it is asked to stop, as Terraform does while a load balancer is made."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def apply(self, _: object) -> None:
+        assert self.asked.wait(20), "nobody asked Terraform to stop"
+        raise InterruptedRunError("terraform apply was stopped")
+
+    def interrupt(self) -> None:
+        self.asked.set()
+
+
+@pytest.mark.parametrize("bastion", [{"machine": "t3.micro"}, None])
+def test_an_interrupt_while_terraform_applies_stops_terraform(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, bastion: object
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        time.sleep(0.2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "reach", interrupted)
+    monkeypatch.setattr(Future, "result", interrupted)
+    terraform = SlowTerraform()
+    document = environment.model_dump(mode="json")
+    document["network"]["bastion"] = bastion
+    run = pipeline.Run("apply", Environment.model_validate(document), argparse.Namespace(), ExitStack())
+    run.__dict__["terraform"] = terraform
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.apply_and_prepare(run)
+    assert terraform.asked.is_set()
+
+
+def test_a_damaged_file_is_an_error_not_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "build").write_text("not a folder")
+    assert pipeline.main(["status", LOCAL]) == 11
+    assert "a file cannot be used: " in capsys.readouterr().err
+
+
+def test_damaged_outputs_exit_with_13(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "build" / "local").mkdir(parents=True)
+    (tmp_path / "build" / "local" / "outputs.json").write_text("{")
+    assert pipeline.main(["status", LOCAL, "--json"]) == 13
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 13

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,29 @@ def test_only_the_forgotten_machine_loses_its_pin(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob("known_hosts*")) == ["known_hosts"]
 
 
-def test_a_machine_that_never_answers_is_named_in_time(contract: Contract, tmp_path: Path) -> None:
+@pytest.fixture
+def nobody_answers(tmp_path: Path) -> Path:
     config = tmp_path / "ssh_config"
     config.write_text("Host *\n  HostName 127.0.0.1\n  Port 1\n  BatchMode yes\n")
+    return config
+
+
+def test_a_machine_that_never_answers_is_named_in_time(contract: Contract, nobody_answers: Path) -> None:
+    direct = contract.model_copy(update={"bastion": None, "nodes": contract.nodes[:1]})
     with pytest.raises(AnsibleError, match="did not answer SSH") as error:
-        ssh.wait_until_reachable(contract.nodes[:1], config, Silent(), patience=0.1)
+        ssh.wait_until_reachable(direct, nobody_answers, Silent(), patience=0.1)
     assert "controller-0 (10.20.0.10)" in str(error.value)
     assert "Connection refused" in str(error.value)
+
+
+def test_the_bastion_is_reached_before_what_is_behind_it(contract: Contract, nobody_answers: Path) -> None:
+    with pytest.raises(AnsibleError, match="did not answer SSH") as error:
+        ssh.wait_until_reachable(contract, nobody_answers, Silent(), patience=0.1)
+    assert "bastion (203.0.113.7)" in str(error.value)
+
+
+def test_waiting_ends_when_it_is_given_up(contract: Contract, nobody_answers: Path) -> None:
+    given_up = threading.Event()
+    given_up.set()
+    with pytest.raises(AnsibleError, match="did not answer SSH"):
+        ssh.wait_until_reachable(contract, nobody_answers, Silent(), give_up=given_up)

@@ -1,0 +1,186 @@
+"""What the roles would write and apply, rendered by Ansible itself for hosts that lack nothing and that lack much."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+_HERE = Path(__file__).parent
+
+
+def _render(folder: Path, *, strong: bool) -> Path:
+    program = Path(sys.executable).with_name("ansible-playbook")
+    variables = json.dumps({"output": str(folder), "strong": strong})
+    settings = {"ANSIBLE_CONFIG": str(_HERE.parents[1] / "ansible" / "ansible.cfg"), "ANSIBLE_HOME": str(folder)}
+    environment = {**os.environ, **settings}
+    done = subprocess.run(
+        [program, "-i", _HERE / "inventory.yml", _HERE / "render.yml", "--extra-vars", variables],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def strong(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _render(tmp_path_factory.mktemp("strong"), strong=True)
+
+
+@pytest.fixture(scope="module")
+def weak(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _render(tmp_path_factory.mktemp("weak"), strong=False)
+
+
+def _documents(path: Path) -> dict[str, Any]:
+    return {document["kind"]: document for document in yaml.safe_load_all(path.read_text())}
+
+
+def _flags(component: dict[str, Any]) -> dict[str, str]:
+    flags = {flag["name"]: flag["value"] for flag in component["extraArgs"]}
+    assert all(isinstance(value, str) for value in flags.values())
+    return flags
+
+
+def test_the_cluster_configuration_names_the_installed_versions_and_all_addresses(strong: Path) -> None:
+    cluster = _documents(strong / "control-plane-0" / "kubeadm.yaml")["ClusterConfiguration"]
+    assert cluster["kubernetesVersion"] == "v1.36.3"
+    assert cluster["etcd"]["local"]["imageTag"] == "3.6.8-0"
+    assert cluster["controlPlaneEndpoint"] == "api.example.com:6443"
+    assert cluster["apiServer"]["certSANs"] == ["api.example.com", "10.20.0.10", "10.20.32.10"]
+    assert _flags(cluster["etcd"]["local"])["quota-backend-bytes"] == str(8 * 2**30)
+
+
+def test_each_file_that_the_api_server_reads_or_writes_is_mounted(strong: Path) -> None:
+    server = _documents(strong / "control-plane-0" / "kubeadm.yaml")["ClusterConfiguration"]["apiServer"]
+    mounted = [volume["mountPath"] for volume in server["extraVolumes"]] + ["/etc/kubernetes/pki"]
+    paths = [value for value in _flags(server).values() if value.startswith("/")]
+    assert len(paths) == 6
+    assert all(any(path.startswith(f"{folder}/") for folder in mounted) for path in paths)
+
+
+def test_components_serve_nothing_old_and_no_profiles(strong: Path) -> None:
+    cluster = _documents(strong / "control-plane-0" / "kubeadm.yaml")["ClusterConfiguration"]
+    for component in ("apiServer", "controllerManager", "scheduler"):
+        flags = _flags(cluster[component])
+        assert flags["profiling"] == "false"
+        assert flags["tls-min-version"] == "VersionTLS12"
+        assert not any(cipher.endswith("_SHA") or "RC4" in cipher for cipher in flags["tls-cipher-suites"].split(","))
+
+
+def test_the_users_kubelet_settings_are_merged_over_the_defaults(strong: Path) -> None:
+    kubelet = _documents(strong / "control-plane-0" / "kubeadm.yaml")["KubeletConfiguration"]
+    assert kubelet["maxPods"] == 42
+    assert kubelet["evictionHard"] == {
+        "memory.available": "1Gi",
+        "nodefs.available": "10%",
+        "nodefs.inodesFree": "5%",
+        "imagefs.available": "10%",
+        "imagefs.inodesFree": "5%",
+    }
+    assert kubelet["clusterDNS"] == ["10.96.0.10"]
+    assert kubelet["serverTLSBootstrap"] is True
+
+
+def test_what_a_host_lacks_is_allowed_for(strong: Path, weak: Path) -> None:
+    proxies = [
+        _documents(folder / "control-plane-0" / "kubeadm.yaml")["KubeProxyConfiguration"] for folder in (strong, weak)
+    ]
+    assert all(proxy["mode"] == "nftables" for proxy in proxies)
+    assert [proxy.get("conntrack") for proxy in proxies] == [None, {"maxPerCore": 0}]
+    assert [proxy.get("oomScoreAdj") for proxy in proxies] == [None, 0]
+
+    patches = [json.loads((folder / "general-0" / "kubelet-patch.json").read_text()) for folder in (strong, weak)]
+    assert [patch.get("failCgroupV1") for patch in patches] == [None, False]
+    assert [patch.get("oomScoreAdj") for patch in patches] == [None, 0]
+
+    joins = [_documents(folder / "general-0" / "join.yaml")["JoinConfiguration"] for folder in (strong, weak)]
+    ignored = [join["nodeRegistration"]["ignorePreflightErrors"] for join in joins]
+    assert ignored == [[], ["SystemVerification"]]
+
+    units = [(folder / "general-0" / "containerd.service").read_text() for folder in (strong, weak)]
+    assert ["OOMScoreAdjust=-999" in unit for unit in units] == [True, False]
+    assert "LimitNOFILE=20000\n" in units[1]
+
+
+def test_containerd_is_configured_for_the_kubelet(strong: Path, weak: Path) -> None:
+    for folder, restricted in ((strong, False), (weak, True)):
+        plugins = tomllib.loads((folder / "general-0" / "config.toml").read_text())["plugins"]
+        assert plugins["io.containerd.cri.v1.images"]["pinned_images"]["sandbox"] == "registry.k8s.io/pause:3.10.2"
+        runtime = plugins["io.containerd.cri.v1.runtime"]
+        assert runtime["restrict_oom_score_adj"] is restricted
+        assert runtime["containerd"]["runtimes"]["runc"]["options"]["SystemdCgroup"] is True
+
+
+def test_a_join_pins_the_ca_and_only_control_planes_get_its_keys(strong: Path) -> None:
+    worker = _documents(strong / "general-0" / "join.yaml")["JoinConfiguration"]
+    control_plane = _documents(strong / "control-plane-1" / "join.yaml")["JoinConfiguration"]
+    for join in (worker, control_plane):
+        assert join["discovery"]["bootstrapToken"]["caCertHashes"] == ["sha256:1"]
+    assert "controlPlane" not in worker
+    assert control_plane["controlPlane"]["certificateKey"] == "2"
+    assert control_plane["controlPlane"]["localAPIEndpoint"]["advertiseAddress"] == "10.20.32.10"
+
+
+def test_a_kubelet_gives_itself_only_labels_that_it_may(strong: Path) -> None:
+    registration = _documents(strong / "general-0" / "join.yaml")["JoinConfiguration"]["nodeRegistration"]
+    (labels,) = [flag["value"] for flag in registration["kubeletExtraArgs"] if flag["name"] == "node-labels"]
+    assert dict(label.split("=") for label in labels.split(",")) == {
+        "tier": "web",
+        "kube-pipeline/pool": "general",
+        "topology.kubernetes.io/region": "eu-central-1",
+        "topology.kubernetes.io/zone": "eu-central-1a",
+    }
+    node = json.loads((strong / "general-0" / "node.json").read_text())
+    assert "node-role.kubernetes.io/web" in node["labels"]
+    assert registration["taints"] == node["taints"] == [{"key": "dedicated", "value": "web", "effect": "NoSchedule"}]
+
+
+def test_control_planes_keep_to_themselves(strong: Path) -> None:
+    node = json.loads((strong / "control-plane-0" / "node.json").read_text())
+    assert [taint["key"] for taint in node["taints"]] == ["node-role.kubernetes.io/control-plane"]
+
+
+def test_a_host_gets_the_artifacts_of_its_role(strong: Path) -> None:
+    worker = json.loads((strong / "general-0" / "artifacts.json").read_text())
+    control_plane = json.loads((strong / "control-plane-0" / "artifacts.json").read_text())
+    assert set(control_plane) - set(worker) == {"etcd", "etcdctl"}
+
+
+def test_all_images_are_artifacts_and_all_pods_have_requests(strong: Path) -> None:
+    artifacts = yaml.safe_load((_HERE / "inventory.yml").read_text())["cluster"]["vars"]["cluster_artifacts"]
+    references = {artifact["reference"] for artifact in artifacts}
+    for name in ("flannel", "coredns", "metrics-server"):
+        documents = _documents(strong / "control-plane-0" / f"{name}.yaml")
+        workload = documents.get("Deployment") or documents["DaemonSet"]
+        for container in workload["spec"]["template"]["spec"]["containers"]:
+            assert container["image"] in references
+            assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+
+
+def test_dns_survives_the_loss_of_a_node(strong: Path) -> None:
+    documents = _documents(strong / "control-plane-0" / "coredns.yaml")
+    spec = documents["Deployment"]["spec"]
+    (rule,) = spec["template"]["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert spec["replicas"] == 2
+    assert rule["topologyKey"] == "kubernetes.io/hostname"
+    assert documents["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
+    assert documents["Service"]["spec"]["clusterIP"] == "10.96.0.10"
+
+
+def test_metrics_server_checks_the_kubelets_certificates(strong: Path) -> None:
+    documents = _documents(strong / "control-plane-0" / "metrics-server.yaml")
+    (container,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert any(argument.startswith("--kubelet-certificate-authority=") for argument in container["args"])
+    assert "--kubelet-insecure-tls" not in container["args"]

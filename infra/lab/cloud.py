@@ -74,12 +74,23 @@ def stop(environment: Environment | None, folder: Path, progress: Progress) -> N
 
 
 def status(folder: Path) -> dict[str, Any] | None:
-    """Return what the daemon says (endpoint, mirror, machines, load_balancers, problems); None if it does not run."""
+    """Return what the daemon says (endpoint, mirror, cidr, machines, load_balancers, problems).
+
+    It is empty while the daemon has said nothing yet, and None only if no daemon runs.
+    """
     layout = Layout(folder.resolve())
-    if holder(layout.lock) is None or not layout.state.exists():
+    if holder(layout.lock) is None:
         return None
-    state: dict[str, Any] = json.loads(layout.state.read_text(encoding="utf-8"))
+    try:
+        state: dict[str, Any] = json.loads(layout.state.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
     return state
+
+
+def problems(folder: Path) -> tuple[str, ...]:
+    """Return what the lab cannot do at the moment, each with its reason; empty if all is well or it does not run."""
+    return tuple((status(folder) or {}).get("problems", ()))
 
 
 def _launch(layout: Layout, environment: Environment, root: Path, artifacts: Path) -> int:
@@ -128,7 +139,7 @@ def _refuse_change(layout: Layout, addresses: Addresses) -> None:
 
 def _answering(layout: Layout) -> Running | None:
     state = status(layout.folder)
-    if state is None:
+    if not state:
         return None
     try:
         with urllib.request.urlopen(f"{state['endpoint']}/moto-api/", timeout=5):  # noqa: S310 - loopback

@@ -10,7 +10,10 @@ import json
 import logging
 import os
 import subprocess
+import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING
 from infra.errors import PipelineError
 from infra.files import write_atomically
 from infra.lab import mirror, names, wanted
+from infra.lab.guard import OnlyUser
 from infra.lab.layout import Addresses, Layout
 from infra.lab.load_balancers import LoadBalancers
 from infra.lab.machines import Machines
@@ -42,38 +46,49 @@ class Daemon:
         self._balancers = LoadBalancers(layout.folder, layout.id)
         self._resolver = names.Resolver(layout.folder, addresses.name_server)
         self._records: names.Records | None = None
+        self._wanted = wanted.Wanted()
         self._state = ""
-        self._problem = ""
+        self._logged = ""
 
     def run(self, endpoint: str, mirror_url: str) -> None:
-        """Follow the API for ever."""
+        """Follow the API for ever, and tell what there is and what went wrong."""
         while True:
-            try:
-                self._resolver.keep_alive()
-                self._follow(endpoint, mirror_url)
-                self._problem = ""
-            except (PipelineError, OSError, subprocess.SubprocessError) as error:
-                if str(error) != self._problem:
-                    _LOG.exception("cannot follow; trying again")
-                self._problem = str(error)
-                time.sleep(_PAUSE)
-            time.sleep(_INTERVAL)
+            problem = self._attempt(self._follow)
+            untold = self._attempt(partial(self._tell, endpoint, mirror_url, problem))
+            time.sleep(_PAUSE if problem or untold else _INTERVAL)
 
-    def _follow(self, endpoint: str, mirror_url: str) -> None:
-        now = wanted.read()
+    def _attempt(self, work: Callable[[], None]) -> str:
+        """Do it; return why it failed, if it did."""
+        try:
+            work()
+        except (PipelineError, OSError, subprocess.SubprocessError) as error:
+            if str(error) != self._logged:
+                _LOG.exception("cannot follow; trying again")
+            self._logged = str(error)
+            return str(error)
+        return ""
+
+    def _follow(self) -> None:
+        self._wanted = now = wanted.read()
+        self._resolver.keep_alive()
         self._machines.reconcile(now.machines)
         self._balancers.reconcile(now.load_balancers)
         self._publish(now)
+
+    def _tell(self, endpoint: str, mirror_url: str, problem: str) -> None:
+        """Write down what runs, if that is news."""
+        problems = [problem, self._resolver.service.problem, self._balancers.service.problem]
+        problems += [*self._machines.problems.values(), *self._machines.dead]
         state = {
             "endpoint": endpoint,
             "mirror": mirror_url,
             "cidr": str(self._cidr),
             "machines": {
                 machine.id: {"address": str(machine.address), "running": self._machines.running(machine.id)}
-                for machine in now.machines
+                for machine in self._wanted.machines
             },
             "load_balancers": {name: str(address) for name, address in self._balancers.addresses.items()},
-            "problems": list(self._machines.problems.values()),
+            "problems": [text for text in problems if text],
         }
         text = json.dumps(state, indent=2) + "\n"
         if text != self._state:
@@ -109,13 +124,14 @@ def serve(layout: Layout, cidr: IPv4Network, template: Path, artifacts: Path) ->
 
 
 def _start_api() -> str:
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - costs a second; `status` and `stop` do without
+    from moto.moto_server import werkzeug_app as moto  # noqa: PLC0415 - costs a second; only the daemon needs it
+    from werkzeug.serving import make_server  # noqa: PLC0415 - as above
 
     _tell_groups_of_interfaces()
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    return f"http://{host}:{port}"
+    api = OnlyUser(os.geteuid(), moto.DomainDispatcherApplication(moto.create_backend_app))
+    server = make_server("127.0.0.1", 0, api, threaded=True, request_handler=moto.MotoRequestHandler)
+    threading.Thread(target=server.serve_forever, name="api", daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 def _tell_groups_of_interfaces() -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
-import subprocess
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from infra.errors import PreflightError
 from infra.files import write_atomically
 from infra.lab import network
+from infra.lab.service import Service
 from infra.lab.wanted import HealthCheck, Listener, LoadBalancer
-from infra.process import run, spawn
+from infra.process import run
 
 _HEAD = """\
 global
@@ -34,9 +34,8 @@ class LoadBalancers:
 
     def __init__(self, folder: Path, bridge: str) -> None:
         self._config = folder / "haproxy.cfg"
-        self._log = folder / "haproxy.log"
         self._bridge = bridge
-        self._process: subprocess.Popen[bytes] | None = None
+        self.service = Service("haproxy", folder / "haproxy.log")
         self._text = ""
         self.addresses: dict[str, IPv4Address] = {}
 
@@ -50,21 +49,19 @@ class LoadBalancers:
                 network.add_address(self._bridge, address)
                 self.addresses[balancer.dns_name] = address
         text = configuration(wanted, self.addresses)
-        alive = self._process is not None and self._process.poll() is None
-        if text != self._text or (text and not alive):
-            self._apply(text, alive=alive)
+        if text != self._text:
+            self._apply(text)
+        if text:
+            self.service.keep_alive(["haproxy", "-W", "-f", self._config])
 
-    def _apply(self, text: str, *, alive: bool) -> None:
+    def _apply(self, text: str) -> None:
         if text:
             write_atomically(self._config, text)
             run(["haproxy", "-q", "-c", "-f", self._config])
-        if self._process and alive:
-            # The master starts new workers and lets the old ones end their connections.
-            self._process.send_signal(signal.SIGUSR2 if text else signal.SIGTERM)
-            _LOG.info("haproxy: %s", "reloaded" if text else "no listener left, stopped")
-        elif text:
-            self._process = spawn(["haproxy", "-W", "-f", self._config], log=self._log)
-            _LOG.info("haproxy: started")
+            self.service.signal(signal.SIGUSR2)  # the master starts new workers; the old ones end their connections
+        else:
+            self.service.stop()
+        _LOG.info("haproxy: %s", "configured anew" if text else "no listener left, stopped")
         self._text = text
 
 

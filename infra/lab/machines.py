@@ -59,6 +59,15 @@ class Machines:
                     _LOG.exception("%s: cannot follow", machine.id)
                 self.problems[machine.id] = str(error)
 
+    @property
+    def dead(self) -> list[str]:
+        """What to say of machines that died and will be started again."""
+        return [
+            f"{name} died ({live.process.returncode}); it is started again, and its log lies in {self._layout.folder}"
+            for name, live in self._live.items()
+            if live.process.poll() not in {None, _REBOOTED}
+        ]
+
     def running(self, machine: str) -> bool:
         """Tell whether the machine's systemd-nspawn lives."""
         return machine in self._live and self._live[machine].process.poll() is None

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import signal
-import subprocess
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from infra.files import write_atomically
-from infra.process import spawn
+from infra.lab.service import Service
 
 Records = tuple[tuple[IPv4Address, str], ...]
 
 _HOSTS = Path("/etc/hosts")
-_LOG = logging.getLogger("lab.names")
 
 
 class Resolver:
@@ -24,30 +21,23 @@ class Resolver:
 
     def __init__(self, folder: Path, address: IPv4Address) -> None:
         self._file = folder / "dns-hosts"
-        self._log = folder / "dnsmasq.log"
         self._address = address
-        self._process: subprocess.Popen[bytes] | None = None
+        self.service = Service("dnsmasq", folder / "dnsmasq.log")
 
     def publish(self, records: Records) -> None:
         """Answer with these records from now on."""
         write_atomically(self._file, _lines(records))
-        if self._process and self._process.poll() is None:
-            self._process.send_signal(signal.SIGHUP)  # dnsmasq reads its hosts again
+        self.service.signal(signal.SIGHUP)  # dnsmasq reads its hosts again
 
     def keep_alive(self) -> None:
         """Start the server, also if it died."""
-        if self._process and self._process.poll() is None:
-            return
-        if self._process:
-            _LOG.warning("dnsmasq died (%s); starting it again", self._process.returncode)
         self._file.touch()
-        self._process = spawn(
+        self.service.keep_alive(
             [
                 *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root"),
                 *("--no-hosts", "--no-resolv", "--local=/#/", f"--addn-hosts={self._file}", "--log-facility=-"),
                 *(f"--listen-address={self._address}", "--bind-interfaces", "--except-interface=lo"),
-            ],
-            log=self._log,
+            ]
         )
 
 

@@ -23,6 +23,7 @@ from infra.lab.layout import Layout
 from infra.lab.lock import holder
 from infra.process import run
 from infra.progress import Silent
+from tests.e2e.traces import traces
 
 pytestmark = pytest.mark.e2e
 
@@ -84,24 +85,6 @@ def get(url: str) -> str:
         return httpx.get(url, timeout=2).text
     except httpx.HTTPError:
         return ""
-
-
-def traces(layout: Layout) -> list[str]:
-    """Whatever this host still has of the lab."""
-    found = [str(path) for path in Path("/sys/fs/cgroup").rglob(layout.id)]
-    found += [str(path) for path in [layout.folder, Path("/sys/class/net") / layout.id] if path.exists()]
-    if layout.id in Path("/etc/hosts").read_text(encoding="utf-8"):
-        found.append("/etc/hosts")
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
-        for file in ("cmdline", "mounts"):
-            try:
-                if str(layout.folder).encode() in (process / file).read_bytes():
-                    found.append(f"{process}/{file}")
-            except OSError:  # it ended meanwhile
-                continue
-    return found
 
 
 @pytest.fixture(scope="module")

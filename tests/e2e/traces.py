@@ -1,0 +1,31 @@
+"""What a host still has of a lab; each kind of trace is seen from outside the lab's own namespaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.lab.layout import Layout
+from infra.process import find, run
+
+
+def traces(layout: Layout) -> list[str]:
+    """Return whatever this host has of the lab: files, bridge, firewall rules, names, cgroups, processes, mounts."""
+    found = [str(path) for path in Path("/sys/fs/cgroup").rglob(layout.id)]
+    found += [str(path) for path in [layout.folder, Path("/sys/class/net") / layout.id] if path.exists()]
+    if find("iptables-save"):  # without it, the lab makes no rules either
+        found += [rule for rule in run(["iptables-save"]).stdout.splitlines() if layout.id in rule]
+    if layout.id in Path("/etc/hosts").read_text(encoding="utf-8"):
+        found.append("/etc/hosts")
+    return [*found, *_processes(str(layout.folder).encode())]
+
+
+def _processes(folder: bytes) -> list[str]:
+    """Return the processes that were started with, or see a mount in, the lab's folder."""
+    found = []
+    for file in [path for name in ("cmdline", "mounts") for path in Path("/proc").glob(f"[0-9]*/{name}")]:
+        try:
+            if folder in file.read_bytes():
+                found.append(str(file))
+        except OSError:  # it ended meanwhile
+            continue
+    return found

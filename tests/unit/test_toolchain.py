@@ -81,16 +81,25 @@ def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_what_is_on_the_path_is_asked_once(tmp_path: Path) -> None:
     terraform = program(tmp_path / "bin", "terraform", "1.11.4")
-    first, second = toolchain.resolve(Silent()), toolchain.resolve(Silent())
+    first, second = toolchain.resolve(Silent(), old_provider=True), toolchain.resolve(Silent(), old_provider=True)
     assert first == second
     assert first.terraform == terraform
     assert first.provider_version == "6.62.0"
     assert "plugin_cache_dir" in first.cli_config.read_text()
-    assert first.node.exists()
     assert (tmp_path / "bin" / "terraform.log").read_text() == "asked\n"
     program(tmp_path / "bin", "terraform", "1.9.8-dev")
     tofu = program(tmp_path / "bin", "tofu", "1.12.0-rc1")
-    assert toolchain.resolve(Silent()).terraform == tofu, "a program that changed is asked again, and too old"
+    assert toolchain.resolve(Silent(), old_provider=True).terraform == tofu, (
+        "a program that changed is asked again, and too old"
+    )
+
+
+@pytest.mark.parametrize("script", ["echo Terraform v0.12.31", "echo no version is chosen >&2; exit 1"])
+def test_a_program_that_does_not_tell_its_version_is_passed_over(script: str, tmp_path: Path) -> None:
+    shim = program(tmp_path / "bin", "terraform", "")
+    shim.write_text(f"#!/bin/sh\n{script}\n")
+    tofu = program(tmp_path / "bin", "tofu", "1.12.6")
+    assert toolchain.resolve(Silent(), old_provider=True).terraform == tofu
 
 
 def test_terraform_from_upstream(upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,17 +107,17 @@ def test_terraform_from_upstream(upstream: Path, tmp_path: Path, monkeypatch: py
     (upstream / "terraform.zip").write_bytes(packed)
     published = dict.fromkeys(toolchain._SHA256, hashlib.sha256(packed).hexdigest())
     monkeypatch.setattr(toolchain, "_SHA256", published)
-    terraform = toolchain.resolve(Silent()).terraform
+    terraform = toolchain.resolve(Silent(), old_provider=True).terraform
     assert terraform.read_text() == "the program"
     assert terraform.stat().st_mode & 0o777 == 0o755
     (upstream / "terraform.zip").unlink()
-    assert toolchain.resolve(Silent()).terraform == terraform, "it is in the cache now"
+    assert toolchain.resolve(Silent(), old_provider=True).terraform == terraform, "it is in the cache now"
 
 
 def test_a_wrong_checksum_is_not_used(upstream: Path, tmp_path: Path) -> None:
     (upstream / "terraform.zip").write_bytes(archive("terraform", "something else"))
     with pytest.raises(PreflightError, match="SHA-256"):
-        toolchain.resolve(Silent())
+        toolchain.resolve(Silent(), old_provider=True)
     assert not list((tmp_path / "cache").rglob("terraform-*/terraform"))
 
 
@@ -118,7 +127,7 @@ def test_opentofu_is_built_where_upstream_cannot_be_reached(tmp_path: Path, monk
     built.write_text("tofu")
     monkeypatch.setattr(toolchain, "_URL", "http://127.0.0.1:1/terraform.zip")  # nothing listens there
     monkeypatch.setattr(artifacts, "resolve_components", lambda *_: (SimpleNamespace(path=built.name),))
-    tools = toolchain.resolve(Silent())
+    tools = toolchain.resolve(Silent(), old_provider=True)
     assert tools.terraform.name == "tofu"
     assert tools.terraform.stat().st_mode & 0o777 == 0o755
 
@@ -129,13 +138,30 @@ def test_an_old_provider_where_no_registry_answers(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(
         toolchain, "_mirror_old_provider", lambda target, *_: (target.parent.mkdir(parents=True), target.touch())
     )
-    tools = toolchain.resolve(Silent())
+    tools = toolchain.resolve(Silent(), old_provider=True)
     assert tools.provider_version == "3.39.0"
     assert "filesystem_mirror" in tools.cli_config.read_text()
     monkeypatch.setattr(httpx, "get", _registry_answers)
-    assert toolchain.resolve(Silent()).provider_version == "3.39.0", "the registry is not asked on every run"
+    assert toolchain.resolve(Silent(), old_provider=True).provider_version == "3.39.0", (
+        "the registry is not asked on every run"
+    )
     monkeypatch.setattr(toolchain, "_ASK_AGAIN", 0)
-    assert toolchain.resolve(Silent()).provider_version == "6.62.0"
+    assert toolchain.resolve(Silent(), old_provider=True).provider_version == "6.62.0"
+
+
+def test_no_old_provider_for_a_real_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin", "terraform", "1.11.4")
+    monkeypatch.setattr(httpx, "get", _registry_is_silent)
+    monkeypatch.setattr(
+        toolchain, "_mirror_old_provider", lambda target, *_: (target.parent.mkdir(parents=True), target.touch())
+    )
+    toolchain.resolve(Silent(), old_provider=True)  # what a lab found and keeps is no answer for a real cloud
+    with pytest.raises(PreflightError, match=r"AWS provider 6\.62\.0 cannot be had") as raised:
+        toolchain.resolve(Silent(), old_provider=False)
+    assert "no route to host" in str(raised.value.why)
+    assert "registry.terraform.io" in str(raised.value.todo)
+    monkeypatch.setattr(httpx, "get", _registry_answers)
+    assert toolchain.resolve(Silent(), old_provider=False).provider_version == "6.62.0"
 
 
 def test_a_changed_provider_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +180,7 @@ def test_a_changed_provider_is_not_used(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(toolchain, "run", run)
     with pytest.raises(PreflightError, match="not what its makers published"):
-        toolchain.resolve(Silent())
+        toolchain.resolve(Silent(), old_provider=True)
 
 
 def test_a_machine_that_no_provider_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,5 +188,5 @@ def test_a_machine_that_no_provider_is_for(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(httpx, "get", _registry_is_silent)
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(PreflightError, match="AWS provider cannot be had") as raised:
-        toolchain.resolve(Silent())
+        toolchain.resolve(Silent(), old_provider=True)
     assert "no route to host" in str(raised.value.why)

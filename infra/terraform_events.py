@@ -17,19 +17,24 @@ from infra.process import tail
 from infra.progress import Progress
 
 _ACTIONS = ("create", "update", "replace", "delete")
+_MACHINE = "aws_instance"
 _DOING = {"create": "creating", "update": "updating", "delete": "deleting", "read": "reading"}
 _DONE = {"create": "created", "update": "updated", "delete": "deleted", "read": "read"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an apply would do: the addresses by action, and whether the outputs change."""
+    """What an apply would do: the addresses by action, and whether the outputs change.
+
+    `stop` are machines among those to update: they get another type, for which AWS stops and starts them.
+    """
 
     create: tuple[str, ...]
     update: tuple[str, ...]
     replace: tuple[str, ...]
     delete: tuple[str, ...]
     outputs: bool
+    stop: tuple[str, ...] = ()
 
     @property
     def changes(self) -> bool:
@@ -41,6 +46,16 @@ class Plan:
         """What is there now and would be gone or made anew."""
         return (*self.replace, *self.delete)
 
+    @property
+    def disruptive(self) -> tuple[str, ...]:
+        """What is there now and would be gone, made anew, or away for a while."""
+        return (*self.removes, *self.stop)
+
+    @property
+    def updated_machines(self) -> tuple[str, ...]:
+        """The machines that would change and stay."""
+        return tuple(address for address in self.update if address.startswith(f"{_MACHINE}."))
+
     def summary(self) -> str:
         """Return one line with the numbers, and one for each resource that is there already and would change."""
         if not self.changes:
@@ -48,11 +63,12 @@ class Plan:
         numbers = ", ".join(f"{len(getattr(self, action))} to {action}" for action in _ACTIONS)
         lines = [f"Terraform: {numbers}{', outputs change' if self.outputs else ''}"]
         lines += [f"  {action} {address}" for action in _ACTIONS[1:] for address in getattr(self, action)]
+        lines += [f"  stop and start {address}, which gets another type" for address in self.stop]
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, object]:
         """Return the same for programs."""
-        return {**{action: list(getattr(self, action)) for action in _ACTIONS}, "outputs": self.outputs}
+        return {**{name: list(getattr(self, name)) for name in (*_ACTIONS, "stop")}, "outputs": self.outputs}
 
 
 @dataclass
@@ -103,6 +119,20 @@ class Watcher:
         }
         if event in states:
             self.progress.update(address, states[event])
+
+
+def stopped_machines(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the machines that get another type and stay, from a plan as `terraform show -json` gives it.
+
+    The lines of `plan -json` name what changes, but not how.
+    """
+    return tuple(
+        resource["address"]
+        for resource in document["resource_changes"]
+        if resource["type"] == _MACHINE
+        and resource["change"]["actions"] == ["update"]
+        and resource["change"]["before"]["instance_type"] != resource["change"]["after"]["instance_type"]
+    )
 
 
 def failure(operation: str, errors: Sequence[Mapping[str, Any]], log: Path) -> TerraformError:

@@ -50,7 +50,7 @@ def configuration(**scripts: str) -> str:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Terraform]:
-    tools = toolchain.resolve(Silent())
+    tools = toolchain.resolve(Silent(), old_provider=True)
 
     def made(**scripts: str) -> Terraform:
         (tmp_path / CONFIGURATION).write_text(configuration(**scripts))
@@ -72,7 +72,7 @@ def test_from_the_first_plan_to_nothing_left(make: Callable[..., Terraform]) -> 
     plan = terraform.plan(progress)
     assert plan.create == ("terraform_data.one", "terraform_data.two")
     assert plan.changes
-    assert not plan.removes
+    assert not plan.disruptive
     assert plan.summary() == "Terraform: 2 to create, 0 to update, 0 to replace, 0 to delete, outputs change"
     terraform.apply(progress)
     assert ("terraform_data.one", "created in 0 s") in progress.told
@@ -81,7 +81,7 @@ def test_from_the_first_plan_to_nothing_left(make: Callable[..., Terraform]) -> 
     assert not terraform.plan(progress).changes
 
     shrunk = make(one="").plan(progress)
-    assert shrunk.removes == ("terraform_data.two",)
+    assert shrunk.disruptive == ("terraform_data.two",)
     assert "delete terraform_data.two" in shrunk.summary()
     terraform.destroy(progress)
     assert not terraform.has_state()
@@ -96,7 +96,7 @@ def test_an_output_alone_is_a_change(make: Callable[..., Terraform], tmp_path: P
     (tmp_path / CONFIGURATION).write_text(json.dumps(document))
     plan = terraform.plan(Silent())
     assert plan.changes
-    assert plan.as_dict() == {"create": [], "update": [], "replace": [], "delete": [], "outputs": True}
+    assert plan.as_dict() == {"create": [], "update": [], "replace": [], "delete": [], "stop": [], "outputs": True}
 
 
 def test_an_error_names_the_resource_and_what_it_said(make: Callable[..., Terraform], tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_pipeline_that_is_stopped_or_killed(
     started, finish = tmp_path / "started", tmp_path / "finish"
     terraform = make(slow=f"touch {started}; until test -e {finish}; do sleep 0.1; done")
     terraform.plan(Silent())
-    tools = toolchain.resolve(Silent())
+    tools = toolchain.resolve(Silent(), old_provider=True)
     argv: list[str | Path] = [sys.executable, "-c", PIPELINE, tmp_path, tools.terraform, tools.cli_config]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True) as pipeline:
@@ -207,6 +207,39 @@ def test_initializing_is_done_once(make: Callable[..., Terraform], tmp_path: Pat
     terraform.plan(second)
     assert ("terraform", "preparing provider and state") in first.told
     assert ("terraform", "preparing provider and state") not in second.told
+
+
+def test_a_machine_of_another_type_is_stopped_for_it(tmp_path: Path) -> None:
+    """Terraform is played here: the real one would want a cloud to have the machines."""
+    lines, changes = [], []
+    for name, actions, before, after in (
+        ("bigger", ["update"], "t3.medium", "t3.large"),
+        ("relabelled", ["update"], "t3.medium", "t3.medium"),
+        ("anew", ["delete", "create"], "t3.medium", "t3.large"),
+    ):
+        address, action = f"aws_instance.{name}", "update" if len(actions) == 1 else "replace"
+        lines.append({"type": "planned_change", "change": {"resource": {"addr": address}, "action": action}})
+        change = {"actions": actions, "before": {"instance_type": before}, "after": {"instance_type": after}}
+        changes.append({"address": address, "type": "aws_instance", "change": change})
+    (tmp_path / "lines").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (tmp_path / "plan.json").write_text(json.dumps({"resource_changes": changes}))
+    (tmp_path / CONFIGURATION).write_text(configuration())
+    program, cli_config = tmp_path / "terraform", tmp_path / "terraform.tfrc"
+    cli_config.touch()
+    program.write_text(
+        f"""#!/bin/sh
+        case "$*" in
+        *plan*-out=terraform.plan*) cat {tmp_path}/lines ;;
+        *show*-json*" terraform.plan") cat {tmp_path}/plan.json ;;
+        esac
+        """
+    )
+    program.chmod(0o755)
+    plan = Terraform(tmp_path, program, cli_config).plan(Silent())
+    assert plan.stop == ("aws_instance.bigger",)
+    assert plan.disruptive == ("aws_instance.anew", "aws_instance.bigger")
+    assert plan.removes == ("aws_instance.anew",)
+    assert "stop and start aws_instance.bigger" in plan.summary()
 
 
 def test_what_is_no_document_is_left_in_the_log(tmp_path: Path) -> None:

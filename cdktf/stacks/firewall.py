@@ -18,7 +18,6 @@ Group = Literal["node", "control-plane", "api", "bastion"]
 Range = Literal["network", "anywhere", "ssh clients", "api clients"]
 
 RANGES: tuple[Range, ...] = ("network", "anywhere", "ssh clients", "api clients")
-_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,3 @@ def ranges(environment: Environment, side: str) -> tuple[IPv4Network, ...]:
 def _distinct(allowed: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
     """Join ranges that hold one another: clouds refuse a rule that says the same twice."""
     return tuple(collapse_addresses(allowed))
-
-
-def api_is_public(environment: Environment) -> bool:
-    """Return whether a client of the API comes from the internet; private ranges come by VPN or peering."""
-    return any(
-        not any(allowed.subnet_of(private) for private in _PRIVATE) for allowed in environment.network.allow_api_from
-    )

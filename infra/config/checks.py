@@ -13,15 +13,23 @@ import yaml
 
 from infra import addresses
 from infra.config.explain import Finding
-from infra.config.model import Aws, ControlPlane, Environment, Kubernetes, Network, Pool, State
+from infra.config.model import Aws, ControlPlane, Environment, Kubernetes, Network, Pool, Ssh, State
 from infra.errors import ConfigurationError
 
 LOCK = Path(__file__).parents[2] / "bootstrap/artifacts/lock.yaml"
 
 _NODE_PREFIX = 24  # kube-controller-manager's default: a /24 of Pod addresses for each node
 _WIDEST_SSH = 8
+_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 # Shortest and longest prefix: AWS's for a VPC, kubeadm's for Pods, kube-apiserver's and kubeadm's for Services.
 _PREFIXES = {"cidr": (16, 28), "pods": (8, 24), "services": (12, 28)}
+
+
+def name_usable(name: str, cloud: str) -> Iterator[Finding]:
+    """The load balancer has the environment's name, and AWS keeps some names for itself."""
+    if cloud == "aws" and name.startswith("internal-"):
+        what = f"{name} begins with internal-, and AWS refuses a load balancer of this name"
+        yield ("name",), what, f"choose another, such as {name.removeprefix('internal-')}-internal"
 
 
 def odd_control_planes(control_plane: ControlPlane) -> Iterator[Finding]:
@@ -142,6 +150,26 @@ def way_in(network: Network, lab: bool) -> Iterator[Finding]:
             yield ("network", "allow_ssh_from", index), what, todo
 
 
+def api_in_reach(network: Network) -> Iterator[Finding]:
+    """Clients of a public load balancer come with public addresses, those of a private one with private addresses."""
+    for index, cidr in enumerate(network.allow_api_from):
+        private = any(cidr.subnet_of(other) for other in _PRIVATE)
+        path = ("network", "allow_api_from", index)
+        if network.api == "private" and not private:
+            what = f"{cidr} is on the internet, from where a private API cannot be reached"
+            yield path, what, "write network.api: public, or the private range of your VPN or peered network"
+        if network.api == "public" and private:
+            what = f"{cidr} is a private range, and nobody comes to a public API from one"
+            yield path, what, "write network.api: private, or the public addresses that these clients go out by"
+
+
+def key_shared(state: State, ssh: Ssh) -> Iterator[Finding]:
+    """A key pair that one checkout makes for itself shuts out the others that share the state."""
+    if state.backend == "s3" and ssh.key is None:
+        what = "a state in S3 is shared, and without a key each desk and CI would make its own for the machines"
+        yield ("ssh", "key"), what, "add a key that all of them have: ssh: {key: ~/.ssh/NAME}"
+
+
 def version_locked(kubernetes: Kubernetes) -> Iterator[Finding]:
     """Only a release of the lock file has pinned sources and checksums."""
     releases = _releases()
@@ -153,6 +181,7 @@ def version_locked(kubernetes: Kubernetes) -> Iterator[Finding]:
 Check = Callable[..., Iterator[Finding]]
 # Each check with the top-level keys that it needs, given to it as keywords.
 CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
+    (name_usable, ("name", "cloud")),
     (odd_control_planes, ("control_plane",)),
     (ranges_apart, ("network",)),
     (ranges_usable, ("network",)),
@@ -164,6 +193,8 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (real_image, ("aws", "lab")),
     (state_has_place, ("state", "lab")),
     (way_in, ("network", "lab")),
+    (api_in_reach, ("network",)),
+    (key_shared, ("state", "ssh")),
     (version_locked, ("kubernetes",)),
 )
 

@@ -60,6 +60,12 @@ class Network(_Model):
         IPv4Network("10.244.0.0/16"), description="range of the Pods; each node takes a /24", examples=["10.244.0.0/16"]
     )
     services: Cidr = Field(IPv4Network("10.96.0.0/16"), description="range of the Services", examples=["10.96.0.0/16"])
+    api: Literal["public", "private"] = Field(
+        "public",
+        description="where the Kubernetes API's load balancer is reached: public: from the internet; private: from the "
+        "network itself, and by VPN or peering. A later change makes a new one, with another name",
+        examples=["private"],
+    )
     allow_ssh_from: tuple[Cidr, ...] = Field(
         (),
         description="ranges that may reach the bastion by SSH (without one: the machines)",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from ipaddress import IPv4Network, ip_network
 from typing import Annotated
@@ -11,12 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from infra.errors import ConfigurationError
-
 _WORD = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _RESERVED = re.compile(r"(.+\.)?(kubernetes|k8s)\.io")
-_SECRET = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 
 
 def wrong(what: str, todo: str) -> PydanticCustomError:
@@ -73,13 +69,6 @@ def _label_value(value: str) -> str:
     return value
 
 
-def _secret(value: str) -> str:
-    if not _SECRET.fullmatch(value):
-        # The text is not repeated: it is most likely the secret itself.
-        raise wrong("a secret stands in the file", "put it into an environment variable and write env:NAME")
-    return value
-
-
 Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$")]
 Cidr = Annotated[
     IPv4Network,
@@ -89,21 +78,3 @@ Cidr = Annotated[
 Url = Annotated[str, AfterValidator(_url), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
 LabelKey = Annotated[str, AfterValidator(_label_key)]
 LabelValue = Annotated[str, AfterValidator(_label_value)]
-Secret = Annotated[str, AfterValidator(_secret), WithJsonSchema({"type": "string", "pattern": "^env:"})]
-
-
-def resolve(secret: str) -> str:
-    """Return what the environment variable of a Secret (`env:NAME`) holds.
-
-    Raises:
-        ConfigurationError: it is not set, or empty.
-    """
-    name = secret.removeprefix("env:")
-    value = os.environ.get(name)
-    if not value:
-        raise ConfigurationError(
-            f"the environment variable {name} is not set",
-            why=f"the environment file says {secret}",
-            todo=f"export {name}=...",
-        )
-    return value

@@ -63,7 +63,7 @@ def test_errors_of_the_environment_keep_their_exit_code(tmp_path: Path) -> None:
 @pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:5000"])
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_the_provider_at_hand_accepts_it(name: str, endpoint: str | None, tmp_path: Path) -> None:
-    tools = toolchain.resolve(Silent())
+    tools = toolchain.resolve(Silent(), old_provider=True)
     document = json.loads(
         synthesize(load(str(HERE / f"{name}.yaml")), KEY.read_text(), tools.provider_version, endpoint)
     )
@@ -173,10 +173,31 @@ def reached(environment: Environment) -> Callable[[int], set[str]]:
 
 
 def test_a_public_api_also_answers_the_machines_behind_nat(environment: Environment) -> None:
-    network = environment.network.model_dump() | {"allow_api_from": ("203.0.113.0/24",)}
-    public = resources(changed(environment, network=network))
+    public = resources(environment)
     assert public["aws_lb.apiserver"]["internal"] is False
     assert public["aws_security_group_rule.apiserver-nat-ingress"]["cidr_blocks"] == [
         f"${{aws_eip.nat-address-{zone}.public_ip}}/32" for zone in range(2)
     ]
-    assert resources(environment)["aws_lb.apiserver"]["internal"] is True
+    private = resources(changed(environment, network=environment.network.model_dump() | {"api": "private"}))
+    assert private["aws_lb.apiserver"]["internal"] is True
+    assert "aws_security_group_rule.apiserver-nat-ingress" not in private
+
+
+def test_letting_others_in_opens_ports_and_changes_nothing_else(environment: Environment) -> None:
+    network = environment.network.model_dump() | {
+        "allow_ssh_from": ["203.0.113.0/24"],
+        "allow_api_from": ["198.51.100.0/24"],
+    }
+    before, after = resources(environment), resources(changed(environment, network=network))
+    differ = {address for address in before | after if before.get(address) != after.get(address)}
+    assert differ
+    assert all(address.startswith("aws_security_group_rule.") for address in differ)
+
+
+def test_what_has_a_public_address_waits_for_the_way_out(environment: Environment) -> None:
+    made = resources(environment)
+    waiting = [
+        arguments for address, arguments in made.items() if address.startswith(("aws_eip.", "aws_lb.", "aws_nat"))
+    ]
+    assert len(waiting) == 6, "two zones' NAT gateways with their addresses, the bastion's, and the load balancer"
+    assert all(arguments["depends_on"] == ["aws_internet_gateway.internet"] for arguments in waiting)

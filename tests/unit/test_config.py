@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 import infra.config.loader
 from infra.config import load
 from infra.config.__main__ import schema
 from infra.config.loader import ENVIRONMENTS
 from infra.config.problems import InvalidEnvironmentError
-from infra.config.values import Secret, resolve
 from infra.errors import ConfigurationError
 
 FILES = Path(__file__).parents[1] / "environments"
@@ -99,17 +98,6 @@ def test_every_key_is_described_with_an_example() -> None:
 
 def test_the_committed_schema_is_current() -> None:
     assert (ENVIRONMENTS / "schema.json").read_text() == schema(), "run: make schema"
-
-
-def test_secrets_stand_in_the_environment_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValidationError, match="a secret stands in the file"):
-        TypeAdapter(Secret).validate_python("hunter2")
-    secret = TypeAdapter(Secret).validate_python("env:MIRROR_TOKEN")
-    monkeypatch.delenv("MIRROR_TOKEN", raising=False)
-    with pytest.raises(ConfigurationError, match="MIRROR_TOKEN is not set"):
-        resolve(secret)
-    monkeypatch.setenv("MIRROR_TOKEN", "hunter2")
-    assert resolve(secret) == "hunter2"
 
 
 def test_loading_stays_light() -> None:

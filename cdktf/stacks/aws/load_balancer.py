@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from infra.addresses import CONTROL_PLANE_POOL, Machine
-from stacks import firewall
 from stacks.aws.network import Network
 from stacks.scope import Resource, Scope
 
@@ -20,12 +19,13 @@ def build(scope: Scope, network: Network, group: str, machines: Sequence[Machine
         "apiserver",
         name=environment.name,  # AWS takes 32 characters, just what an environment's name may have
         load_balancer_type="network",
-        internal=not firewall.api_is_public(environment),
+        internal=environment.network.api == "private",
         # Public subnets even for an internal one: in the private ones each address is a machine's by plan.
         subnets=network.public_subnets,
         security_groups=[group],
         enable_cross_zone_load_balancing=True,
         tags={"Name": f"{environment.name}-apiserver"},
+        depends_on=[network.internet],
     )
     target = _targets(scope, network)
     scope.add(
@@ -64,7 +64,9 @@ def _targets(scope: Scope, network: Network) -> Resource:
                 "protocol": "HTTPS",
                 "path": "/readyz",
                 "port": str(API_PORT),
+                "matcher": "200",
                 "interval": 10,
+                "timeout": 5,
                 "healthy_threshold": 2,
                 "unhealthy_threshold": 2,
             }

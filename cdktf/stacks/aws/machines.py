@@ -60,6 +60,7 @@ def bastion(scope: Scope, network: Network, groups: Groups, key: str) -> str | N
         **provider.elastic_ip(scope.provider_version),
         instance=instance.id,
         tags={"Name": f"{scope.environment.name}-bastion"},
+        depends_on=[network.internet],
     )
     return address.attribute("public_ip")
 

@@ -12,9 +12,13 @@ from stacks.scope import Resource, Scope
 
 @dataclass(frozen=True)
 class Network:
-    """Expressions for the ids of what the other parts stand on; subnets are in the order of the zones."""
+    """Expressions for the ids of what the other parts stand on; subnets are in the order of the zones.
+
+    `internet` is the gateway's address in the state: what has a public address must wait for it, or AWS refuses it.
+    """
 
     vpc: str
+    internet: str
     private_subnets: tuple[str, ...]
     public_subnets: tuple[str, ...]
     outgoing_addresses: tuple[str, ...]
@@ -39,7 +43,7 @@ def build(scope: Scope) -> Network:
         address, private_table = _way_out(scope, vpc, index, public[-1], gateway)
         private.append(_subnet(scope, vpc, f"private-{index}", zone.name, zone.private, private_table))
         outgoing.append(address)
-    return Network(vpc.id, tuple(private), tuple(public), tuple(outgoing))
+    return Network(vpc.id, gateway.address, tuple(private), tuple(public), tuple(outgoing))
 
 
 def _way_out(scope: Scope, vpc: Resource, index: int, public: str, gateway: Resource) -> tuple[str, Resource]:

@@ -42,7 +42,7 @@ def build(scope: Scope, network: Network) -> Groups:
             _open(scope, rule, "ingress", groups[rule.target], _peer(environment, rule.source, groups))
         if rule.source in groups and not (rule.source in _MAY_SEND_ANYWHERE and rule.target in groups):
             _open(scope, rule, "egress", groups[rule.source], _peer(environment, rule.target, groups))
-    if firewall.api_is_public(environment):
+    if environment.network.api == "public":
         # A public load balancer's name leads to public addresses, so the cluster's own calls leave by the NAT gateways.
         through_nat = {"cidr_blocks": [f"{address}/32" for address in network.outgoing_addresses]}
         rule = firewall.Rule(

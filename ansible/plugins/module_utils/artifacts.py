@@ -35,7 +35,7 @@ class ArtifactError(Exception):
 class Artifact:
     """One file to fetch. `members` maps names in an archive to paths on the host; `reference` names an image.
 
-    An image without `url` is pulled from its registry.
+    An image without `url` is pulled from its registry, by its `digest` where one is pinned.
     """
 
     name: str
@@ -45,11 +45,12 @@ class Artifact:
     sha256: str
     members: Mapping[str, str]
     reference: str | None
+    digest: str | None = None
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> Artifact:
         """Make one from an item of the inventory's `cluster_artifacts`."""
-        return cls(**{field: item[field] for field in cls.__dataclass_fields__})
+        return cls(**{field: item[field] for field in cls.__dataclass_fields__ if field in item})
 
 
 # What was installed, by artifact name: its checksum, and of each file the size and time by which it is known again.
@@ -165,11 +166,18 @@ def _move(part: Path, target: Path) -> None:
 def _import(item: Artifact) -> State:
     """Give containerd an image; `--local` takes half the processor time of its transfer service."""
     if item.url is None:
-        _ctr(item, "pull", "--hosts-dir", "/etc/containerd/certs.d", *_PINNED, str(item.reference))
+        _pull(item, str(item.reference))
     else:
         with _fetched(item) as download:
             _ctr(item, "import", "--local", *_PINNED, str(download))
     return {"sha256": item.sha256}
+
+
+def _pull(item: Artifact, name: str) -> None:
+    source = f"{name.rpartition(':')[0]}@{item.digest}" if item.digest else name
+    _ctr(item, "pull", "--hosts-dir", "/etc/containerd/certs.d", *_PINNED, source)
+    if source != name:
+        _ctr(item, "tag", "--local", "--force", source, name)  # what Pods ask for; labels are kept
 
 
 def _ctr(item: Artifact, *arguments: str) -> None:

@@ -167,6 +167,15 @@ def test_an_image_without_url_is_pulled(tmp_path: Path, server: str, ctr: Path) 
     )
 
 
+def test_a_pinned_image_is_pulled_by_its_digest_and_named(tmp_path: Path, server: str, ctr: Path) -> None:
+    named = "registry.example/tool:1.0"
+    image = _serve(tmp_path, server, "tool", b"", kind="image", url=None, reference=named, digest="sha256:abc")
+    artifacts.import_images([image])
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[0].endswith("pinned=pinned registry.example/tool@sha256:abc")
+    assert calls[1] == f"images tag --local --force registry.example/tool@sha256:abc {named}"
+
+
 def test_an_archive_with_another_image_is_an_error(tmp_path: Path, server: str, ctr: Path) -> None:
     image = _serve(tmp_path, server, "tool", b"x", kind="image", reference="registry.example/other:1.0")
     with pytest.raises(ArtifactError, match=r"holds no image registry\.example/other"):

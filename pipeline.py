@@ -68,7 +68,7 @@ class Run:
 
     @cached_property
     def toolchain(self) -> Toolchain:
-        """Terraform, its provider and Node."""
+        """Terraform and its provider."""
         from bootstrap import toolchain
 
         return toolchain.resolve(self.display, old_provider=self.environment.lab)

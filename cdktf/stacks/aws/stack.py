@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cdktn import TerraformStack
+from cdktn import LocalBackend, S3Backend, TerraformStack
 from constructs import Construct
 
 from infra import addresses
@@ -24,7 +24,9 @@ class AwsStack(TerraformStack):
     ) -> None:
         super().__init__(app, environment.name)
         scope = Scope(self, environment, provider_version)
-        self.add_override("terraform", _settings(environment, provider_version))
+        _backend(self, environment)
+        required = {"aws": {"source": "hashicorp/aws", "version": provider_version}}
+        self.add_override("terraform", {"required_version": _TERRAFORM, "required_providers": required})
         self.add_override("provider", {"aws": [provider.configuration(environment, provider_version, endpoint)]})
 
         wanted = addresses.machines(environment)
@@ -68,19 +70,16 @@ def _node(environment: Environment, machine: Machine, instance: Resource) -> dic
     }
 
 
-def _settings(environment: Environment, provider_version: str) -> dict[str, Any]:
-    local = {"local": {"path": "terraform.tfstate"}}
-    s3 = {
-        "s3": {
-            "bucket": environment.state.bucket,
-            "key": f"{environment.name}/terraform.tfstate",
-            "region": environment.aws.region,
-            "encrypt": True,
-            "use_lockfile": True,
-        }
-    }
-    return {
-        "required_version": _TERRAFORM,
-        "required_providers": {"aws": {"source": "hashicorp/aws", "version": provider_version}},
-        "backend": s3 if environment.state.backend == "s3" else local,
-    }
+def _backend(stack: TerraformStack, environment: Environment) -> None:
+    """Choose where the state lives; a construct of the library, since it adds a local backend where it finds none."""
+    if environment.state.backend == "local":
+        LocalBackend(stack, path="terraform.tfstate")
+        return
+    S3Backend(
+        stack,
+        bucket=str(environment.state.bucket),
+        key=f"{environment.name}/terraform.tfstate",
+        region=environment.aws.region,
+        encrypt=True,
+        use_lockfile=True,
+    )

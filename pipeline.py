@@ -449,7 +449,10 @@ def command_status(run: Run) -> None:
 
 def command_destroy(run: Run) -> None:
     """Take everything down again."""
+    from infra import ansible
+
     confirm(run, f"This deletes the environment {run.environment.name}: machines, disks, network, load balancer.")
+    ansible.end_leftovers(run.folder)
     with run.display.live():
         if not run.environment.lab:
             with run.display.stage("destroy", "terraform destroy"):

@@ -9,10 +9,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from infra.errors import AnsibleError, InterruptedRunError
 from infra.process import run, tail
@@ -20,6 +22,7 @@ from infra.progress import Progress
 from infra.timeline import HostTask, Timeline
 
 _ROOT = Path(__file__).resolve().parent.parent / "ansible"
+_MARK = "KUBE_PIPELINE_FOLDER"  # in the environment of every process that Ansible starts: whose it is
 _ARGUMENTS = "Validating arguments against arg spec"  # Ansible's own task before each role; nobody waits for it
 _FAILURES = ("runner_on_failed", "runner_on_unreachable")
 _RESULTS = {
@@ -72,6 +75,7 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
     # Importing it takes longer than most commands do altogether.
     import ansible_runner  # noqa: PLC0415
 
+    end_leftovers(playbook.folder)
     watcher = _Watcher(stage, timeline, progress)
     log = playbook.folder / "logs" / f"{playbook.name}.log"
     private = playbook.folder / "ansible"
@@ -85,7 +89,7 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
             extravars=dict(playbook.variables),
             cmdline="--check --diff" if playbook.check else None,
             skip_tags=playbook.skip_tags,
-            envvars=_environment(log, playbook.sockets),
+            envvars=_environment(log, playbook.sockets) | {_MARK: str(playbook.folder)},
             event_handler=watcher.handle,
             cancel_callback=watcher.cancelled.is_set,
             quiet=True,
@@ -100,6 +104,22 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
         output = runner.stdout.read()
         raise AnsibleError(f"the playbook {playbook.name} ended as {runner.status}", output=tail(output), log=log)
     return watcher.recap
+
+
+def end_leftovers(folder: Path) -> None:
+    """End what a run of this environment left behind when it was killed; the caller holds the environment."""
+    left = [process for process in psutil.process_iter() if _mark(process) == str(folder)]
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=10)
+
+
+def _mark(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(_MARK)
+    except psutil.Error:
+        return None  # it ended meanwhile, or is somebody else's
 
 
 @contextmanager

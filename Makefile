@@ -9,12 +9,12 @@ COMMANDS := validate synth preflight plan apply status verify destroy inventory 
 .PHONY: help $(COMMANDS) check test e2e bench format golden schema
 
 help: ## print this menu
-	@echo "make COMMAND ENV=name [YES=1] [FROM=step] [ARGS=…], where COMMAND is one of"
+	@echo "make COMMAND ENV=name [YES=1] [FROM=step] [HOST=name] [ARGS=…], where COMMAND is one of"
 	@echo "  $(COMMANDS)"
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 $(COMMANDS): .venv/installed
-	@$(PIPELINE) $@ $(ENV) $(if $(YES),--yes) $(if $(FROM),--from $(FROM)) $(ARGS)
+	@$(PIPELINE) $@ $(ENV) $(if $(YES),--yes) $(if $(FROM),--from $(FROM)) $(HOST) $(ARGS)
 
 check: .venv/installed ## format, lint and types
 	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy . && .venv/bin/yamllint -s . && .venv/bin/ansible-lint --offline -q ansible && .venv/bin/shellcheck .ci/run

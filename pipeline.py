@@ -504,6 +504,7 @@ def command_ssh(run: Run) -> None:
     names = [node.name for node in run.contract.nodes]
     if run.options.host not in names:
         raise RefusedError(f"no machine is called {run.options.host!r}", todo=f"choose among {', '.join(names)}")
+    # No shell is wanted: ssh takes the place of this process, with the words as they are.
     os.execvp("ssh", ["ssh", "-F", str(run.folder / "ssh_config"), run.options.host, *run.options.words])  # noqa: S606
 
 

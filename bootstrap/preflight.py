@@ -62,8 +62,8 @@ class _Aws:
 
     def __init__(self, environment: Environment) -> None:
         # boto3 takes longer to import than most commands take altogether.
-        import boto3  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
+        import boto3  # noqa: PLC0415 - see above
+        from botocore.config import Config  # noqa: PLC0415 - as above
 
         self._environment = environment
         settings = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 2})

@@ -73,7 +73,7 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
         InterruptedRunError: the user stopped it; Ansible was stopped cleanly.
     """
     # Importing it takes longer than most commands do altogether.
-    import ansible_runner  # noqa: PLC0415
+    import ansible_runner  # noqa: PLC0415 - see above
 
     end_leftovers(playbook.folder)
     watcher = _Watcher(stage, timeline, progress)

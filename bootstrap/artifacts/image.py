@@ -60,6 +60,7 @@ def write_layer(target: Path, files: Mapping[str, Path], links: Mapping[str, str
             if path in links:
                 entry.type, entry.linkname = tarfile.SYMTYPE, links[path]
             else:
+                # As above: a folder in the image.
                 entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if path == "/tmp" else 0o755  # noqa: S108
             layer.addfile(entry)
     return Blob(f"{_OCI}.layer.v1.tar", file_sha256(target), target.stat().st_size, target)

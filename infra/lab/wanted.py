@@ -82,7 +82,7 @@ class Wanted:
 def read() -> Wanted:
     """Read moto's state as it is now. Lists are copied first, since requests change it meanwhile."""
     from moto.ec2.models import ec2_backends  # noqa: PLC0415 - half a second, only the daemon needs it
-    from moto.elbv2.models import elbv2_backends  # noqa: PLC0415
+    from moto.elbv2.models import elbv2_backends  # noqa: PLC0415 - as above
 
     machines = [
         machine

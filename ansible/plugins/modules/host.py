@@ -105,6 +105,7 @@ def main() -> None:
 
 def _files(params: dict[str, object], unavailable: list[str], wanted: dict[str, int]) -> list[File]:
     name, address = str(params["name"]), str(params["address"])
+    # Ansible has checked that it is a list; the parameters as a whole are typed as objects.
     modules = [str(item) for item in params["modules"] if item not in unavailable]  # type: ignore[attr-defined]
     settings = [f"{key} = {value}" for key, value in wanted.items() if key not in unavailable]
     files = [

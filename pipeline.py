@@ -115,7 +115,7 @@ class Run:
         """The folder of the SSH connections that this command's playbooks share; closed when the command ends."""
         from infra import ansible
 
-        return self.closing.enter_context(ansible.connections())
+        return self.closing.enter_context(ansible.connections(self.folder))
 
     def inventory(self, contract: Contract) -> dict[str, object]:
         """Return Ansible's inventory, from the contract, the settings and the resolved artifacts."""

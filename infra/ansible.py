@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from infra.timeline import HostTask, Timeline
 
 _ROOT = Path(__file__).resolve().parent.parent / "ansible"
 _MARK = "KUBE_PIPELINE_FOLDER"  # in the environment of every process that Ansible starts: whose it is
+_SOCKETS = Path("ansible", "sockets")  # in an environment's folder, the link to where its SSH connections are
 _ARGUMENTS = "Validating arguments against arg spec"  # Ansible's own task before each role; nobody waits for it
 _FAILURES = ("runner_on_failed", "runner_on_unreachable")
 _RESULTS = {
@@ -75,7 +77,6 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
     # Importing it takes longer than most commands do altogether.
     import ansible_runner  # noqa: PLC0415 - see above
 
-    end_leftovers(playbook.folder)
     watcher = _Watcher(stage, timeline, progress)
     log = playbook.folder / "logs" / f"{playbook.name}.log"
     private = playbook.folder / "ansible"
@@ -113,6 +114,10 @@ def end_leftovers(folder: Path) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, timeout=10)
+    sockets = folder / _SOCKETS
+    if sockets.is_symlink():
+        shutil.rmtree(sockets.readlink(), ignore_errors=True)  # it may be gone: a restart empties that folder
+        sockets.unlink()
 
 
 def _mark(process: psutil.Process) -> str | None:
@@ -123,18 +128,24 @@ def _mark(process: psutil.Process) -> str | None:
 
 
 @contextmanager
-def connections() -> Iterator[Path]:
-    """Give the folder of the SSH connections that playbooks share, and close them at the end.
+def connections(folder: Path) -> Iterator[Path]:
+    """Give the folder of the SSH connections that playbooks of an environment share, and close them at the end.
 
-    It is a new one each time, so that no connection to a machine that is gone is ever taken up again, and it lies in
-    the system's folder for temporary files, because a socket's path must be short.
+    It is a new one each time, so that no connection to a machine that is gone is ever taken up again. It lies in the
+    system's folder for temporary files, because a socket's path must be short; a link leads the next run to what a
+    killed one leaves there.
     """
-    with tempfile.TemporaryDirectory(prefix="kube-pipeline-") as folder:
+    end_leftovers(folder)
+    link = folder / _SOCKETS
+    with tempfile.TemporaryDirectory(prefix="kube-pipeline-") as name:
+        link.parent.mkdir(mode=0o700, exist_ok=True)
+        link.symlink_to(name)
         try:
-            yield Path(folder)
+            yield Path(name)
         finally:
-            for socket in Path(folder).iterdir():
+            for socket in Path(name).iterdir():
                 run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "none"], check=False)
+            link.unlink()
 
 
 @contextmanager

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +26,13 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "e2e"
 CIDR = "10.76"
 BUILD = ROOT / "build" / NAME
+TEMPORARY = Path(tempfile.mkdtemp(prefix="e2e-"))  # for what the pipeline starts; a socket's path must be short
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """environments/local.yaml under a name and addresses of its own; taken down at the end, whatever happened."""
+    os.environ["TMPDIR"] = str(TEMPORARY)
     document = yaml.safe_load((ROOT / "environments" / "local.yaml").read_text())
     document["name"] = NAME
     cidr = f"{CIDR}.0.0/16"
@@ -37,6 +41,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     file.write_text(yaml.safe_dump(document))
     yield file
     pipeline("destroy", file, "--yes")
+    del os.environ["TMPDIR"]
+    shutil.rmtree(TEMPORARY)
 
 
 def pipeline(command: str, file: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -148,6 +154,7 @@ def machine_leader(host: str) -> int:
 def assert_nothing_left() -> None:
     assert not BUILD.exists()
     assert traces(Layout(BUILD / "lab")) == []
+    assert list(TEMPORARY.iterdir()) == []
     addresses = subprocess.run(["ip", "-o", "address"], capture_output=True, text=True, check=True).stdout
     assert f"{CIDR}." not in addresses
     commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]

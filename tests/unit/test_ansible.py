@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -20,8 +21,19 @@ def test_only_what_this_environment_left_behind_is_ended(tmp_path: Path) -> None
     assert alive == [False, True]
 
 
-def test_connections_leave_no_folder_behind() -> None:
-    with ansible.connections() as folder:
+def test_connections_leave_no_folder_behind(tmp_path: Path) -> None:
+    with ansible.connections(tmp_path) as folder:
         assert folder.is_dir()
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not folder.exists()
+
+
+def test_what_a_killed_run_leaves_of_its_connections_is_removed_by_the_next(tmp_path: Path) -> None:
+    killed = "import os, signal; from pathlib import Path; from infra import ansible\n"
+    killed += f"with ansible.connections(Path({str(tmp_path)!r})) as folder:\n"
+    killed += "    print(folder, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    done = subprocess.run([sys.executable, "-c", killed], capture_output=True, text=True, check=False)
+    left = Path(done.stdout.strip())
+    assert left.is_dir()
+    ansible.end_leftovers(tmp_path)
+    assert not left.exists()

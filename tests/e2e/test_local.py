@@ -26,12 +26,14 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "e2e"
 CIDR = "10.76"
 BUILD = ROOT / "build" / NAME
-TEMPORARY = Path(tempfile.mkdtemp(prefix="e2e-"))  # for what the pipeline starts; a socket's path must be short
+# for what the pipeline starts; a socket's path must be short
+TEMPORARY = Path(tempfile.gettempdir(), f"e2e-{os.getpid()}")
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """environments/local.yaml under a name and addresses of its own; taken down at the end, whatever happened."""
+    TEMPORARY.mkdir(mode=0o700)
     os.environ["TMPDIR"] = str(TEMPORARY)
     document = yaml.safe_load((ROOT / "environments" / "local.yaml").read_text())
     document["name"] = NAME

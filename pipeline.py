@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import fcntl
 import json
 import os
 import platform
@@ -12,9 +11,9 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,7 @@ from infra.errors import InterruptedRunError, PipelineError, PreflightError, Ref
 if TYPE_CHECKING:
     from bootstrap.keys import KeyPair
     from bootstrap.toolchain import Toolchain
-    from infra.ansible import Recap
+    from infra.cluster import Cluster
     from infra.config.model import Environment
     from infra.contract import Contract
     from infra.display import Display
@@ -99,36 +98,12 @@ class Run:
 
         return Terraform(self.folder, self.toolchain.terraform, self.toolchain.cli_config)
 
-    @property
-    def contract(self) -> Contract:
-        """What Terraform made.
-
-        Raises:
-            ContractError: there are no outputs, or they are not of this version.
-        """
-        from infra.contract import decode, read_outputs
-
-        return decode(read_outputs(self.folder))
-
     @cached_property
-    def sockets(self) -> Path:
-        """The folder of the SSH connections that this command's playbooks share; closed when the command ends."""
-        from infra import ansible
+    def cluster(self) -> Cluster:
+        """The machines, as SSH and Ansible reach them."""
+        from infra.cluster import Cluster
 
-        return self.closing.enter_context(ansible.connections(self.folder))
-
-    def inventory(self, contract: Contract) -> dict[str, object]:
-        """Return Ansible's inventory, from the contract, the settings and the resolved artifacts."""
-        from infra import inventory
-
-        artifacts = json.loads((self.folder / "artifacts.json").read_text(encoding="utf-8"))
-        if self.environment.lab:
-            from infra.lab import cloud
-
-            state = cloud.status(self.folder / "lab")
-            mirror = state["mirror"] if state else "http://embedded-cloud.invalid"
-            artifacts = [artifact | {"url": f"{mirror}/{artifact['path']}"} for artifact in artifacts]
-        return inventory.build(contract, self.environment, artifacts, self.folder / "ssh_config")
+        return Cluster(self.environment, self.folder, self.display, self.closing)
 
 
 @dataclass(frozen=True)
@@ -243,51 +218,35 @@ def prepare_early(run: Run, ended: threading.Event) -> None:
             raise
         return
     with run.display.stage("prepare", "prepare the machines"):
-        play(run, "prepare", "prepare")
+        run.cluster.play("prepare", "prepare")
     run.prepared = True
 
 
 def reach_machines(run: Run) -> None:
     """Write inventory and ssh_config, wait until the machines answer, pin their host keys."""
-    reach(run, run.contract)
+    reach(run, run.cluster.contract)
 
 
 def reach(run: Run, contract: Contract, give_up: threading.Event | None = None) -> None:
-    """Write what leads to the machines of a contract, and wait for them."""
-    import yaml
-
-    from infra import ssh
+    """Reach the machines of a contract, and leave a script that gives their inventory to other tools."""
     from infra.files import write_atomically
 
-    config = ssh.configuration(
-        contract, user=run.environment.ssh.user, key=run.keys.private, known_hosts=run.folder / "known_hosts"
-    )
-    write_atomically(run.folder / "ssh_config", config, mode=0o600)
-    hosts = yaml.safe_dump(run.inventory(contract), sort_keys=False)
-    write_atomically(run.folder / "inventory" / "hosts.yaml", hosts, mode=0o600)
     script = f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/pipeline.py" inventory "{run.options.environment}" "$@"\n'
     write_atomically(run.folder / "inventory.sh", script, mode=0o700)
-    try:
-        ssh.wait_until_reachable(contract, run.folder / "ssh_config", run.display, give_up=give_up)
-    except PipelineError as error:
-        if run.environment.lab:
-            from infra.lab import cloud
-
-            error.why = "; ".join([*cloud.problems(run.folder / "lab"), error.why or ""])
-        raise
+    run.cluster.reach(contract, run.keys.private, give_up)
 
 
 def install(run: Run) -> None:
     """Install Kubernetes on the machines, and fetch the kubeconfig."""
-    recap = play(run, "site", "install", skip_tags="prepare" if run.prepared else None)
+    recap = run.cluster.play("site", "install", skip_tags="prepare" if run.prepared else None)
     run.display.say(f"Ansible: {len(recap.tasks)} tasks, changed={len(recap.changed)}")
-    fetch_kubeconfig(run)
+    run.cluster.fetch_kubeconfig()
 
 
 def verify(run: Run) -> None:
     """Run every check of the cluster; failures are raised when the report is written."""
     (run.folder / "checks.json").unlink(missing_ok=True)
-    play(run, "verify", "verify", {"verify_results_file": str(run.folder / "checks.json")})
+    run.cluster.play("verify", "verify", {"verify_results_file": str(run.folder / "checks.json")})
 
 
 def write_report(run: Run) -> None:
@@ -322,35 +281,6 @@ APPLY = (
 
 def ignore(_: object) -> None:
     """Take a value that was wanted for its making only."""
-
-
-def play(
-    run: Run,
-    name: str,
-    stage: str,
-    variables: dict[str, object] | None = None,
-    *,
-    check: bool = False,
-    skip_tags: str | None = None,
-) -> Recap:
-    """Run one of the playbooks on the environment's machines."""
-    from infra import ansible
-
-    hosts = run.folder / "inventory" / "hosts.yaml"
-    playbook = ansible.Playbook(name, run.folder, hosts, run.sockets, variables or {}, check, skip_tags)
-    return ansible.play(playbook, stage, run.display.timeline, run.display)
-
-
-def fetch_kubeconfig(run: Run) -> None:
-    """Fetch the administrator's kubeconfig from the first control plane."""
-    from infra.errors import AnsibleError
-    from infra.files import write_atomically
-    from infra.process import run as execute
-
-    first = next(node for node in run.contract.nodes if node.role == "control-plane")
-    argv: list[str | Path] = ["ssh", "-F", run.folder / "ssh_config", first.name, "sudo cat /etc/kubernetes/admin.conf"]
-    fetched = execute(argv, error=AnsibleError, todo="apply again; the file appears when Kubernetes is installed")
-    write_atomically(run.folder / "kubeconfig", fetched.stdout, mode=0o600)
 
 
 def confirm(run: Run, question: str) -> None:
@@ -397,7 +327,7 @@ def command_plan(run: Run) -> int:
             plan = run.terraform.plan(run.display)
             run.terraform.write_outputs()
         made = named(run, (*plan.create, *plan.replace))
-        standing = made_before(run)
+        standing = run.cluster.names()
         # What Terraform finds missing cannot be asked.
         changed = check_hosts(run) if standing and not standing & set(made) else []
     lines = [plan.summary(), *(f"Ansible: {host}: {task}" for host, task in changed)]
@@ -414,14 +344,7 @@ def check_hosts(run: Run) -> list[tuple[str, str]]:
     """Ask Ansible what it would change on the machines that are there; return (host, task) for each."""
     with run.display.stage("check", "ask Ansible what it would change"):
         reach_machines(run)
-        return play(run, "site", "check", check=True).changed
-
-
-def made_before(run: Run) -> set[str]:
-    """Return the names of the machines that Terraform's outputs hold."""
-    from infra.contract import read_outputs
-
-    return {node.name for node in run.contract.nodes} if read_outputs(run.folder) else set()
+        return run.cluster.play("site", "check", check=True).changed
 
 
 def command_apply(run: Run) -> None:
@@ -433,10 +356,19 @@ def command_apply(run: Run) -> None:
     run.display.say(f"{run.environment.name} is ready: export KUBECONFIG={run.folder / 'kubeconfig'}")
 
 
-def command_verify(run: Run) -> None:
+def command_verify(run: Run) -> int:
     """Check the cluster and write the report."""
-    with run.display.live():
-        perform(run, "verify", "report")
+    try:
+        with run.display.live():
+            perform(run, "verify", "report")
+        code = 0
+    except VerificationError as failed:
+        # With --json, the report that tells it is the one document; without, nothing goes to stdout.
+        print(f"error: {failed}", file=sys.stderr)
+        code = failed.exit_code
+    if run.options.json:
+        print((run.folder / "report.json").read_text(encoding="utf-8"))
+    return code
 
 
 def command_status(run: Run) -> None:
@@ -488,20 +420,19 @@ def command_inventory(run: Run) -> None:
     from infra import inventory
 
     if run.options.list:
-        print(json.dumps(inventory.as_script_output(run.inventory(run.contract)), indent=2))
+        print(json.dumps(inventory.as_script_output(run.cluster.inventory(run.cluster.contract)), indent=2))
     else:
-        print(yaml.safe_dump(run.inventory(run.contract), sort_keys=False), end="")
+        print(yaml.safe_dump(run.cluster.inventory(run.cluster.contract), sort_keys=False), end="")
 
 
 def command_kubeconfig(run: Run) -> None:
     """Fetch the kubeconfig and print its path."""
-    fetch_kubeconfig(run)
-    print(run.folder / "kubeconfig")
+    print(run.cluster.fetch_kubeconfig())
 
 
 def command_ssh(run: Run) -> None:
     """Open a shell on a machine, or run a command there."""
-    names = [node.name for node in run.contract.nodes]
+    names = [node.name for node in run.cluster.contract.nodes]
     if run.options.host not in names:
         raise RefusedError(f"no machine is called {run.options.host!r}", todo=f"choose among {', '.join(names)}")
     # No shell is wanted: ssh takes the place of this process, with the words as they are.
@@ -552,29 +483,6 @@ def emit(run: Run, document: object, text: str) -> None:
     print(json.dumps(document, indent=2) if run.options.json else text)
 
 
-@contextmanager
-def exclusive(run: Run) -> Iterator[None]:
-    """Hold the environment while a command changes it.
-
-    Raises:
-        RefusedError: another run holds it.
-    """
-    locks = ROOT / "build" / ".locks"
-    locks.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (locks / run.environment.name).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as held:
-            lock.seek(0)
-            raise RefusedError(
-                f"another run works on {run.environment.name}: {lock.read().strip()}", todo="wait for it to end"
-            ) from held
-        lock.truncate(0)
-        lock.write(f"{run.command}, process {os.getpid()}")
-        lock.flush()
-        yield
-
-
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="pipeline.py", description=__doc__)
@@ -583,13 +491,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for name, function in COMMANDS.items():
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0], description=function.__doc__)
         command.add_argument("environment", metavar="ENV", help="a name in environments/, or a path to a file")
-        command.add_argument("--json", action="store_true", help="print one JSON document on stdout")
-        command.add_argument("--yes", action="store_true", help="do not ask for confirmation")
         _own_options(name, command)
     return parser.parse_args(arguments)
 
 
 def _own_options(name: str, command: argparse.ArgumentParser) -> None:
+    command.set_defaults(json=False, yes=False)
+    if name in ("validate", "plan", "status", "verify"):
+        command.add_argument("--json", action="store_true", help="print one JSON document on stdout and nothing else")
+    if name in ("apply", "destroy"):
+        command.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     if name == "apply":
         steps = [step.name for step in APPLY]
         command.add_argument(
@@ -610,11 +521,14 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         from infra.config import load
+        from infra.files import exclusive
 
         with ExitStack() as closing:
             run = Run(options.command, load(options.environment), options, closing)
             if options.command in EXCLUSIVE:
-                closing.enter_context(exclusive(run))
+                name = run.environment.name
+                claim = f"{run.command}, process {os.getpid()}"
+                closing.enter_context(exclusive(ROOT / "build" / ".locks" / name, name, claim))
             return COMMANDS[options.command](run) or 0
     except KeyboardInterrupt:
         return report(

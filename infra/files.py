@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from infra.errors import RefusedError
 
 PROJECT = "kube-pipeline"
 
@@ -31,3 +36,25 @@ def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> Non
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def exclusive(path: Path, what: str, claim: str) -> Iterator[None]:
+    """Hold the lock file `path` on `what`; `claim` tells others who holds it. A process that dies lets go.
+
+    Raises:
+        RefusedError: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as held:
+            lock.seek(0)
+            raise RefusedError(
+                f"another run works on {what}: {lock.read().strip()}", todo="wait for it to end"
+            ) from held
+        lock.truncate(0)
+        lock.write(claim)
+        lock.flush()
+        yield

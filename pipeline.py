@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from bootstrap.toolchain import Toolchain
     from infra.cluster import Cluster
     from infra.config.model import Environment
-    from infra.contract import Contract
+    from infra.contract import Contract, Node
     from infra.display import Display
     from infra.lab.cloud import Running
     from infra.terraform import Terraform
+    from infra.terraform_events import Plan
 
 ROOT = Path(__file__).resolve().parent
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -166,6 +167,7 @@ def make_machines(run: Run) -> None:
 
     plan = run.terraform.plan(run.display)
     run.display.say(plan.summary())
+    keep_majority(run.cluster.nodes, plan)
     if plan.disruptive:
         confirm(run, f"This deletes, replaces or stops what is there: {', '.join(plan.disruptive)}.")
     if plan.changes:
@@ -175,6 +177,25 @@ def make_machines(run: Run) -> None:
         early = not named(run, plan.replace)
         apply_and_prepare(run) if early else run.terraform.apply(run.display)
     run.terraform.write_outputs()
+
+
+def keep_majority(nodes: Iterable[Node], plan: Plan) -> None:
+    """See that a plan leaves most of the control planes: with the majority of etcd's members go the cluster's data.
+
+    Raises:
+        RefusedError: it does not.
+    """
+    members = [node.name for node in nodes if node.role == "control-plane"]
+    removed = {resource.rpartition(".")[2] for resource in plan.removes}
+    lost = [name for name in members if name in removed]
+    if lost and 2 * (len(members) - len(lost)) <= len(members):
+        raise RefusedError(
+            f"this would delete or replace {len(lost)} of {len(members)} control planes at once",
+            where=", ".join(lost),
+            why="etcd would lose the majority of its members, and the cluster its data",
+            todo="undo the change in the environment file; `make plan` shows what it would do."
+            " To give up the cluster and its data, destroy the environment, then apply",
+        )
 
 
 def named(run: Run, resources: Iterable[str]) -> list[str]:
@@ -327,7 +348,7 @@ def command_plan(run: Run) -> int:
             plan = run.terraform.plan(run.display)
             run.terraform.write_outputs()
         made = named(run, (*plan.create, *plan.replace))
-        standing = run.cluster.names()
+        standing = {node.name for node in run.cluster.nodes}
         # What Terraform finds missing cannot be asked.
         changed = check_hosts(run) if standing and not standing & set(made) else []
     lines = [plan.summary(), *(f"Ansible: {host}: {task}" for host, task in changed)]

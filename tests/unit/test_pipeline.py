@@ -15,7 +15,9 @@ import pytest
 
 import pipeline
 from infra.config.model import Environment
-from infra.errors import InterruptedRunError
+from infra.contract import Node
+from infra.errors import InterruptedRunError, RefusedError
+from infra.terraform_events import Plan
 
 ROOT = Path(pipeline.__file__).parent
 LOCAL = str(ROOT / "environments" / "local.yaml")
@@ -122,3 +124,24 @@ def test_damaged_outputs_exit_with_13(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "build" / "local" / "outputs.json").write_text("{")
     assert pipeline.main(["status", LOCAL, "--json"]) == 13
     assert json.loads(capsys.readouterr().out)["exit_code"] == 13
+
+
+def control_planes(count: int) -> list[Node]:
+    document: dict[str, object] = {"role": "control-plane", "pool": "control-plane", "zone": "a", "provider_id": "i"}
+    document |= {"private_address": "10.0.0.1", "public_address": None, "labels": {}, "taints": []}
+    return [Node.model_validate(document | {"name": f"controller-{index}"}) for index in range(count)]
+
+
+@pytest.mark.parametrize(("count", "lost"), [(1, 1), (3, 2), (3, 3), (5, 3)])
+def test_a_plan_that_costs_etcd_its_majority_is_refused(count: int, lost: int) -> None:
+    resources = tuple(f"aws_instance.controller-{index}" for index in range(lost))
+    with pytest.raises(RefusedError, match=f"{lost} of {count} control planes"):
+        pipeline.keep_majority(control_planes(count), Plan((), (), resources[:1], resources[1:], outputs=True))
+
+
+@pytest.mark.parametrize(("count", "lost"), [(0, 0), (3, 0), (3, 1), (5, 2)])
+def test_a_plan_that_leaves_a_majority_passes(count: int, lost: int) -> None:
+    resources = tuple(f"aws_instance.controller-{index}" for index in range(lost))
+    pipeline.keep_majority(
+        control_planes(count), Plan((), (), (), (*resources, "aws_instance.pool-general-0"), outputs=True)
+    )

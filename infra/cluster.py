@@ -1,0 +1,107 @@
+"""An environment's machines, as SSH and Ansible reach them; all that leads to them lies in `build/<env>`."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from infra import ansible, inventory, ssh
+from infra.config.model import Environment
+from infra.contract import Contract, Node, decode, read_outputs
+from infra.display import Display
+from infra.errors import AnsibleError, PipelineError
+from infra.files import write_atomically
+from infra.lab import cloud
+from infra.process import run
+
+
+@dataclass
+class Cluster:
+    """The machines of one environment during one command; `closing` ends the command's SSH connections."""
+
+    environment: Environment
+    folder: Path
+    display: Display
+    closing: ExitStack
+
+    @property
+    def contract(self) -> Contract:
+        """What Terraform made.
+
+        Raises:
+            ContractError: there are no outputs, or they are not of this version.
+        """
+        return decode(read_outputs(self.folder))
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The machines that Terraform's outputs hold, none before the first apply."""
+        return self.contract.nodes if read_outputs(self.folder) else ()
+
+    def inventory(self, contract: Contract) -> inventory.Inventory:
+        """Return Ansible's inventory, from the contract, the settings and the resolved artifacts."""
+        artifacts = json.loads((self.folder / "artifacts.json").read_text(encoding="utf-8"))
+        if self.environment.lab:
+            state = cloud.status(self.folder / "lab")
+            mirror = state["mirror"] if state else "http://embedded-cloud.invalid"
+            artifacts = [artifact | {"url": f"{mirror}/{artifact['path']}"} for artifact in artifacts]
+        return inventory.build(contract, self.environment, artifacts, self.folder / "ssh_config")
+
+    def reach(self, contract: Contract, key: Path, give_up: threading.Event | None = None) -> None:
+        """Write inventory and ssh_config, wait until the machines answer, pin their host keys.
+
+        Raises:
+            AnsibleError: a machine did not answer in time, or before `give_up` was set, or its host key has changed.
+        """
+        known_hosts = self.folder / "known_hosts"
+        config = ssh.configuration(contract, user=self.environment.ssh.user, key=key, known_hosts=known_hosts)
+        write_atomically(self.folder / "ssh_config", config, mode=0o600)
+        hosts = yaml.safe_dump(self.inventory(contract), sort_keys=False)
+        write_atomically(self.folder / "inventory" / "hosts.yaml", hosts, mode=0o600)
+        try:
+            ssh.wait_until_reachable(contract, self.folder / "ssh_config", self.display, give_up=give_up)
+        except PipelineError as error:
+            if self.environment.lab:
+                error.why = "; ".join([*cloud.problems(self.folder / "lab"), error.why or ""])
+            raise
+
+    def play(
+        self,
+        name: str,
+        stage: str,
+        variables: Mapping[str, object] | None = None,
+        *,
+        check: bool = False,
+        skip_tags: str | None = None,
+    ) -> ansible.Recap:
+        """Run one of the playbooks on the machines.
+
+        Raises:
+            AnsibleError: a task failed or a host could not be reached.
+        """
+        hosts = self.folder / "inventory" / "hosts.yaml"
+        playbook = ansible.Playbook(name, self.folder, hosts, self._sockets, variables or {}, check, skip_tags)
+        return ansible.play(playbook, stage, self.display.timeline, self.display)
+
+    @cached_property
+    def _sockets(self) -> Path:
+        return self.closing.enter_context(ansible.connections(self.folder))
+
+    def fetch_kubeconfig(self) -> Path:
+        """Fetch the administrator's kubeconfig from the first control plane.
+
+        Raises:
+            AnsibleError: it is not there yet, or the machine cannot be reached.
+        """
+        first = next(node for node in self.contract.nodes if node.role == "control-plane")
+        argv = ["ssh", "-F", str(self.folder / "ssh_config"), first.name, "sudo cat /etc/kubernetes/admin.conf"]
+        fetched = run(argv, error=AnsibleError, todo="apply again; the file appears when Kubernetes is installed")
+        write_atomically(self.folder / "kubeconfig", fetched.stdout, mode=0o600)
+        return self.folder / "kubeconfig"

@@ -35,7 +35,7 @@ def check(environment: Environment, folder: Path, progress: Progress) -> None:
     for name, verify in checks:
         progress.update(name, "checking")
         verify()
-        progress.update(name, "ok")
+        progress.update(name, "ok", done=True)
 
 
 def _programs() -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from infra.timeline import Stage, Timeline
 
+_LINGER = 3.0  # seconds that a finished item stays in the live view
 _MARKS = {"running": ("…", "yellow"), "done": ("✓", "green"), "failed": ("✗", "red")}
 
 
@@ -28,7 +29,7 @@ class Display:
         self.timeline = timeline
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self._log = log
-        self._items: dict[str, tuple[str, float]] = {}
+        self._items: dict[str, tuple[str, float, bool]] = {}  # state, since when, done
         self._lock = threading.Lock()
         self._live: Live | None = None
 
@@ -61,14 +62,14 @@ class Display:
             raise
         self._finish(stage, "done")
 
-    def update(self, item: str, state: str, *, passing: bool = False) -> None:
+    def update(self, item: str, state: str, *, passing: bool = False, done: bool = False) -> None:
         """Tell what an item does now."""
         line = f"{_clock(self.timeline.now())}   {item}: {state}"
         with self._lock:
-            if self._items.get(item, ("", 0))[0] == state:
+            if self._items.get(item, ("", 0, False))[0] == state:
                 return
             self._items.pop(item, None)
-            self._items[item] = (state, time.time())
+            self._items[item] = (state, time.time(), done)
             self._write(line)
         if not self._live and not passing:
             self.console.print(line, markup=False)
@@ -116,9 +117,15 @@ class Display:
         ]
         table = Table.grid(padding=(0, 2))
         height = max(3, self.console.height - len(head) - 3)
+        moment = time.time()
         with self._lock:
-            for item, (state, since) in list(self._items.items())[-height:]:
-                table.add_row(f"    {item}", state, Text(f"{time.time() - since:.0f} s", style="dim"))
+            shown = [
+                (item, state, moment - since)
+                for item, (state, since, done) in self._items.items()
+                if not done or moment - since < _LINGER
+            ]
+        for item, state, seconds in shown[-height:]:
+            table.add_row(f"    {item}", state, Text(f"{seconds:.0f} s", style="dim"))
         return Group(*head, table)
 
 

@@ -76,7 +76,7 @@ def wait_until_reachable(
     def reach(name: str, address: object) -> None:
         progress.update(name, "waiting for SSH")
         _reach(name, f"{name} ({address})", config, stop)
-        progress.update(name, "answers SSH")
+        progress.update(name, "answers SSH", done=True)
 
     if contract.bastion:
         reach("bastion", contract.bastion.host)

@@ -118,7 +118,7 @@ class Watcher:
             "errored": f"failed after {seconds} s",
         }
         if event in states:
-            self.progress.update(address, states[event])
+            self.progress.update(address, states[event], done=event == "complete")
 
 
 def stopped_machines(document: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ class _Lines:
     def __init__(self) -> None:
         self._said: dict[str, tuple[str, float]] = {}
 
-    def update(self, item: str, state: str, *, passing: bool = False) -> None:
+    def update(self, item: str, state: str, *, passing: bool = False, done: bool = False) -> None:  # noqa: ARG002 - every line is kept
         if passing:
             return
         kind, now = state.partition(" ")[0], time.monotonic()

@@ -103,7 +103,7 @@ class _Resolver:
         else:
             raise Unreachable("upstream publishes no file")
         origin = cache.Origin(self.source.kind, self.source.address(location), self._pin(recipe, name))
-        self.progress.update(name, "downloaded")
+        self.progress.update(name, "downloaded", done=True)
         return cache.store(target, cache.folder() / path_of(recipe, name), origin)
 
     def _build(self, recipe: Recipe, names: list[str], work: Path) -> dict[str, cache.Cached]:
@@ -116,7 +116,7 @@ class _Resolver:
             self._assemble(recipe, parts[name], programs, target)
             origin = cache.Origin("built", f"recipe {recipe.folder.name}", recipe.key(parts[name], self.lock.debian))
             built[name] = cache.store(target, cache.folder() / path_of(recipe, name), origin)
-        self.progress.update(f"{recipe.name} {recipe.version}", "built")
+        self.progress.update(f"{recipe.name} {recipe.version}", "built", done=True)
         return built
 
     def _assemble(self, recipe: Recipe, part: Part, programs: Mapping[str, Path], target: Path) -> None:

@@ -58,7 +58,7 @@ def start(environment: Environment, folder: Path, artifacts: Path, progress: Pro
     network.create(layout.id, addresses)
     process = _launch(layout, environment, root, artifacts.resolve())
     running = _wait(layout, lambda: os.waitpid(process, os.WNOHANG) == (0, 0))
-    progress.update("embedded cloud", f"answers at {running.endpoint}")
+    progress.update("embedded cloud", f"answers at {running.endpoint}", done=True)
     return running
 
 
@@ -70,7 +70,7 @@ def stop(environment: Environment | None, folder: Path, progress: Progress) -> N
     """
     progress.update("embedded cloud", "stopping")
     _remove(Layout(folder.resolve()))
-    progress.update("embedded cloud", "stopped")
+    progress.update("embedded cloud", "stopped", done=True)
 
 
 def status(folder: Path) -> dict[str, Any] | None:

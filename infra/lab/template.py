@@ -38,7 +38,7 @@ def template(progress: Progress) -> Path:
         if not folder.exists():
             progress.update("machine template", "building (about a minute, once)")
             _build(folder)
-    progress.update("machine template", "built")
+    progress.update("machine template", "built", done=True)
     return folder
 
 

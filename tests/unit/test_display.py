@@ -52,3 +52,15 @@ def test_on_a_terminal_the_view_shows_stages_items_and_what_they_do(tmp_path: Pa
     assert "controller-0" in output.getvalue()
     assert "kubeadm init" in output.getvalue()
     assert "install Kubernetes" in output.getvalue()
+
+
+def test_the_view_lets_go_of_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.display._LINGER", 0)
+    output = io.StringIO()
+    console = Console(file=output, width=100, force_terminal=True, color_system=None)
+    display = Display(Timeline(tmp_path / "timeline.json", "apply"), tmp_path / "pipeline.log", console=console)
+    with display.live(), display.stage("reach", "reach every machine"):
+        display.update("controller-0", "answers SSH", done=True)
+        display.update("controller-1", "waiting for SSH")
+    assert "controller-1" in output.getvalue()
+    assert "controller-0" not in output.getvalue()

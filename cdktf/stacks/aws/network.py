@@ -32,7 +32,6 @@ def build(scope: Scope) -> Network:
         "network",
         cidr_block=environment.network.cidr,
         enable_dns_support=True,
-        enable_dns_hostnames=True,
         tags={"Name": environment.name},
     )
     gateway = scope.add("aws_internet_gateway", "internet", vpc_id=vpc.id, tags={"Name": environment.name})

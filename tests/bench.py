@@ -58,8 +58,12 @@ def run(environment: str, scratch: Path) -> list[Figures]:
     figures.append(measure("synth of 1,000 machines", *_synth(grown(wide, 997, scratch), scratch)))
     figures.append(with_timeline(measure("apply", pipeline, "apply", environment), document["name"]))
     figures.append(with_timeline(measure("second apply", pipeline, "apply", environment), document["name"]))
-    more = grown(document, document["pools"][0]["count"] + 1, scratch)
-    figures.append(with_timeline(measure("one more worker", pipeline, "apply", str(more)), document["name"]))
+    for name, more in (("one more worker", 1), ("three workers more", 4)):
+        larger = str(grown(document, document["pools"][0]["count"] + more, scratch))
+        figures.append(with_timeline(measure(name, pipeline, "apply", larger), document["name"]))
+    # What any growth costs is in both.
+    one, three = figures[-2]["seconds"], figures[-1]["seconds"]
+    figures.append({"name": "each further worker", "seconds": round((three - one) / 2, 2), "load": []})
     figures.append(measure("destroy", pipeline, "destroy", environment, "--yes"))
     return figures
 

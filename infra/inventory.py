@@ -95,5 +95,6 @@ def _variables(
         "cluster_cni": environment.kubernetes.cni,
         "cluster_kubelet": environment.kubernetes.kubelet,
         "cluster_metrics_server": environment.addons.metrics_server.enabled,
+        "cluster_mirror": str(environment.artifacts.mirror or "").rstrip("/"),
         "cluster_artifacts": [dict(artifact) for artifact in artifacts],
     }

@@ -157,7 +157,7 @@ class Artifacts(_Model):
 
     mirror: Url | None = Field(
         None,
-        description="URL of a server that has the upstream files under HOST/PATH",
+        description="URL of a server that has the upstream files under HOST/PATH, and images under HOST/v2",
         examples=["https://mirror.example.com/kubernetes"],
     )
 

@@ -184,3 +184,11 @@ def test_metrics_server_checks_the_kubelets_certificates(strong: Path) -> None:
     (container,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
     assert any(argument.startswith("--kubelet-certificate-authority=") for argument in container["args"])
     assert "--kubelet-insecure-tls" not in container["args"]
+
+
+def test_images_are_asked_of_the_mirror_before_their_registry(strong: Path) -> None:
+    hosts = tomllib.loads((strong / "general-0" / "hosts.toml").read_text())
+    assert hosts["server"] == "https://ghcr.io"
+    assert hosts["host"] == {
+        "https://mirror.example.com/kubernetes/ghcr.io/v2": {"capabilities": ["pull", "resolve"], "override_path": True}
+    }

@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import shutil
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +16,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from infra.errors import InterruptedRunError, PipelineError, PreflightError, RefusedError, VerificationError
@@ -539,12 +537,12 @@ def _own_options(name: str, command: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run a command and return the exit code."""
     options = parse(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         from infra.config import load
         from infra.files import exclusive
+        from infra.process import stop_signals
 
-        with ExitStack() as closing:
+        with stop_signals(_interrupt), ExitStack() as closing:
             run = Run(options.command, load(options.environment), options, closing)
             if options.command in EXCLUSIVE:
                 name = run.environment.name
@@ -572,7 +570,7 @@ def _unusable_file(error: OSError) -> PipelineError:
     )
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
+def _interrupt() -> None:
     raise KeyboardInterrupt
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -18,7 +17,7 @@ from typing import Any
 import psutil
 
 from infra.errors import AnsibleError, InterruptedRunError
-from infra.process import run, tail
+from infra.process import run, stop_signals, tail
 from infra.progress import Progress
 from infra.timeline import HostTask, Timeline
 
@@ -81,7 +80,7 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
     log = playbook.folder / "logs" / f"{playbook.name}.log"
     private = playbook.folder / "ansible"
     private.mkdir(mode=0o700, exist_ok=True)
-    with _signals_set(watcher.cancelled):
+    with stop_signals(watcher.cancelled.set):  # which ansible-runner looks at; an exception would end its inner loop
         runner = ansible_runner.run(
             private_data_dir=str(private),
             ident=f"{playbook.name}-{time.time_ns()}",
@@ -146,17 +145,6 @@ def connections(folder: Path) -> Iterator[Path]:
             for socket in Path(name).iterdir():
                 run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "none"], check=False)
             link.unlink()
-
-
-@contextmanager
-def _signals_set(event: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM set `event`, which ansible-runner looks at, instead of raising in its inner loop."""
-    before = {number: signal.signal(number, lambda *_: event.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _environment(log: Path, sockets: Path) -> dict[str, str]:

@@ -6,14 +6,16 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from infra.errors import PipelineError, PreflightError
 
 _TAIL_LINES = 15
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,33 @@ def stop_group(process: subprocess.Popen[str], patience: float = 10) -> None:
         except subprocess.TimeoutExpired:
             continue
         return
+
+
+@contextmanager
+def stop_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` when the user or the system wants this process to end: Ctrl-C, SIGTERM, a terminal that closes.
+
+    Only the main thread may use it. What the process was told to ignore (nohup) stays ignored.
+    """
+    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:  # what is still to be said is said to nobody: writing to it would be an error
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in terminals:
+                os.dup2(nowhere, stream)
+            os.close(nowhere)
+        stop()
+
+    before = {number: signal.getsignal(number) for number in _STOPS}
+    heeded = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    for number in heeded:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in heeded.items():
+            signal.signal(number, handler)
 
 
 def tail(text: str, lines: int = _TAIL_LINES) -> str:

@@ -12,8 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
@@ -24,7 +23,7 @@ from python_terraform import Terraform as PythonTerraform
 
 from infra.errors import InterruptedRunError, TerraformError
 from infra.files import write_atomically
-from infra.process import tail
+from infra.process import stop_signals, tail
 from infra.progress import Progress
 from infra.terraform_events import Plan, Watcher, failure, stopped_machines
 
@@ -72,6 +71,7 @@ class Terraform:
         self._initialize(progress)
         progress.update("terraform", "comparing the configuration with what is there")
         plan = self._stream("plan", progress, out=_PLAN).plan()
+        progress.update("terraform", "knows what to do", done=True)
         if plan.updated_machines:  # asking for the whole plan takes Terraform a second
             plan = replace(plan, stop=stopped_machines(json.loads(self._run("show", _PLAN, json=IsFlagged))))
         return plan
@@ -216,19 +216,11 @@ class Terraform:
         log.touch(mode=0o600)
         return log
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM ask for a clean stop, however often they come, instead of raising in our loop."""
+    def _signals(self) -> AbstractContextManager[None]:
+        """Let a wish to end ask for a clean stop, however often it comes, instead of raising in our loop."""
         if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread may set handlers; its caller uses `interrupt`
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, lambda *_: self._stopping.set()) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            return nullcontext()  # only the main thread may set handlers; its caller uses `interrupt`
+        return stop_signals(self._stopping.set)
 
 
 def _todo(errors: str) -> str:

@@ -67,8 +67,8 @@ def kubectl(file: Path, *words: str) -> None:
     assert pipeline("ssh", file, "controller-0", "--", *on_control_plane).returncode == 0
 
 
-def killed_in_stage(file: Path, stage: str, seconds: float) -> None:
-    """Start an apply and SIGKILL it some seconds into a stage; what it started meets that as it can."""
+def ended_in_stage(file: Path, stage: str, seconds: float, number: signal.Signals) -> tuple[int, str]:
+    """Start an apply and send it a signal some seconds into a stage; return its exit code and what it said then."""
     process = subprocess.Popen(
         argv("apply", file), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -78,18 +78,29 @@ def killed_in_stage(file: Path, stage: str, seconds: float) -> None:
             break
     assert process.poll() is None, f"apply ended before the stage {stage}"
     time.sleep(seconds)
-    process.kill()
-    process.communicate()
+    process.send_signal(number)
+    _, said = process.communicate()
+    return process.returncode, said
+
+
+def test_an_interrupted_apply_stops_terraform_in_order_and_says_how_to_go_on(environment: Path) -> None:
+    code, said = ended_in_stage(environment, "machines", 5, signal.SIGINT)
+    assert code == 130
+    assert "do: run the same command again" in said
+    assert "resume: make apply" in said
+    log = (BUILD / "logs" / "terraform-apply.log").read_text()
+    errors = [line["@message"] for line in map(json.loads, log.splitlines()) if line["@level"] == "error"]
+    assert set(errors) <= {"Error: execution halted"}  # what it was making then, it made to the end
 
 
 def test_an_apply_killed_while_machines_are_made_can_be_destroyed(environment: Path) -> None:
-    killed_in_stage(environment, "machines", 15)
+    ended_in_stage(environment, "machines", 15, signal.SIGKILL)
     assert pipeline("destroy", environment, "--yes").returncode == 0
     assert_nothing_left()
 
 
 def test_an_apply_killed_during_the_install_goes_on_to_a_verified_cluster(environment: Path) -> None:
-    killed_in_stage(environment, "install", 25)
+    ended_in_stage(environment, "install", 25, signal.SIGKILL)
     done = pipeline("apply", environment)
     assert done.returncode == 0
     assert report()["verdict"] == "passed"

@@ -178,7 +178,7 @@ Terraform(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])).apply(Silent(
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_a_pipeline_that_is_stopped_or_killed(
     number: signal.Signals, make: Callable[..., Terraform], tmp_path: Path
 ) -> None:

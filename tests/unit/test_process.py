@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+WORKER = """
+import sys, threading
+from pathlib import Path
+from infra.process import stop_signals
+
+wanted = threading.Event()
+with stop_signals(wanted.set):
+    Path(sys.argv[1], "ready").touch()
+    while not wanted.wait(0.05):
+        pass
+    print("stopping", file=sys.stderr, flush=True)
+    Path(sys.argv[1], "ended").touch()
+"""
+
+
+def test_a_terminal_that_closes_is_a_wish_to_end_like_any_other(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER, tmp_path], stdout=theirs, stderr=theirs, env=environment
+    ) as worker:
+        os.close(theirs)
+        while not (tmp_path / "ready").exists():
+            assert worker.poll() is None
+        os.close(ours)
+        worker.send_signal(signal.SIGHUP)
+        assert worker.wait(30) == 0
+    assert (tmp_path / "ended").exists()
+
+
+def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    argv: list[str | Path] = ["nohup", sys.executable, "-c", WORKER, tmp_path]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as worker:
+        while not (tmp_path / "ready").exists():
+            assert worker.poll() is None
+        worker.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert worker.poll() is None
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+    assert (tmp_path / "ended").exists()

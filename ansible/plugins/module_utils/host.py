@@ -12,6 +12,13 @@ _EVIDENCE = {
     "br_netfilter": Path("/proc/sys/net/bridge/bridge-nf-call-iptables"),
     "nf_conntrack": Path("/proc/sys/net/netfilter/nf_conntrack_max"),
 }
+# Files of all sysctl.d folders are applied in the order of their names; many systems link 99-sysctl.conf to
+# /etc/sysctl.conf, so that a name with digits would not be the last.
+SETTINGS_FILE = Path("/etc/sysctl.d/zz-kubernetes.conf")
+# Through this every swap unit starts with the machine, whoever made it: fstab, a partition's type, the zram generator.
+_SWAP_TARGET = "swap.target"
+# These swap by themselves, without a unit for it.
+_SWAP_SERVICES = ("zramswap.service", "zram-config.service", "dphys-swapfile.service")
 
 
 def without_swap(fstab: str) -> str:
@@ -53,6 +60,22 @@ def settings_to_change(wanted: Mapping[str, int], current: Mapping[str, int | No
         if now is not None and not enough:
             changes[key] = (now, value)
     return changes
+
+
+def lasting(wanted: Mapping[str, int], current: Mapping[str, int | None]) -> str:
+    """Return the file that sets at each start what this host has of the settings; a limit that is higher stays so."""
+    lines = []
+    for key, value in wanted.items():
+        now = current.get(key)
+        if now is not None:
+            lines.append(f"{key} = {max(value, now) if is_limit(key) else value}\n")
+    return "".join(lines)
+
+
+def settings_in(text: str) -> dict[str, int]:
+    """Read the file that `lasting` wrote."""
+    pairs = (line.split(" = ") for line in text.splitlines())
+    return {key: int(value) for key, value in pairs}
 
 
 def is_limit(key: str) -> bool:
@@ -97,6 +120,32 @@ def load(name: str) -> bool:
         return False
 
 
-def swap_in_use() -> bool:
-    """Tell whether the kernel swaps to anything."""
-    return len(Path("/proc/swaps").read_text(encoding="utf-8").splitlines()) > 1
+def swap_areas() -> list[str]:
+    """Return what the kernel swaps to."""
+    return [line.split()[0] for line in Path("/proc/swaps").read_text(encoding="utf-8").splitlines()[1:]]
+
+
+def swap_starters() -> dict[str, str]:
+    """Return what would swap after the next start, with what `systemctl` must do about it."""
+    patterns = ["*.swap", _SWAP_TARGET, *_SWAP_SERVICES]
+    argv = ["systemctl", "list-unit-files", "--no-legend", "--no-pager", *patterns]
+    listed = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30)
+    return to_keep_off(listed.stdout)
+
+
+def to_keep_off(listed: str) -> dict[str, str]:
+    """Read `systemctl list-unit-files`; a file of the administrator's own cannot be masked, but it can be disabled."""
+    found = {}
+    for line in listed.splitlines():
+        name, state = line.split()[:2]
+        if state.startswith("enabled"):
+            found[name] = "disable"
+        elif state == "generated" or (name == _SWAP_TARGET and not state.startswith("masked")):
+            found[name] = "mask"
+    return found
+
+
+def keep_off(starters: Mapping[str, str]) -> None:
+    """Have systemd start none of these any more."""
+    for name, verb in starters.items():
+        subprocess.run(["systemctl", verb, "--no-reload", name], capture_output=True, check=True, timeout=30)

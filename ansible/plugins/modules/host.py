@@ -8,13 +8,17 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.files import File, apply, changes
 from ansible.module_utils.host import (
+    SETTINGS_FILE,
+    keep_off,
+    lasting,
     load,
     missing_modules,
     named,
     read_settings,
     setting_path,
     settings_to_change,
-    swap_in_use,
+    swap_areas,
+    swap_starters,
     with_name,
     without_swap,
 )
@@ -24,8 +28,9 @@ module: host
 short_description: Kernel, swap and name of a host as Kubernetes needs them
 description:
   - Loads kernel modules and sets kernel settings, now and at each start. A setting or module that this kernel or
-    container does not have is left out and reported. A limit that is already higher stays.
-  - Turns swap off and keeps it off.
+    container does not have is left out and reported. A limit that is already higher stays. A setting that somebody
+    changed since is set again.
+  - Turns swap off and keeps it off, whether fstab, a partition's type, a zram generator or a service started it.
   - Has the host resolve its own name.
 options:
   modules:
@@ -66,7 +71,6 @@ unavailable:
 """
 
 _MODULES_FILE = "/etc/modules-load.d/kubernetes.conf"
-_SETTINGS_FILE = "/etc/sysctl.d/99-kubernetes.conf"
 
 
 def main() -> None:
@@ -87,30 +91,32 @@ def main() -> None:
     settings = settings_to_change(wanted, current)
     unavailable = sorted({*missing} - {*loaded}) + sorted(key for key, value in current.items() if value is None)
 
-    found = changes(_files(module.params, unavailable, wanted))
-    swapping = swap_in_use()
+    found = changes(_files(module.params, unavailable, lasting(wanted, current)))
+    swapping, starters = swap_areas(), swap_starters()
     if not check:
         apply(found)
+        keep_off(starters)
         for key, (_, value) in settings.items():
             setting_path(key).write_text(str(value), encoding="ascii")
         if swapping:
             module.run_command(["swapoff", "--all"], check_rc=True)
     module.exit_json(
-        changed=bool(loaded or settings or found or swapping),
+        changed=bool(loaded or settings or found or swapping or starters),
         unavailable=unavailable,
         diff=[change.diff() for change in found]
-        + [{"before": f"{key} = {old}\n", "after": f"{key} = {new}\n"} for key, (old, new) in settings.items()],
+        + [{"before": f"{key} = {old}\n", "after": f"{key} = {new}\n"} for key, (old, new) in settings.items()]
+        + [{"before": f"swap on {area}\n", "after": ""} for area in swapping]
+        + [{"before": f"{name}\n", "after": f"{name}: {verb}\n"} for name, verb in starters.items()],
     )
 
 
-def _files(params: dict[str, object], unavailable: list[str], wanted: dict[str, int]) -> list[File]:
+def _files(params: dict[str, object], unavailable: list[str], settings: str) -> list[File]:
     name, address = str(params["name"]), str(params["address"])
     # Ansible has checked that it is a list; the parameters as a whole are typed as objects.
     modules = [str(item) for item in params["modules"] if item not in unavailable]  # type: ignore[attr-defined]
-    settings = [f"{key} = {value}" for key, value in wanted.items() if key not in unavailable]
     files = [
         File(Path(_MODULES_FILE), "\n".join(modules) + "\n", 0o644),
-        File(Path(_SETTINGS_FILE), "\n".join(settings) + "\n", 0o644),
+        File(SETTINGS_FILE, settings, 0o644),
     ]
     fstab, hosts = Path("/etc/fstab"), Path("/etc/hosts")
     if fstab.exists():

@@ -1,7 +1,17 @@
 from __future__ import annotations
 
 import pytest
-from module_utils.host import built_in, named, settings_to_change, with_name, without_swap
+from module_utils.host import (
+    SETTINGS_FILE,
+    built_in,
+    lasting,
+    named,
+    settings_in,
+    settings_to_change,
+    to_keep_off,
+    with_name,
+    without_swap,
+)
 
 
 def test_swap_is_commented_out_once() -> None:
@@ -52,3 +62,34 @@ def test_settings_that_differ_change_but_limits_only_grow() -> None:
         "kernel.panic": (60, 10),
         "vm.max_map_count": (400, 500),
     }
+
+
+def test_settings_last_over_a_restart_and_limits_never_shrink() -> None:
+    wanted = {"kernel.panic": 10, "vm.max_map_count": 500, "fs.inotify.max_user_watches": 1000, "net.missing": 1}
+    current = {"kernel.panic": 60, "vm.max_map_count": 400, "fs.inotify.max_user_watches": 5000, "net.missing": None}
+    kept = {"kernel.panic": 10, "vm.max_map_count": 500, "fs.inotify.max_user_watches": 5000}
+    assert settings_in(lasting(wanted, current)) == kept
+
+
+def test_the_settings_file_is_read_after_those_of_the_system_and_of_others() -> None:
+    others = ["99-sysctl.conf", "99-cloudimg-ipv6.conf", "99-zz-vendor.conf", "README.sysctl", "protect-links.conf"]
+    assert max(*others, SETTINGS_FILE.name) == SETTINGS_FILE.name
+
+
+def test_swap_is_kept_off_whoever_would_start_it() -> None:
+    listed = (
+        "dev-zram0.swap                             generated -\n"
+        "dev-disk-by\\x2duuid-1.swap                 masked    enabled\n"
+        "extra.swap                                 enabled   enabled\n"
+        "unused.swap                                disabled  enabled\n"
+        "zramswap.service                           enabled   enabled\n"
+        "swap.target                                static    -\n"
+    )
+    assert to_keep_off(listed) == {
+        "dev-zram0.swap": "mask",
+        "extra.swap": "disable",
+        "zramswap.service": "disable",
+        "swap.target": "mask",
+    }
+    assert to_keep_off("swap.target masked -\n") == {}
+    assert to_keep_off("") == {}

@@ -10,25 +10,19 @@ import json
 import logging
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from infra.errors import PipelineError
 from infra.files import write_atomically
-from infra.lab import mirror, names, wanted
-from infra.lab.guard import OnlyUser
+from infra.lab import api, mirror, names, wanted
 from infra.lab.layout import Addresses, Layout
 from infra.lab.load_balancers import LoadBalancers
 from infra.lab.machines import Machines
 from infra.process import run
-
-if TYPE_CHECKING:
-    from moto.ec2.models.security_groups import SecurityGroup
 
 _INTERVAL = 0.2  # seconds
 _PAUSE = 2  # seconds after a failure
@@ -117,36 +111,7 @@ def serve(layout: Layout, cidr: IPv4Network, template: Path, artifacts: Path) ->
     os.umask(0o022)
     # Its own /run: systemd-nspawn's locks then vanish with this process, and no service of the host is talked to.
     run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])
-    endpoint = _start_api()
+    endpoint = api.start(Addresses(cidr))
     mirror_url = mirror.serve(artifacts, Addresses(cidr).gateway)
     _LOG.info("API at %s, artifacts at %s", endpoint, mirror_url)
     Daemon(layout, cidr, template).run(endpoint, mirror_url)
-
-
-def _start_api() -> str:
-    from moto.moto_server import werkzeug_app as moto  # noqa: PLC0415 - costs a second; only the daemon needs it
-    from werkzeug.serving import make_server  # noqa: PLC0415 - as above
-
-    _tell_groups_of_interfaces()
-    api = OnlyUser(os.geteuid(), moto.DomainDispatcherApplication(moto.create_backend_app))
-    server = make_server("127.0.0.1", 0, api, threaded=True, request_handler=moto.MotoRequestHandler)
-    threading.Thread(target=server.serve_forever, name="api", daemon=True).start()
-    return f"http://127.0.0.1:{server.server_port}"
-
-
-def _tell_groups_of_interfaces() -> None:
-    """Let an instance have the security groups of its first network interface too, as on EC2.
-
-    moto keeps two lists, and Terraform's provider sets the one and reads the other: every plan would show a change.
-    """
-    from moto.ec2.models.instances import Instance  # noqa: PLC0415 - as above
-
-    def read(instance: Instance) -> list[SecurityGroup]:
-        interface = getattr(instance, "nics", {}).get(0)
-        groups = [*vars(instance)["own_groups"], *(interface._group_set if interface else ())]
-        return list({group.id: group for group in groups}.values())
-
-    def write(instance: Instance, groups: list[SecurityGroup]) -> None:
-        vars(instance)["own_groups"] = groups
-
-    Instance.security_groups = property(read, write)  # type: ignore[assignment] # a plain list in moto

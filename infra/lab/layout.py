@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -44,7 +45,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Addresses:
-    """The first addresses of the machines' range, as AWS gives them: the router, then the resolver."""
+    """What the lab keeps of the machines' range: the first addresses, as AWS does, and those of Elastic IPs.
+
+    The range leads to the lab's own bridge, and `network.refuse_conflict` sees that it is nobody else's: no address
+    of the internet or of a documentation range is as safe to dial.
+    """
 
     cidr: IPv4Network
 
@@ -57,3 +62,10 @@ class Addresses:
     def name_server(self) -> IPv4Address:
         """Return the address of the machines' resolver."""
         return self.cidr[2]
+
+    def elastic(self, used: AbstractSet[IPv4Address]) -> IPv4Address | None:
+        """Return a free address for an Elastic IP, or None if all are used.
+
+        They are near the range's end: machines fill their subnets from the front, load balancers have the very last.
+        """
+        return next((address for index in range(10, 42) if (address := self.cidr[-index]) not in used), None)

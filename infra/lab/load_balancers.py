@@ -66,14 +66,14 @@ class LoadBalancers:
 
 
 def free_address(subnet: IPv4Network, used: set[IPv4Address]) -> IPv4Address:
-    """Return an address among the first of the subnet, after those that AWS keeps and before those of machines.
+    """Return one of the last addresses of the subnet: the API gives machines the first.
 
     Raises:
         PreflightError: the subnet has more load balancers than that.
     """
-    for index in range(4, 10):
-        if subnet[index] not in used:
-            return subnet[index]
+    for index in range(2, 8):
+        if subnet[-index] not in used:
+            return subnet[-index]
     raise PreflightError(f"no address is left for another load balancer in {subnet}", todo="use another subnet")
 
 

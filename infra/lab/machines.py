@@ -10,10 +10,11 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from infra.errors import ConfigurationError, PipelineError
-from infra.lab import cgroups
+from infra.lab import cgroups, network
 from infra.lab.layout import Addresses, Layout
 from infra.lab.wanted import Machine, Names, names
 from infra.process import run, spawn
@@ -27,11 +28,12 @@ _LOG = logging.getLogger("lab.machines")
 
 @dataclass
 class _Live:
-    """A machine's systemd-nspawn, and when it may be started again should it die."""
+    """A machine's systemd-nspawn, the Elastic IPs it has, and when it may be started again should it die."""
 
     process: subprocess.Popen[bytes]
     started: float
     deaths: int = 0
+    elastic: frozenset[IPv4Address] = frozenset()
 
 
 class Machines:
@@ -84,6 +86,8 @@ class Machines:
         elif live.process.poll() is not None and time.monotonic() > live.started + min(2**live.deaths, 30):
             _LOG.warning("%s died (%s); starting it again with its disk", machine.id, live.process.returncode)
             self._restart(machine, live.deaths + 1)
+        elif live.elastic != machine.elastic and self.running(machine.id):
+            _give_addresses(live, machine.elastic)
 
     def _restart(self, machine: Machine, deaths: int) -> None:
         cgroups.remove(self._cgroup(machine.id))
@@ -173,6 +177,18 @@ def command(machine: str, folder: Path, bridge: str, devices: Sequence[Path]) ->
         *("--register=no", "--keep-unit", "--link-journal=no", "--resolv-conf=off", "--timezone=off"),
         *("--capability=all", "--system-call-filter=@known", f"--network-bridge={bridge}", *binds),
     ]
+
+
+def _give_addresses(live: _Live, elastic: frozenset[IPv4Address]) -> None:
+    """Let a machine answer at these Elastic IPs and no others; one that is only booting gets them next time."""
+    machine = network.machine_at(live.process.pid)
+    if machine is None:
+        return
+    for address in live.elastic - elastic:
+        network.remove_address(network.MACHINE_DEVICE, address, machine)
+    for address in elastic - live.elastic:
+        network.add_address(network.MACHINE_DEVICE, address, machine)
+    live.elastic = elastic
 
 
 def _authorize(root: Path, public_key: str) -> None:

@@ -1,15 +1,24 @@
-"""The lab's network on this host: one bridge with the addresses of the gateway, the resolver and load balancers."""
+"""The lab's network: one bridge on this host with the addresses of gateway, resolver and load balancers.
+
+Machines set their own address when they boot; Elastic IPs are put on them from outside, as they come and go.
+"""
 
 from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from infra.errors import PreflightError
 from infra.lab.layout import Addresses
 from infra.process import find, run
+
+MACHINE_DEVICE = "host0"  # as systemd-nspawn calls the machine's end of its link to the bridge
 
 
 def refuse_conflict(cidr: IPv4Network, bridge: str) -> None:
@@ -47,14 +56,23 @@ def create(bridge: str, addresses: Addresses) -> None:
         run(["iptables", "--wait", "--insert", *rule])
 
 
-def add_address(bridge: str, address: IPv4Address) -> None:
-    """Let this host answer at `address`."""
-    run(["ip", "address", "replace", f"{address}/32", "dev", bridge])
+def add_address(device: str, address: IPv4Address, of: int | None = None) -> None:
+    """Let this host, or the machine whose process 1 is `of`, answer at `address`."""
+    run([*_within(of), "ip", "address", "replace", f"{address}/32", "dev", device])
 
 
-def remove_address(bridge: str, address: IPv4Address) -> None:
-    """Take an address off the bridge."""
-    run(["ip", "address", "delete", f"{address}/32", "dev", bridge])
+def remove_address(device: str, address: IPv4Address, of: int | None = None) -> None:
+    """Take an address, if it is there, off a device of this host, or of the machine whose process 1 is `of`."""
+    run([*_within(of), "ip", "address", "flush", "dev", device, "to", f"{address}/32"])
+
+
+def machine_at(supervisor: int) -> int | None:
+    """Return process 1 of the machine that a systemd-nspawn runs, or None while its network is not there."""
+    for child in psutil.Process(supervisor).children():
+        with suppress(OSError):  # it ends just now
+            if MACHINE_DEVICE in Path(f"/proc/{child.pid}/net/dev").read_text(encoding="ascii"):
+                return child.pid
+    return None
 
 
 def exists(bridge: str) -> bool:
@@ -72,6 +90,10 @@ def remove(bridge: str, patience: float = 5) -> None:
     for rule in _accepting(bridge):
         while run(["iptables", "--wait", "--delete", *rule], check=False).code == 0:
             pass  # a start that was killed half-way may have left one more
+
+
+def _within(machine: int | None) -> tuple[str, ...]:
+    return ("nsenter", "--target", str(machine), "--net") if machine else ()
 
 
 def _accepting(bridge: str) -> tuple[tuple[str, ...], ...]:

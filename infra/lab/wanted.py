@@ -13,6 +13,7 @@ from infra.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from moto.ec2.models import EC2Backend
+    from moto.ec2.models.instances import Instance
     from moto.elbv2.models import ELBv2Backend, FakeListener, FakeLoadBalancer, FakeTargetGroup
 
 _CLOUD_CONFIG = frozenset({"hostname", "fqdn", "preserve_hostname"})
@@ -21,13 +22,17 @@ _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9
 
 @dataclass(frozen=True)
 class Machine:
-    """An EC2 instance. `running` is False when it is stopped; a terminated one is not wanted at all."""
+    """An EC2 instance. `running` is False when it is stopped; a terminated one is not wanted at all.
+
+    `elastic` are its Elastic IPs. EC2 translates them to `address`; here the machine has them itself.
+    """
 
     id: str
     address: IPv4Address
     running: bool
     public_key: str
     user_data: str
+    elastic: frozenset[IPv4Address] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -147,11 +152,18 @@ def _machines(backend: EC2Backend) -> list[Machine]:
             if instance.key_name in backend.key_pairs
             else "",
             user_data=instance.user_data.decode() if instance.user_data else "",
+            elastic=_elastic(backend, instance),
         )
         for reservation in list(backend.reservations.values())
         for instance in list(reservation.instances)
         if instance.state not in {"shutting-down", "terminated"}
     ]
+
+
+def _elastic(backend: EC2Backend, instance: Instance) -> frozenset[IPv4Address]:
+    """Ask the addresses where they belong: an interface still tells the one that another has by now."""
+    interfaces = list(instance.nics.values())
+    return frozenset(IPv4Address(address.public_ip) for address in list(backend.addresses) if address.eni in interfaces)
 
 
 def _load_balancer(

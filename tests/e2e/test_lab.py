@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -186,12 +186,24 @@ def test_a_load_balancer_forwards_to_healthy_targets_only(
     eventually(lambda: {get(load_balancer) for _ in range(6)} == {"node-1\n"})
 
 
-def test_a_machine_that_died_comes_back_with_its_disk(lab: Lab, machines: tuple[str, ...]) -> None:
+def test_a_machine_that_died_comes_back_with_its_disk_and_its_elastic_address(
+    lab: Lab, machines: tuple[str, ...]
+) -> None:
+    ec2 = lab.client("ec2")
+    elastic = ec2.allocate_address(Domain="vpc")
+    address = elastic["PublicIp"]
+    assert IPv4Address(address) in CIDR
+    association = ec2.associate_address(InstanceId=machines[0], AllocationId=elastic["AllocationId"])
+    eventually(lambda: lab.ssh(address, "hostname", check=False) == "node-0")
+
     lab.ssh(ADDRESSES[0], "echo kept >note; sync")
     [leader] = run(["pgrep", "--full", f"systemd-nspawn.*--machine={machines[0]}"]).stdout.split()
     os.kill(int(run(["pgrep", "--parent", leader]).stdout.split()[0]), signal.SIGKILL)
-    eventually(lambda: lab.ssh(ADDRESSES[0], "true; cat note", check=False) == "kept")
+    eventually(lambda: lab.ssh(address, "true; cat note", check=False) == "kept")
     assert "died" in lab.layout.log.read_text(encoding="utf-8")
+
+    ec2.disassociate_address(AssociationId=association["AssociationId"])
+    eventually(lambda: address not in lab.ssh(ADDRESSES[0], "ip -4 address"))
 
 
 def test_user_data_that_the_lab_does_not_know_is_a_problem_that_status_shows(lab: Lab) -> None:

@@ -15,7 +15,7 @@ SUBNET = IPv4Network("10.79.128.0/20")
 READYZ = HealthCheck("HTTPS", "/readyz", None, "200-399", interval=10, timeout=6, healthy=3, unhealthy=2)
 LISTENER = Listener(6443, READYZ, ((IPv4Address("10.79.0.20"), 6443), (IPv4Address("10.79.16.20"), 6443)))
 API = LoadBalancer("api", "api.elb.test", SUBNET, (LISTENER,))
-ADDRESSES = {"api.elb.test": IPv4Address("10.79.128.4")}
+ADDRESSES = {"api.elb.test": IPv4Address("10.79.143.254")}
 
 
 def test_an_https_check_asks_the_path_and_its_codes() -> None:
@@ -24,7 +24,7 @@ def test_an_https_check_asks_the_path_and_its_codes() -> None:
         section
         == """\
 api-6443
-  bind 10.79.128.4:6443
+  bind 10.79.143.254:6443
   balance roundrobin
   timeout check 6s
   default-server inter 10s fastinter 1s downinter 1s rise 3 fall 2
@@ -53,8 +53,8 @@ def test_without_a_listener_there_is_no_haproxy() -> None:
     assert configuration((replace(API, listeners=()),), ADDRESSES) == ""
 
 
-def test_an_address_is_after_those_of_aws_and_before_those_of_machines() -> None:
-    used = {SUBNET[4], SUBNET[5]}
-    assert free_address(SUBNET, used) == IPv4Address("10.79.128.6")
+def test_an_address_is_far_from_those_that_machines_get() -> None:
+    used = {SUBNET[-2], SUBNET[-3]}
+    assert free_address(SUBNET, used) == IPv4Address("10.79.143.252")
     with pytest.raises(PreflightError, match="no address is left"):
-        free_address(SUBNET, {SUBNET[index] for index in range(4, 10)})
+        free_address(SUBNET, {SUBNET[-index] for index in range(2, 8)})

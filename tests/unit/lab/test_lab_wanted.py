@@ -9,7 +9,10 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 from moto import mock_aws
+from moto.ec2.models.elastic_ip_addresses import ElasticAddressBackend
 
+from infra.lab.api import keep_elastic_addresses_within
+from infra.lab.layout import Addresses
 from infra.lab.wanted import HealthCheck, Listener, LoadBalancer, Machine, read
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxw8Hnj0mNfVnSXpOhCHb9PtDBZ2NhBNsI5LhYDMpPZ test"
@@ -24,8 +27,8 @@ CHECK = {
 }
 
 
-def client(service: str) -> BaseClient:
-    return boto3.client(service, region_name="eu-central-1", aws_access_key_id="lab", aws_secret_access_key="lab")
+def client(service: str, region: str = "eu-central-1") -> BaseClient:
+    return boto3.client(service, region_name=region, aws_access_key_id="lab", aws_secret_access_key="lab")
 
 
 @pytest.fixture
@@ -63,6 +66,33 @@ def test_instances_are_wanted_until_they_are_terminated(subnet: tuple[str, str])
     )
     client("ec2").terminate_instances(InstanceIds=[first])
     assert [found.id for found in read().machines] == [second]
+
+
+def test_elastic_addresses_are_out_of_the_lab_s_range_and_belong_to_one_instance(
+    subnet: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ElasticAddressBackend, "allocate_address", ElasticAddressBackend.allocate_address)  # put back
+    keep_elastic_addresses_within(Addresses(IPv4Network("10.79.0.0/16")))
+    ec2, elsewhere = client("ec2"), client("ec2", "us-east-2")
+    given = [region.allocate_address(Domain="vpc", Address="8.8.8.8") for region in (ec2, elsewhere)]
+    assert [address["PublicIp"] for address in given] == ["10.79.255.246", "10.79.255.245"]
+
+    first, second = (machine(subnet[1], f"10.79.0.{number}") for number in (20, 21))
+    ec2.associate_address(InstanceId=first, AllocationId=given[0]["AllocationId"])
+    assert elastic() == {first: {"10.79.255.246"}, second: set()}
+    ec2.associate_address(InstanceId=second, AllocationId=given[0]["AllocationId"], AllowReassociation=True)
+    ec2.stop_instances(InstanceIds=[second])
+    assert elastic()[second] == {"10.79.255.246"}
+    [association] = [address["AssociationId"] for address in ec2.describe_addresses()["Addresses"]]
+    ec2.disassociate_address(AssociationId=association)
+    assert elastic() == {first: set(), second: set()}
+
+    ec2.release_address(AllocationId=given[0]["AllocationId"])
+    assert ec2.allocate_address(Domain="vpc")["PublicIp"] == "10.79.255.246"
+
+
+def elastic() -> dict[str, set[str]]:
+    return {found.id: set(map(str, found.elastic)) for found in read().machines}
 
 
 def test_a_listener_has_its_group_s_check_and_the_addresses_of_its_targets(subnet: tuple[str, str]) -> None:

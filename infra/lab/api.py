@@ -1,0 +1,76 @@
+"""The lab's API: moto's server in this process, for this host's loopback and one user, with what a lab must change."""
+
+from __future__ import annotations
+
+import os
+import threading
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from infra.lab.guard import OnlyUser
+from infra.lab.layout import Addresses
+
+# moto takes a second to import, and only the daemon needs it: each function here imports what it changes.
+if TYPE_CHECKING:
+    from moto.ec2.models.elastic_ip_addresses import ElasticAddress, ElasticAddressBackend
+    from moto.ec2.models.security_groups import SecurityGroup
+
+
+def start(addresses: Addresses) -> str:
+    """Serve the API from now on, in threads of their own; return its URL."""
+    from moto.moto_server import werkzeug_app as moto  # noqa: PLC0415 - see above
+    from werkzeug.serving import make_server  # noqa: PLC0415 - see above
+
+    tell_groups_of_interfaces()
+    keep_elastic_addresses_within(addresses)
+    api = OnlyUser(os.geteuid(), moto.DomainDispatcherApplication(moto.create_backend_app))
+    server = make_server("127.0.0.1", 0, api, threaded=True, request_handler=moto.MotoRequestHandler)
+    threading.Thread(target=server.serve_forever, name="api", daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def tell_groups_of_interfaces() -> None:
+    """Let an instance have the security groups of its first network interface too, as on EC2.
+
+    moto keeps two lists, and Terraform's provider sets the one and reads the other: every plan would show a change.
+    """
+    from moto.ec2.models.instances import Instance  # noqa: PLC0415 - see above
+
+    def read(instance: Instance) -> list[SecurityGroup]:
+        interface = getattr(instance, "nics", {}).get(0)
+        groups = [*vars(instance)["own_groups"], *(interface._group_set if interface else ())]
+        return list({group.id: group for group in groups}.values())
+
+    def write(instance: Instance, groups: list[SecurityGroup]) -> None:
+        vars(instance)["own_groups"] = groups
+
+    Instance.security_groups = property(read, write)  # type: ignore[assignment] # a plain list in moto
+
+
+def keep_elastic_addresses_within(addresses: Addresses) -> None:
+    """Give Elastic IPs out of the lab's own range, whatever address is asked for.
+
+    moto's are random, and the pipeline logs in there: that may be this host, or anybody.
+    """
+    from moto.ec2.exceptions import EC2ClientError  # noqa: PLC0415 - see above
+    from moto.ec2.models import ec2_backends  # noqa: PLC0415 - see above
+    from moto.ec2.models.elastic_ip_addresses import ElasticAddressBackend  # noqa: PLC0415 - see above
+
+    allocate = ElasticAddressBackend.allocate_address
+    one_at_a_time = threading.Lock()
+
+    def allocate_own(
+        backend: ElasticAddressBackend,
+        domain: str,
+        address: str | None = None,  # noqa: ARG001 - see above
+        tags: dict[str, str] | None = None,
+    ) -> ElasticAddress:
+        with one_at_a_time:
+            regions = [region for account in list(ec2_backends.values()) for region in list(account.values())]
+            used = {IPv4Address(elastic.public_ip) for region in regions for elastic in list(region.addresses)}
+            free = addresses.elastic(used)
+            if free is None:
+                raise EC2ClientError("AddressLimitExceeded", f"the embedded cloud has no more than {len(used)}")
+            return allocate(backend, domain, str(free), tags)
+
+    ElasticAddressBackend.allocate_address = allocate_own  # type: ignore[assignment] # as moto calls it

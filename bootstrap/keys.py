@@ -22,7 +22,7 @@ def ensure(environment: Environment, folder: Path) -> KeyPair:
     """Return the environment's key pair; make it in `folder` if none is named and none is there yet.
 
     Raises:
-        PreflightError: the key cannot be read, or it asks for a passphrase.
+        PreflightError: the key cannot be read, asks for a passphrase, or its public half is missing or another key's.
     """
     if environment.ssh.key:
         private = Path(environment.ssh.key).expanduser()
@@ -52,11 +52,23 @@ def _public(private: Path) -> Path:
             "the SSH private key cannot be used",
             where=str(private),
             why=found.stderr.strip() or "ssh-keygen refused it",
+            command=found.argv,
             todo="name a readable key of mode 0600 without a passphrase under ssh.key, or none to have one made",
         )
     public = private.with_suffix(".pub")
+    todo = f"ssh-keygen -y -f {private} > {public}"
     if not public.exists():
+        raise PreflightError("the SSH key has no public half beside it", where=str(public), todo=todo)
+    if _bare(public.read_text(encoding="utf-8", errors="replace")) != _bare(found.stdout):
         raise PreflightError(
-            "the SSH key has no public half beside it", where=str(public), todo=f"ssh-keygen -y -f {private} > {public}"
+            "the two halves of the SSH key do not belong together",
+            where=str(public),
+            why="the machines would be given a key that the private one does not open",
+            todo=todo,
         )
     return public
+
+
+def _bare(public: str) -> list[str]:
+    """Return a public key's type and bytes, without its comment."""
+    return public.split()[:2]

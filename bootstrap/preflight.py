@@ -1,4 +1,4 @@
-"""What must hold before anything is made: programs, disk, and a cloud account that can do the work."""
+"""What must hold before anything is made: programs, disk, SSH key, and a cloud account that can do the work."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bootstrap import keys
 from infra.config.model import Environment
 from infra.errors import PreflightError
 from infra.process import find
@@ -18,12 +19,16 @@ _FREE_BYTES = 2 * 1024**3
 
 
 def check(environment: Environment, folder: Path, progress: Progress) -> None:
-    """Check this machine and, unless the embedded cloud is used, the cloud account.
+    """Check this machine, the SSH key and, unless the embedded cloud is used, the cloud account.
 
     Raises:
         PreflightError: the first thing that is not as it must be.
     """
-    checks: list[tuple[str, Callable[[], None]]] = [("programs", _programs), ("disk", lambda: _disk(folder))]
+    checks: list[tuple[str, Callable[[], object]]] = [
+        ("programs", _programs),
+        ("disk", lambda: _disk(folder)),
+        ("SSH key", lambda: keys.ensure(environment, folder / "ssh")),
+    ]
     if not environment.lab:
         cloud = _Aws(environment)
         checks += [
@@ -72,7 +77,8 @@ class _Aws:
         self._client: Callable[[str], Any] = lambda service: session.client(service, config=settings)
 
     def credentials(self) -> None:
-        with _aws_errors("the cloud does not accept the credentials", "refresh them, as by `aws sso login`"):
+        todo = "log in again, for instance with `aws sso login`, then run the same command again"
+        with _aws_errors("the cloud does not accept the credentials", todo):
             self._client("sts").get_caller_identity()
 
     def zones(self) -> None:

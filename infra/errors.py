@@ -40,23 +40,19 @@ class PipelineError(Exception):
 
     def __str__(self) -> str:
         lines = [self.what]
-        lines += [
-            f"  {label}: {value}"
-            for label, value in (
-                ("where", self.where),
-                ("why", self.why),
-                ("command", " ".join(self.command) if self.command else None),
-            )
-            if value
-        ]
+        lines += _labelled(
+            ("where", self.where), ("why", self.why), ("command", " ".join(self.command) if self.command else None)
+        )
         if self.output:
             lines += ["  output:", *(f"    {line}" for line in self.output.rstrip().splitlines()[-15:])]
-        lines += [
-            f"  {label}: {value}"
-            for label, value in (("do", self.todo), ("resume", self.resume), ("log", self.log))
-            if value
-        ]
+        lines += _labelled(("do", self.todo), ("resume", self.resume), ("log", self.log))
         return "\n".join(lines)
+
+
+def _labelled(*values: tuple[str, object]) -> list[str]:
+    """Return a line for each value that there is; further lines of a value stand below its first one."""
+    found = [(label, str(value).strip()) for label, value in values if value]
+    return [f"  {label}: {value.replace(chr(10), chr(10) + '    ')}" for label, value in found]
 
 
 class ConfigurationError(PipelineError):

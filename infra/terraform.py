@@ -25,7 +25,7 @@ from infra.errors import InterruptedRunError, TerraformError
 from infra.files import write_atomically
 from infra.process import stop_signals, tail
 from infra.progress import Progress
-from infra.terraform_events import Plan, Watcher, failure, stopped_machines
+from infra.terraform_events import Plan, Watcher, advice, failure, stopped_machines
 
 CONFIGURATION = "cdk.tf.json"
 _PLAN = "terraform.plan"
@@ -167,7 +167,7 @@ class Terraform:
                 log=log,
             )
         if process.returncode != 0:
-            raise failure(operation, watcher.errors, log)
+            raise failure(operation, watcher.errors, log, _LOCK_PATIENCE)
         return watcher
 
     def _follow(self, process: Popen[bytes], log: Path, watcher: Watcher) -> None:
@@ -226,4 +226,4 @@ class Terraform:
 def _todo(errors: str) -> str:
     if "Backend configuration changed" in errors:
         return "state.backend changed: move the state with `terraform init -migrate-state` in that folder, then go on"
-    return "see the output above"
+    return advice(errors)

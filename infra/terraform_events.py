@@ -18,6 +18,7 @@ from infra.progress import Progress
 
 _ACTIONS = ("create", "update", "replace", "delete")
 _MACHINE = "aws_instance"
+_EXPIRED = re.compile(r"Expired ?Token|token .*expired|credentials have expired", re.IGNORECASE)
 _DOING = {"create": "creating", "update": "updating", "delete": "deleting", "read": "reading"}
 _DONE = {"create": "created", "update": "updated", "delete": "deleted", "read": "read"}
 
@@ -135,33 +136,46 @@ def stopped_machines(document: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def failure(operation: str, errors: Sequence[Mapping[str, Any]], log: Path) -> TerraformError:
-    """Return the error for a run that failed: the first diagnostic in full, and what else went wrong."""
+def failure(operation: str, errors: Sequence[Mapping[str, Any]], log: Path, patience: int) -> TerraformError:
+    """Return the error for a run that failed: the first diagnostic in full, and what else went wrong.
+
+    `patience` is for how many seconds Terraform waited for a state that another run held.
+    """
+    command = ("terraform", f"-chdir={log.parent.parent}", operation)
     if not errors:
         lines = tail(log.read_text(encoding="utf-8", errors="replace"))
-        return TerraformError(f"terraform {operation} failed", output=lines, todo="see the log", log=log)
+        todo = "see the log, then run the same command again: what was made is kept"
+        return TerraformError(f"terraform {operation} failed", command=command, output=lines, todo=todo, log=log)
     first, *others = errors
     if "state lock" in first["summary"]:
-        return _locked(first["detail"], log)
+        return _locked(first["detail"], command, log, patience)
     return TerraformError(
         f"terraform {operation} failed: {_flat(first['summary'])}",
         where=_where(first),
         why=_flat(first.get("detail", "")),
+        command=command,
         output="\n".join(f"{_where(error) or 'also'}: {_flat(error['summary'])}" for error in others),
-        todo="mend the cause and run the same command again: what was made is kept",
+        todo=advice(f"{first['summary']} {first.get('detail', '')}"),
         log=log,
     )
 
 
-def _locked(detail: str, log: Path) -> TerraformError:
+def advice(said: str) -> str:
+    """Return what to do about what Terraform said."""
+    cause = "log in to the cloud again" if _EXPIRED.search(said) else "mend the cause"
+    return f"{cause} and run the same command again: what was made is kept"
+
+
+def _locked(detail: str, command: tuple[str, ...], log: Path, patience: int) -> TerraformError:
     """Return the error for a state that another run holds, with what Terraform tells about that run."""
     lock = dict(re.findall(r"^\s*(ID|Who|Operation|Created):\s*(.+?)\s*$", detail, flags=re.MULTILINE))
     who, since = lock.get("Who", "somebody"), lock.get("Created", "an unknown time").split(".")[0]
     return TerraformError(
-        f"Terraform's state is locked by {who} since {since}",
+        f"Terraform's state is locked by {who} since {since}; it was not let go within {patience} s",
         why=f"another run ({lock.get('Operation', 'unknown')}) works on this environment, or died while it did",
         todo="wait until it ends and run the same command again; if it is certain that none runs, unlock with: "
         f"terraform -chdir={log.parent.parent} force-unlock {lock.get('ID', 'ID')}",
+        command=command,
         output=None if lock else detail,
         log=log,
     )

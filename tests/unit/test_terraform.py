@@ -249,7 +249,7 @@ def test_what_is_no_document_is_left_in_the_log(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "terraform-apply.log"
     log.parent.mkdir()
     log.write_text("panic: runtime error\n")
-    assert failure("apply", watcher.errors, log).output == "panic: runtime error"
+    assert failure("apply", watcher.errors, log, 0).output == "panic: runtime error"
 
 
 def test_the_progress_of_a_resource() -> None:

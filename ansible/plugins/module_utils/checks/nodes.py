@@ -62,7 +62,7 @@ def judge_versions(wanted: Wanted, apis: Mapping[str, str], nodes: Sequence[Node
 def _image_problems(pod: Pod, tags: Mapping[str, str]) -> Iterator[str]:
     for name, tag in map(split_reference, pod.images):
         if tags.get(name, tag) != tag:
-            yield f"{pod.node}: Pod {pod.name} runs {name}:{tag}, wanted {tags[name]}"
+            yield f"{pod.node or 'no node'}: Pod {pod.name} runs {name}:{tag}, wanted {tags[name]}"
 
 
 def split_reference(reference: str) -> tuple[str, str]:

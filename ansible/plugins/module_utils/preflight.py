@@ -6,15 +6,16 @@ import errno
 import os
 import shutil
 import socket
-import subprocess
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from . import firewall, units
+
 _CAP_SYS_RESOURCE = 24
 _TIME_SERVICES = ("chrony", "chronyd", "systemd-timesyncd", "ntpsec", "ntpd", "openntpd")
+_FIREWALL = "or, where a firewall lets all traffic of nodes, Pods and Services through, set preflight_firewall to true"
 UNFINISHED = Path("/var/lib/kube-pipeline/kubeadm-unfinished")
 MEMBER = Path("/etc/kubernetes/kubelet.conf")
 
@@ -40,18 +41,18 @@ class Facts:
 
 @dataclass(frozen=True)
 class State:
-    """What a host has, as far as requirements speak of it; `clock` is seconds since the epoch."""
+    """What a host has, as far as requirements speak of it; `firewalls` are sentences about those in the way."""
 
     system: str
     system_version: float
     memory_mb: int
     cpus: int
     disk_gb: int
-    clock: float
     keeps_time: bool
     name_servers: int
     addresses: list[str]
     busy_ports: list[int]
+    firewalls: list[str]
 
 
 def problems(state: State, wanted: Mapping[str, Any], address: str) -> list[str]:
@@ -69,7 +70,6 @@ def problems(state: State, wanted: Mapping[str, Any], address: str) -> list[str]
 
 def shortages(state: State, wanted: Mapping[str, Any]) -> list[str]:
     """Return a sentence for everything that a host lacks to become a node; one that is a node uses it already."""
-    skew = abs(state.clock - wanted["clock"])
     found = {
         f"it has {state.memory_mb} MB of memory, needed are {wanted['memory_mb']}: take a larger machine": (
             state.memory_mb < wanted["memory_mb"]
@@ -78,13 +78,14 @@ def shortages(state: State, wanted: Mapping[str, Any]) -> list[str]:
         f"{state.disk_gb} GB are free under /var/lib, needed are {wanted['disk_gb']}: take a larger disk": (
             state.disk_gb < wanted["disk_gb"]
         ),
-        f"its clock is {skew:.0f} s off, allowed are {wanted['skew']} s: see to its time service": skew
-        > wanted["skew"],
         "nothing keeps its clock right: install chrony or systemd-timesyncd": not state.keeps_time,
         "its resolv.conf names no name server, without which CoreDNS does not start": state.name_servers == 0,
         f"ports that Kubernetes needs are taken: {', '.join(map(str, state.busy_ports))}": bool(state.busy_ports),
     }
-    return [text for text, wrong in found.items() if wrong]
+    lacks = [text for text, wrong in found.items() if wrong]
+    if state.firewalls and not wanted["firewall"]:
+        lacks += [*state.firewalls, _FIREWALL]
+    return lacks
 
 
 def other_version(installed: str, version: str) -> str | None:
@@ -122,11 +123,11 @@ def gather_state(address: str, ports: Iterable[int], *, container: bool, resolve
         memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         cpus=len(os.sched_getaffinity(0)),
         disk_gb=shutil.disk_usage("/var/lib").free // 10**9,
-        clock=time.time(),
-        keeps_time=container or any(_active(name) for name in _TIME_SERVICES),
+        keeps_time=container or any(units.show(f"{name}.service").active for name in _TIME_SERVICES),
         name_servers=name_servers(Path(resolver)),
         addresses=[address] if _bindable(address, 0) else [],
         busy_ports=[port for port in ports if not _bindable("", port)],
+        firewalls=firewall.obstacles(),
     )
 
 
@@ -170,7 +171,7 @@ def _release(text: str) -> dict[str, str]:
 def _resolver() -> str:
     """Return the real list of name servers where systemd-resolved puts itself in front of it."""
     own = Path("/run/systemd/resolve/resolv.conf")
-    return str(own) if own.exists() and _active("systemd-resolved") else "/etc/resolv.conf"
+    return str(own) if own.exists() and units.show("systemd-resolved.service").active else "/etc/resolv.conf"
 
 
 def settable(path: Path, *, container: bool) -> bool:
@@ -180,11 +181,6 @@ def settable(path: Path, *, container: bool) -> bool:
 
 def _in_container() -> bool:
     return Path("/run/systemd/container").exists()
-
-
-def _active(service: str) -> bool:
-    done = subprocess.run(["systemctl", "is-active", "--quiet", service], check=False, timeout=30)
-    return done.returncode == 0
 
 
 def _bindable(address: str, port: int) -> bool:

@@ -4,11 +4,23 @@
 from __future__ import annotations
 
 import sys
+import time
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.commands import CommandError, run
 from ansible.module_utils.files import exclusive
-from ansible.module_utils.preflight import as_dict, gather_facts, gather_state, other_version, problems, shortages
+from ansible.module_utils.preflight import (
+    Facts,
+    State,
+    as_dict,
+    gather_facts,
+    gather_state,
+    other_version,
+    problems,
+    shortages,
+)
+from ansible.module_utils.units import UnitError
 
 DOCUMENTATION = r"""
 module: preflight
@@ -48,13 +60,13 @@ options:
     type: list
     elements: int
     required: true
-  clock:
-    description: The controller's time in seconds since the epoch.
-    type: float
+  firewall:
+    description: Whether the host may have a firewall that drops what it does not know.
+    type: bool
     required: true
-  skew:
-    description: By how many seconds the host's clock may differ.
-    type: int
+  asked:
+    description: The controller's time in seconds since the epoch, which is returned.
+    type: float
     required: true
 author: [kube-pipeline]
 """
@@ -69,8 +81,8 @@ EXAMPLES = r"""
     cpus: 2
     disk_gb: 8
     ports: [10250]
-    clock: "{{ now(utc=true).timestamp() }}"
-    skew: 30
+    firewall: false
+    asked: "{{ now().timestamp() }}"
 """
 
 RETURN = r"""
@@ -78,6 +90,14 @@ ansible_facts:
   description: The host's facts, each named C(kubernetes_*).
   returned: success
   type: dict
+clock:
+  description: The host's time in seconds since the epoch.
+  returned: success
+  type: float
+asked:
+  description: What was given as O(asked).
+  returned: success
+  type: float
 """
 
 
@@ -91,23 +111,30 @@ def main() -> None:
             "cpus": {"type": "int", "required": True},
             "disk_gb": {"type": "int", "required": True},
             "ports": {"type": "list", "elements": "int", "required": True},
-            "clock": {"type": "float", "required": True},
-            "skew": {"type": "int", "required": True},
+            "firewall": {"type": "bool", "required": True},
+            "asked": {"type": "float", "required": True},
         },
         supports_check_mode=True,
     )
     wanted = module.params
-    with exclusive("kubeadm"):  # one that outlived an interrupted run may be about to make this host a node
-        facts = gather_facts()
-    ports = wanted["ports"] if facts.membership == "absent" else []
-    state = gather_state(wanted["address"], ports, container=facts.container, resolver=facts.resolver)
+    try:
+        facts, state = _look(wanted)
+    except UnitError as error:
+        module.fail_json(msg=f"this host does not fit: {error}")
     found = problems(state, wanted, wanted["address"])
     found += _outdated(wanted["version"]) if facts.membership == "member" else shortages(state, wanted)
     if sys.version_info < (3, 9):  # noqa: UP036 - this runs on the host's Python, whichever that is
         found.append(f"its Python is {sys.version.split()[0]}, needed is 3.9: install a newer python3")
     if found:
         module.fail_json(msg="this host does not fit: " + "; ".join(found))
-    module.exit_json(changed=False, ansible_facts=as_dict(facts))
+    module.exit_json(changed=False, ansible_facts=as_dict(facts), clock=time.time(), asked=wanted["asked"])
+
+
+def _look(wanted: dict[str, Any]) -> tuple[Facts, State]:
+    with exclusive("kubeadm"):  # one that outlived an interrupted run may be about to make this host a node
+        facts = gather_facts()
+    ports = wanted["ports"] if facts.membership == "absent" else []
+    return facts, gather_state(wanted["address"], ports, container=facts.container, resolver=facts.resolver)
 
 
 def _outdated(version: str) -> list[str]:

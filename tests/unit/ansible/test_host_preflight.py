@@ -21,8 +21,7 @@ _WANTED = {
     "memory_mb": 1700,
     "cpus": 2,
     "disk_gb": 8,
-    "clock": 1000.0,
-    "skew": 30,
+    "firewall": False,
 }
 _GOOD = State(
     system="debian",
@@ -30,11 +29,11 @@ _GOOD = State(
     memory_mb=2000,
     cpus=2,
     disk_gb=20,
-    clock=1003.0,
     keeps_time=True,
     name_servers=1,
     addresses=["10.0.0.5"],
     busy_ports=[],
+    firewalls=[],
 )
 
 
@@ -50,7 +49,6 @@ def test_a_good_host_has_no_problems() -> None:
         (replace(_GOOD, memory_mb=1000), "1000 MB of memory, needed are 1700"),
         (replace(_GOOD, cpus=1), "1 CPUs, needed are 2"),
         (replace(_GOOD, disk_gb=3), "3 GB are free"),
-        (replace(_GOOD, clock=1100.0), "100 s off"),
         (replace(_GOOD, keeps_time=False), "install chrony"),
         (replace(_GOOD, name_servers=0), "no name server"),
         (replace(_GOOD, addresses=[]), "none of its interfaces has the address 10.0.0.5"),
@@ -66,8 +64,16 @@ def test_all_lacks_are_named_at_once() -> None:
     assert len(shortages(replace(_GOOD, memory_mb=1, cpus=1, disk_gb=1), _WANTED)) == 3
 
 
+def test_a_firewall_is_refused_unless_it_is_said_to_be_open() -> None:
+    state = replace(_GOOD, firewalls=["its firewall ufw is on: turn it off by `ufw disable`"])
+    found = shortages(state, _WANTED)
+    assert found[0] == state.firewalls[0]
+    assert "set preflight_firewall to true" in found[1]
+    assert shortages(state, {**_WANTED, "firewall": True}) == []
+
+
 def test_a_node_that_has_filled_its_disk_is_still_one() -> None:
-    assert problems(replace(_GOOD, disk_gb=0, clock=2000.0, busy_ports=[10250]), _WANTED, "10.0.0.5") == []
+    assert problems(replace(_GOOD, disk_gb=0, firewalls=["ufw is on"], busy_ports=[10250]), _WANTED, "10.0.0.5") == []
 
 
 def test_a_node_of_another_version_is_refused() -> None:

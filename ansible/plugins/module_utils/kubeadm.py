@@ -7,11 +7,13 @@ import shutil
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from .commands import CommandError, kubectl, run
 from .files import RUNTIME, write
 from .preflight import MEMBER, UNFINISHED, membership
+from .registration import prompt_registration
 
 _SOCKET = "unix:///run/containerd/containerd.sock"
 _LOG = Path("/var/log/kube-pipeline/kubeadm.log")
@@ -69,7 +71,8 @@ def join(config: str, *, control_plane: bool, timeout: float) -> None:
         CommandError: kubeadm failed.
     """
     _clean(control_plane=control_plane)
-    _perform(["kubeadm", "join"], config, timeout)
+    with prompt_registration() if control_plane else nullcontext():
+        _perform(["kubeadm", "join"], config, timeout)
 
 
 def answers(host: str, port: int) -> bool:

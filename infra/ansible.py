@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from infra import ssh
 from infra.errors import AnsibleError, InterruptedRunError
 from infra.process import run, stop_signals, tail
 from infra.progress import Progress
@@ -140,6 +141,7 @@ def connections(folder: Path) -> Iterator[Path]:
         link.parent.mkdir(mode=0o700, exist_ok=True)
         link.symlink_to(name)
         try:
+            ssh.share_bastion(folder / "ssh_config", Path(name), {_MARK: str(folder)})
             yield Path(name)
         finally:
             for socket in Path(name).iterdir():
@@ -154,6 +156,7 @@ def _environment(log: Path, sockets: Path) -> dict[str, str]:
         "ANSIBLE_LOG_PATH": str(log),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
+        ssh.SHARED: str(sockets),
         "PATH": os.pathsep.join([programs, os.environ.get("PATH", "")]),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from infra.errors import AnsibleError, PipelineError
 from infra.process import Completed, run
 from infra.progress import Progress
 
+SHARED = "KUBE_PIPELINE_CONNECTIONS"  # in a process's environment: the folder with the connection of `share_bastion`
 _ACCEPT_NEW = ("-o", "StrictHostKeyChecking=accept-new")
 _KEY_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 
@@ -29,6 +30,10 @@ def configuration(contract: Contract, *, user: str, key: Path, known_hosts: Path
     lines = []
     if contract.bastion:
         lines += _entry(["bastion", contract.bastion.host], contract.bastion.host)
+        lines += [
+            f'Match originalhost bastion exec "test -S ${SHARED}/bastion"',
+            f"  ControlPath ${{{SHARED}}}/bastion",
+        ]
     for node in contract.nodes:
         lines += _entry([node.name, str(node.private_address)], str(node.private_address))
         if contract.bastion:
@@ -46,6 +51,18 @@ def configuration(contract: Contract, *, user: str, key: Path, known_hosts: Path
         "  ServerAliveInterval 15",
     ]
     return "\n".join(lines) + "\n"
+
+
+def share_bastion(config: Path, sockets: Path, mark: Mapping[str, str]) -> None:
+    """Open one connection to the bastion, if there is one, for all who have `sockets` as `SHARED` in their environment.
+
+    While ten log in, sshd turns others away (MaxStartups), and Ansible comes with fifty. Whoever finds no such
+    connection makes his own. It lasts until it is told to exit; `mark` is in its environment.
+    """
+    if not config.exists() or "ProxyJump" not in config.read_text(encoding="utf-8"):
+        return
+    master = ("-o", "ControlMaster=yes", "-o", "ControlPersist=yes", "-o", f"ControlPath={sockets / 'bastion'}")
+    run(["ssh", "-F", config, *master, "bastion", "true"], env=mark, check=False)
 
 
 def forget(names: Iterable[str], known_hosts: Path) -> None:

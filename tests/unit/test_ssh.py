@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -42,6 +43,18 @@ def test_an_unknown_key_is_refused_and_only_our_files_are_read(contract: Contrac
 
 def test_the_bastion_itself_is_reached_directly(contract: Contract) -> None:
     assert "proxyjump" not in entry(contract, "bastion")
+
+
+def test_the_bastion_is_reached_through_the_one_connection_where_there_is_one(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "controlpath" not in entry(contract, "bastion")
+    monkeypatch.setenv(ssh.SHARED, str(tmp_path))
+    assert "controlpath" not in entry(contract, "bastion")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "bastion"))
+        assert entry(contract, "bastion")["controlpath"] == f"{tmp_path}/bastion"
+        assert "controlpath" not in entry(contract, "controller-0")
 
 
 def test_only_the_forgotten_machine_loses_its_pin(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_PROPERTIES = "ActiveState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp,LoadState"
+_PROPERTIES = "ActiveState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp,LoadState,SubState"
 
 
 class UnitError(Exception):
@@ -16,12 +16,16 @@ class UnitError(Exception):
 
 @dataclass(frozen=True)
 class Unit:
-    """What systemd knows of a service; `since` is seconds since the epoch, 0 while it is not active."""
+    """What systemd knows of a service; `since` is seconds since the epoch, 0 while it is not active.
+
+    `state` is how systemd calls what kinds of unit know apart, such as a timer that is waiting or has elapsed.
+    """
 
     active: bool
     enabled: bool
     reload_needed: bool
     since: float
+    state: str = ""
 
 
 def parse(shown: str) -> Unit:
@@ -33,6 +37,7 @@ def parse(shown: str) -> Unit:
         enabled=values.get("UnitFileState") == "enabled",
         reload_needed=values.get("NeedDaemonReload") == "yes" or values.get("LoadState") == "not-found",
         since=float(stamp.lstrip("@")) if stamp.startswith("@") else 0.0,
+        state=values.get("SubState", ""),
     )
 
 

@@ -11,9 +11,18 @@ DOCUMENTATION = r"""
 module: machine_checks
 short_description: Check one machine of a Kubernetes cluster from inside
 description:
-  - Asks the API through the load balancer and reads when the machine's certificates expire.
+  - Asks the API through the load balancer, reads when the machine's certificates expire, and looks for swap and for
+    kernel settings that were undone. On a control plane it runs the approver of certificates and tries the audit log.
   - A failed check is no failure of the module; it is one of its results.
 options:
+  address:
+    description: The machine's private address.
+    type: str
+    required: true
+  control_plane:
+    description: Whether the machine is a control plane.
+    type: bool
+    required: true
   api_host:
     description: Host of the API's load balancer.
     type: str
@@ -31,6 +40,8 @@ options:
 EXAMPLES = r"""
 - name: Check each machine from inside
   machine_checks:
+    address: 10.20.0.10
+    control_plane: true
     api_host: api.prod.internal
     api_port: 6443
     certificate_days: 30
@@ -38,7 +49,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 results:
-  description: One entry for each check, with C(name), C(title), C(passed), C(seconds), C(evidence) and C(hint).
+  description: As those of M(cluster_checks).
   returned: always
   type: list
   elements: dict
@@ -48,6 +59,8 @@ results:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            "address": {"type": "str", "required": True},
+            "control_plane": {"type": "bool", "required": True},
             "api_host": {"type": "str", "required": True},
             "api_port": {"type": "int", "required": True},
             "certificate_days": {"type": "int", "required": True},

@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from module_utils.checks import network
+from module_utils.checks import network, traffic
 
 
 def probes(count: int) -> list[network.Probe]:
@@ -25,9 +25,23 @@ def test_a_machines_own_port_is_dialled_by_a_pod_elsewhere() -> None:
     addresses = [("node-0", "10.0.0.10"), ("node-1", "10.0.0.11")]
     own, other = network.node_ports(probes(2), addresses, "node-0", 30000)
     assert own.source == probes(2)[1]
+    assert own.answers == {"pod-0"}
     assert other.source is None
-    (alone,) = network.node_ports(probes(1), addresses[:1], "node-0", 30000)
+    assert other.answers == {"pod-1"}
+
+
+def test_a_machine_alone_dials_itself() -> None:
+    (alone,) = network.node_ports(probes(1), [("node-0", "10.0.0.10")], "node-0", 30000)
     assert alone.source is None
+    assert alone.answers == {"pod-0"}
+
+
+def test_a_service_is_called_until_a_pod_of_another_machine_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([b"pod-0", b"pod-0", b"pod-1", b"pod-2"])
+    monkeypatch.setattr(traffic, "fetch", lambda *_, **__: (200, next(answers)))
+    (dial,) = network.node_ports(probes(2), [("node-1", "10.0.0.11")], "node-0", 30000)
+    assert traffic._dial(dial) == ("pod-1", "")
+    assert next(answers) == b"pod-2"
 
 
 @pytest.mark.parametrize(

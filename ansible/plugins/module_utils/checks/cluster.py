@@ -46,6 +46,10 @@ class Cluster:
         """Return the Pods of the cluster itself."""
         return [state.pod(document) for document in self.system("/api/v1", "pods")]
 
+    def api_of(self, node: state.WantedNode) -> Api:
+        """Return the API server of one control plane, whatever the load balancer thinks of it."""
+        return Api(f"https://{node.address}:{self.wanted.api_port}", self.api.context)
+
     def etcd_of(self, node: state.WantedNode) -> Api:
         """Return etcd's JSON gateway on a control plane."""
         return Api(f"https://{node.address}:2379", self.etcd)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import secrets
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import host, units
 from . import certificates
 from .client import fetch, trust
 from .runner import Check, Verdict
 
 _AUTHORITY = "/etc/kubernetes/pki/ca.crt"
 _KUBELET = "/var/lib/kubelet/pki/kubelet-{}-current.pem"
+_APPROVER = "kube-pipeline-approver"
+_AUDIT_LOG = Path("/var/log/kubernetes/audit/audit.log")
+_AUDIT_TAIL = 2**20  # bytes, in which the newest entries are
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where this machine finds the API, and how many days its certificates must still be valid."""
+    """What this machine is, where it finds the API, and how many days its certificates must still be valid."""
 
+    address: str
+    control_plane: bool
     api_host: str
     api_port: int
     certificate_days: int
@@ -50,7 +58,61 @@ def look_at_certificates(machine: Machine, _deadline: float) -> Verdict:
     return certificates.judge_expiries(ends, unreadable, time.time(), machine.certificate_days)
 
 
+def look_at_host(_machine: Machine, _deadline: float) -> Verdict:
+    """Read what the kernel swaps to, and its settings, which another program or a restart may have undone."""
+    wanted = host.settings_in(host.SETTINGS_FILE.read_text(encoding="utf-8"))
+    return judge_host(host.swap_areas(), wanted, host.read_settings(list(wanted)))
+
+
+def judge_host(swap: Sequence[str], wanted: Mapping[str, int], current: Mapping[str, int | None]) -> Verdict:
+    """The kernel swaps to nothing and has the settings."""
+    problems = [f"it swaps to {area}" for area in swap]
+    problems += [
+        f"{key} is {now}, wanted {value}" for key, (now, value) in host.settings_to_change(wanted, current).items()
+    ]
+    problems += [f"{key} is not there" for key, now in current.items() if now is None]
+    return Verdict(f"no swap, {len(wanted)} settings", tuple(problems))
+
+
+def look_at_approver(_machine: Machine, _deadline: float) -> Verdict:
+    """Let the approver run now, as its timer does, and see that the timer will do it again."""
+    try:
+        units.perform(f"{_APPROVER}.service", ["start"])
+        timer = units.show(f"{_APPROVER}.timer")
+    except units.UnitError as error:
+        return Verdict("cannot run", tuple(str(error).splitlines()))
+    return judge_timer(timer)
+
+
+def judge_timer(timer: units.Unit) -> Verdict:
+    """The timer starts with the machine, and has a next run."""
+    problems = [] if timer.enabled else ["its timer does not start with the machine"]
+    problems += [] if timer.active and timer.state in {"waiting", "running"} else [f"its timer is {timer.state}"]
+    return Verdict("it ran, and its timer will start it again", tuple(problems))
+
+
+def look_at_audit_log(machine: Machine, _deadline: float) -> Verdict:
+    """Ask this machine's API server for something that only its audit log will know of; it need not be allowed."""
+    mark = secrets.token_hex(8)
+    server = f"https://{machine.address}:{machine.api_port}"
+    status, _ = fetch(
+        f"{server}/api/v1/namespaces?labelSelector=kube-pipeline-verify%3D{mark}", context=trust(_AUTHORITY)
+    )
+    with _AUDIT_LOG.open("rb") as log:
+        log.seek(max(0, _AUDIT_LOG.stat().st_size - _AUDIT_TAIL))
+        logged = mark.encode() in log.read()
+    missing = f"{_AUDIT_LOG} holds nothing of a request that was answered with HTTP {status} just now"
+    return Verdict("a request was logged", () if logged else (missing,))
+
+
 CHECKS: tuple[Check[Machine], ...] = (
+    Check(
+        "host",
+        "No machine swaps, and all have the kernel settings of Kubernetes",
+        2,
+        "apply again sets them; `swapon --show` and `systemd-analyze cat-config sysctl.d` tell what else does",
+        look_at_host,
+    ),
     Check(
         "load_balancer",
         "Every machine reaches the API through the load balancer",
@@ -65,5 +127,21 @@ CHECKS: tuple[Check[Machine], ...] = (
         "`kubeadm certs renew all` on that machine renews those of the control plane, then restart its static Pods; "
         "the kubelet renews its own",
         look_at_certificates,
+    ),
+    Check(
+        "approver",
+        "Every control plane approves renewals of the kubelets' certificates by a timer",
+        30,
+        f"`systemctl status {_APPROVER}.timer` and `journalctl -u {_APPROVER}` on that machine tell why not",
+        look_at_approver,
+        applies=lambda machine: machine.control_plane,
+    ),
+    Check(
+        "audit",
+        "Every API server keeps an audit log",
+        15,
+        "the API server on that machine needs --audit-log-path and --audit-policy-file, and space on its disk",
+        look_at_audit_log,
+        applies=lambda machine: machine.control_plane,
     ),
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .runner import Verdict
 
 _ALL_PAIRS = 32  # nodes: up to here each dials each other one; beyond, the pairs would grow with the square
+_TRIES = 25  # of two Pods the same one answers as often by chance once in 33 million times
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Probe:
 class Dial:
     """A call that is to be made by the Pod `source`, or by the machine itself where that is None.
 
-    `answers` are the Pods of which one must answer; `target` is how a person would call the other side.
+    `answers` are the Pods of which one must answer; `target` is how a person would call the other side. A Service
+    picks a Pod by chance, so that one may have to call it up to `tries` times.
     """
 
     source: Probe | None
@@ -32,6 +34,7 @@ class Dial:
     host: str
     port: int
     answers: frozenset[str]
+    tries: int = 1
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,17 @@ def node_ports(probes: Sequence[Probe], addresses: Sequence[tuple[str, str]], he
     """Plan one call from this machine (the node `here`) to every other node's port.
 
     This machine's own port is dialled through the network as well: by the Pod on another node, whose traffic leaves
-    the Pod network under that node's address. `addresses` are (node, address).
+    the Pod network under that node's address. A Pod on the caller's own machine is no answer, where there is another:
+    its packets may not have left the machine. `addresses` are (node, address).
     """
-    answers = frozenset(probe.pod for probe in probes)
     elsewhere = next((probe for probe in probes if probe.node != here), None)
-    return [
-        Dial(elsewhere if node == here else None, f"port {port} of {node} ({address})", address, port, answers)
-        for node, address in addresses
-    ]
+    dials = []
+    for node, address in addresses:
+        source = elsewhere if node == here else None
+        others = {probe.pod for probe in probes if probe.node != (source.node if source else here)}
+        answers = frozenset(others or {probe.pod for probe in probes})
+        dials.append(Dial(source, f"port {port} of {node} ({address})", address, port, answers, _TRIES))
+    return dials
 
 
 def read_dial(status: int, body: bytes) -> tuple[str, str]:

@@ -104,7 +104,7 @@ PROBING: tuple[Check[Cluster], ...] = (
     ),
     Check(
         "node_port",
-        "A Service is reached from outside of the Pod network on a port of every node",
+        "A Service answers on a port of every node to another machine of the cluster, where there is one",
         30,
         "where Pods do not reach each other, mend that first; "
         "else look at kube-proxy on that node, and whether a firewall lets ports 30000-32767 through between nodes",
@@ -112,16 +112,16 @@ PROBING: tuple[Check[Cluster], ...] = (
     ),
     Check(
         "pod_security",
-        "A privileged Pod is refused where nothing else was configured",
+        "Every API server refuses a privileged Pod where nothing else was configured",
         15,
-        "the API server's admission configuration must enforce Pod Security baseline by default",
+        "the admission configuration of that API server must enforce Pod Security baseline by default",
         security.look_at_pod_security,
     ),
     Check(
         "secret_encryption",
-        "A Secret is unreadable in etcd",
+        "A Secret is unreadable in etcd, whichever API server wrote it",
         15,
-        "the API servers need --encryption-provider-config whose first provider for secrets is not identity",
+        "that API server needs --encryption-provider-config whose first provider for secrets is not identity",
         security.look_at_secret,
     ),
 )

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from . import etcd, nodes, state
-from .client import FAILURES, Api, fetch
+from .client import FAILURES, fetch
 from .cluster import Cluster, concurrently
 from .runner import Verdict
 
@@ -45,8 +45,7 @@ def look_at_versions(cluster: Cluster, _deadline: float) -> Verdict:
 
     def ask(node: state.WantedNode) -> tuple[str, str]:
         try:
-            server = Api(f"https://{node.address}:{cluster.wanted.api_port}", cluster.api.context)
-            return node.name, str(server.get("/version")["gitVersion"])
+            return node.name, str(cluster.api_of(node).get("/version")["gitVersion"])
         except FAILURES as error:
             return node.name, f"unknown ({error})"
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import firewall, units
+from . import firewall, listeners, units
 
 _CAP_SYS_RESOURCE = 24
 _TIME_SERVICES = ("chrony", "chronyd", "systemd-timesyncd", "ntpsec", "ntpd", "openntpd")
@@ -51,7 +51,7 @@ class State:
     keeps_time: bool
     name_servers: int
     addresses: list[str]
-    busy_ports: list[int]
+    busy_ports: list[str]
     firewalls: list[str]
 
 
@@ -75,12 +75,14 @@ def shortages(state: State, wanted: Mapping[str, Any]) -> list[str]:
             state.memory_mb < wanted["memory_mb"]
         ),
         f"it has {state.cpus} CPUs, needed are {wanted['cpus']}: take a larger machine": state.cpus < wanted["cpus"],
-        f"{state.disk_gb} GB are free under /var/lib, needed are {wanted['disk_gb']}: take a larger disk": (
+        f"{state.disk_gb} GB are free under /var/lib, needed are {wanted['disk_gb']}: make room, or take a larger disk": (
             state.disk_gb < wanted["disk_gb"]
         ),
         "nothing keeps its clock right: install chrony or systemd-timesyncd": not state.keeps_time,
         "its resolv.conf names no name server, without which CoreDNS does not start": state.name_servers == 0,
-        f"ports that Kubernetes needs are taken: {', '.join(map(str, state.busy_ports))}": bool(state.busy_ports),
+        f"ports that Kubernetes needs are taken: {', '.join(state.busy_ports)}: stop what uses them": bool(
+            state.busy_ports
+        ),
     }
     lacks = [text for text, wrong in found.items() if wrong]
     if state.firewalls and not wanted["firewall"]:
@@ -126,7 +128,7 @@ def gather_state(address: str, ports: Iterable[int], *, container: bool, resolve
         keeps_time=container or any(units.show(f"{name}.service").active for name in _TIME_SERVICES),
         name_servers=name_servers(Path(resolver)),
         addresses=[address] if _bindable(address, 0) else [],
-        busy_ports=[port for port in ports if not _bindable("", port)],
+        busy_ports=[listeners.described(port, listeners.users(port)) for port in ports if not _bindable("", port)],
         firewalls=firewall.obstacles(),
     )
 

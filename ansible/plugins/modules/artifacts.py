@@ -66,6 +66,9 @@ def main() -> None:
             missing = _converge(wanted, images_wanted=module.params["kind"] == "images", check=module.check_mode)
     except (ArtifactError, subprocess.SubprocessError) as error:
         module.fail_json(msg=str(error))
+    except OSError as error:  # most likely a full disk
+        place = error.filename or "/var/lib/kube-pipeline or the place of a program"
+        module.fail_json(msg=f"what was fetched cannot be kept on this host: {error.strerror}: make room in {place}")
     names = [f"{item.name} {item.version}" for item in missing]
     module.exit_json(
         changed=bool(missing), installed=names, diff={"before": "", "after": "".join(f"{name}\n" for name in names)}

@@ -52,7 +52,10 @@ def test_a_good_host_has_no_problems() -> None:
         (replace(_GOOD, keeps_time=False), "install chrony"),
         (replace(_GOOD, name_servers=0), "no name server"),
         (replace(_GOOD, addresses=[]), "none of its interfaces has the address 10.0.0.5"),
-        (replace(_GOOD, busy_ports=[6443, 10250]), "taken: 6443, 10250"),
+        (
+            replace(_GOOD, busy_ports=["6443", "10250 by nginx (process 7)"]),
+            "taken: 6443, 10250 by nginx (process 7): stop",
+        ),
     ],
 )
 def test_each_lack_is_named(state: State, said: str) -> None:
@@ -73,7 +76,7 @@ def test_a_firewall_is_refused_unless_it_is_said_to_be_open() -> None:
 
 
 def test_a_node_that_has_filled_its_disk_is_still_one() -> None:
-    assert problems(replace(_GOOD, disk_gb=0, firewalls=["ufw is on"], busy_ports=[10250]), _WANTED, "10.0.0.5") == []
+    assert problems(replace(_GOOD, disk_gb=0, firewalls=["ufw is on"], busy_ports=["10250"]), _WANTED, "10.0.0.5") == []
 
 
 def test_a_node_of_another_version_is_refused() -> None:

@@ -170,6 +170,15 @@ def key_shared(state: State, ssh: Ssh) -> Iterator[Finding]:
         yield ("ssh", "key"), what, "add a key that all of them have: ssh: {key: ~/.ssh/NAME}"
 
 
+def possible_in_lab(network: Network, ssh: Ssh, lab: bool) -> Iterator[Finding]:
+    """The embedded cloud's machines have one user, and their range leads to them instead of to the internet's hosts."""
+    if lab and ssh.user != "admin":
+        yield ("ssh", "user"), f"a lab's machines have no user {ssh.user}", "write admin, or take the key out"
+    if lab and not any(network.cidr.subnet_of(other) for other in _PRIVATE):
+        what = f"{network.cidr} belongs to others, whom this machine could not reach beside a lab"
+        yield ("network", "cidr"), what, f"choose a private range, such as {_free(network)}"
+
+
 def version_locked(kubernetes: Kubernetes) -> Iterator[Finding]:
     """Only a release of the lock file has pinned sources and checksums."""
     releases = _releases()
@@ -195,6 +204,7 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (way_in, ("network", "lab")),
     (api_in_reach, ("network",)),
     (key_shared, ("state", "ssh")),
+    (possible_in_lab, ("network", "ssh", "lab")),
     (version_locked, ("kubernetes",)),
 )
 

@@ -124,8 +124,8 @@ CHECKS: tuple[Check[Machine], ...] = (
         "certificates",
         "No certificate expires soon",
         1,
-        "`kubeadm certs renew all` on that machine renews those of the control plane, then restart its static Pods; "
-        "the kubelet renews its own",
+        "on one control plane after the other: `kubeadm certs renew all`, then move its /etc/kubernetes/manifests away "
+        "for 30 s, which starts its parts anew; the kubelet renews its own",
         look_at_certificates,
     ),
     Check(

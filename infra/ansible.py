@@ -153,6 +153,7 @@ def _environment(log: Path, sockets: Path) -> dict[str, str]:
     programs = str(Path(sys.executable).parent)
     return {
         "ANSIBLE_CONFIG": str(_ROOT / "ansible.cfg"),
+        "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off where nobody says so here
         "ANSIBLE_LOG_PATH": str(log),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from infra import ansible
+from infra.progress import Silent
+from infra.timeline import Timeline
 
 
 def test_only_what_this_environment_left_behind_is_ended(tmp_path: Path) -> None:
@@ -37,3 +40,21 @@ def test_what_a_killed_run_leaves_of_its_connections_is_removed_by_the_next(tmp_
     assert left.is_dir()
     ansible.end_leftovers(tmp_path)
     assert not left.exists()
+
+
+def test_ssh_is_left_to_check_host_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ansible-runner and Ansible would each like to tell it not to."""
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "playbooks" / "any.yml").write_text("- {hosts: all, gather_facts: false, tasks: [{raw: 'true'}]}\n")
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    (tmp_path / "hosts").write_text("node-0\n")
+    (tmp_path / "ssh").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n')
+    (tmp_path / "ssh").chmod(0o700)
+    (tmp_path / "logs").mkdir()
+    monkeypatch.setattr(ansible, "_ROOT", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    playbook = ansible.Playbook("any", tmp_path, tmp_path / "hosts", tmp_path)
+    ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
+    asked = (tmp_path / "asked").read_text()
+    assert "node-0" in asked
+    assert "StrictHostKeyChecking" not in asked

@@ -73,6 +73,20 @@ def converge(
     return patches, approved
 
 
+def approve_until_served(addresses: Mapping[str, Sequence[str]], timeout: float) -> list[str]:
+    """Approve the nodes' serving certificates until all of them serve, or `timeout` seconds are over; return whose.
+
+    Raises:
+        CommandError: the API does not answer.
+    """
+    deadline = time.monotonic() + timeout
+    approved: list[str] = []
+    while time.monotonic() < deadline and not all(_serving(addresses).values()):
+        approved += approve_pending(addresses)[0]
+        time.sleep(1)
+    return approved
+
+
 def _wait(wanted: Mapping[str, Node], awaited: Sequence[str], deadline: float) -> tuple[list[Node], list[str]]:
     addresses = {name: node["addresses"] for name, node in wanted.items()}
     approved: list[str] = []

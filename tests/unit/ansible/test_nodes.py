@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from module_utils.nodes import Node, patch, waiting
+from module_utils import nodes
+from module_utils.nodes import Node, approve_until_served, patch, waiting
 
 _TAINT = {"key": "dedicated", "value": "web", "effect": "NoSchedule"}
 _NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}
@@ -59,3 +62,17 @@ def test_what_each_node_waits_for_is_said() -> None:
     assert waiting([_node(ready="False")], wanted, serving) == {"worker-0": "no network"}
     unsigned = {"worker-0": "its kubelet has no serving certificate"}
     assert waiting([_node()], wanted, {"worker-0": False}) == unsigned
+
+
+def test_certificates_are_approved_as_they_come_until_all_nodes_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = iter([{"a": False, "b": False}, {"a": True, "b": False}, {"a": True, "b": True}])
+    pending: Iterator[tuple[list[str], list[str]]] = iter([(["a"], []), (["b"], [])])
+    monkeypatch.setattr(nodes, "_serving", lambda _: next(states))
+    monkeypatch.setattr(nodes, "approve_pending", lambda _: next(pending))
+    assert approve_until_served({"a": ["10.0.0.1"], "b": ["10.0.0.2"]}, timeout=30) == ["a", "b"]
+
+
+def test_waiting_for_certificates_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "_serving", lambda _: {"a": False})
+    monkeypatch.setattr(nodes, "approve_pending", lambda _: ([], ["csr-1: it names nothing"]))
+    assert approve_until_served({"a": ["10.0.0.1"]}, timeout=0.5) == []

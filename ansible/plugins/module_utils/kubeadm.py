@@ -18,6 +18,8 @@ from .registration import prompt_registration
 _SOCKET = "unix:///run/containerd/containerd.sock"
 _LOG = Path("/var/log/kube-pipeline/kubeadm.log")
 _ETCD_DATA = Path("/var/lib/etcd")
+_UNSIGNED = "JWS signature"  # the cluster's, by which newcomers know it; it is there as long as their token is
+_EXPIRED = "the token had expired, or was deleted, before this host joined; the next apply makes a new one"
 
 
 class RefusedError(Exception):
@@ -71,8 +73,11 @@ def join(config: str, *, control_plane: bool, timeout: float) -> None:
         CommandError: kubeadm failed.
     """
     _clean(control_plane=control_plane)
-    with prompt_registration() if control_plane else nullcontext():
-        _perform(["kubeadm", "join"], config, timeout)
+    try:
+        with prompt_registration() if control_plane else nullcontext():
+            _perform(["kubeadm", "join"], config, timeout)
+    except CommandError as error:
+        raise CommandError(f"{_EXPIRED}\n{error}" if _UNSIGNED in str(error) else str(error)) from error
 
 
 def answers(host: str, port: int) -> bool:

@@ -56,6 +56,12 @@ def test_a_join_that_failed_stays_partial_and_is_reset_by_the_next(tmp_path: Pat
     assert kubeadm.state() == "absent"
 
 
+def test_a_join_whose_token_is_gone_says_so(tmp_path: Path, fake_program: FakeProgram) -> None:
+    _kubeadm(fake_program, tmp_path, "echo 'could not find a JWS signature for token ID \"abcdef\"' >&2; exit 1")
+    with pytest.raises(CommandError, match=r"(?s)token had expired, or was deleted.*next apply.*JWS signature"):
+        kubeadm.join("x", control_plane=False, timeout=10)
+
+
 def test_init_is_refused_while_nodes_of_a_cluster_are_left(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program, tmp_path)
     with pytest.raises(RefusedError, match="worker-0 belong to a cluster"):

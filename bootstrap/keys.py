@@ -39,7 +39,8 @@ def _generate(private: Path, name: str) -> None:
     new = private.with_name("new_id_ed25519")
     for leftover in (new, new.with_suffix(".pub")):
         leftover.unlink(missing_ok=True)
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"kube-pipeline {name}", "-f", new])
+    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"kube-pipeline {name}", "-f", str(new)]
+    run(argv, todo="see that this folder can be written and its disk has room, then run the same command again")
     new.with_suffix(".pub").replace(private.with_suffix(".pub"))
     new.replace(private)
 

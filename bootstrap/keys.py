@@ -25,12 +25,19 @@ def ensure(environment: Environment, folder: Path) -> KeyPair:
         PreflightError: the key cannot be read, asks for a passphrase, or its public half is missing or another key's.
     """
     if environment.ssh.key:
-        private = Path(environment.ssh.key).expanduser()
+        private = _named(environment.ssh.key)
     else:
         private = folder / "id_ed25519"
         if not private.exists():
             _generate(private, environment.name)
     return KeyPair(private, _public(private))
+
+
+def _named(key: str) -> Path:
+    try:
+        return Path(key).expanduser()
+    except RuntimeError as error:
+        raise PreflightError("the SSH private key cannot be found", where=key, why=str(error)) from error
 
 
 def _generate(private: Path, name: str) -> None:
@@ -41,7 +48,7 @@ def _generate(private: Path, name: str) -> None:
         leftover.unlink(missing_ok=True)
     argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"kube-pipeline {name}", "-f", str(new)]
     run(argv, todo="see that this folder can be written and its disk has room, then run the same command again")
-    new.with_suffix(".pub").replace(private.with_suffix(".pub"))
+    new.with_suffix(".pub").replace(private.with_name(f"{private.name}.pub"))
     new.replace(private)
 
 
@@ -56,7 +63,7 @@ def _public(private: Path) -> Path:
             command=found.argv,
             todo="name a readable key of mode 0600 without a passphrase under ssh.key, or none to have one made",
         )
-    public = private.with_suffix(".pub")
+    public = private.with_name(f"{private.name}.pub")
     todo = f"ssh-keygen -y -f {private} > {public}"
     if not public.exists():
         raise PreflightError("the SSH key has no public half beside it", where=str(public), todo=todo)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import sys
 import threading
@@ -200,9 +201,10 @@ class Terraform:
 
     def _variables(self) -> tuple[str, ...]:
         """Return the words that set Terraform's environment; a user's own arguments must not leak in."""
+        theirs = [name for name in os.environ if name.startswith("TF_CLI_ARGS")]
         return (
             "env",
-            "--unset=TF_CLI_ARGS",
+            *(f"--unset={name}" for name in (*theirs, "TF_WORKSPACE", "TF_DATA_DIR")),
             f"TF_CLI_CONFIG_FILE={self._cli_config}",
             "TF_IN_AUTOMATION=1",
             "CHECKPOINT_DISABLE=1",

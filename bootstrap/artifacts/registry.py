@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic import BaseModel, Field, ValidationError
 
 from bootstrap.artifacts.download import Source
 from bootstrap.artifacts.image import Blob, write_archive
@@ -20,6 +20,22 @@ _MANIFESTS = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+
+
+class _Piece(BaseModel):
+    """What a manifest lists: a layer, a configuration, or another manifest."""
+
+    media_type: str = Field("", alias="mediaType")
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")  # it becomes a file's name
+    platform: dict[str, Any] = {}
+
+
+class _Manifest(BaseModel):
+    """An image's manifest, or the index of those of its architectures."""
+
+    manifests: tuple[_Piece, ...] = ()
+    config: _Piece | None = None
+    layers: tuple[_Piece, ...] = ()
 
 
 class Repository:
@@ -42,22 +58,22 @@ class Repository:
             Unreachable: no connection can be made.
             PreflightError: the registry refuses, or a piece does not fit its digest.
         """
-        index, document = self._manifest(digest or self.tag, digest)
+        index, image = self._manifest(digest or self.tag, digest)
         manifest = index
-        if "manifests" in document:
-            manifest, document = self._for(document["manifests"], architecture)
-        blobs = [self._blob(piece, target.parent) for piece in (document["config"], *document["layers"])]
+        if image.manifests:
+            manifest, image = self._for(image.manifests, architecture)
+        pieces = [*([image.config] if image.config else []), *image.layers]
+        blobs = [self._blob(piece, target.parent) for piece in pieces]
         write_archive(target, self.reference, architecture, manifest, blobs)
         return f"{self._base}/manifests/sha256:{index.sha256}"
 
-    def _for(self, manifests: list[dict[str, Any]], architecture: str) -> tuple[Blob, dict[str, Any]]:
+    def _for(self, manifests: tuple[_Piece, ...], architecture: str) -> tuple[Blob, _Manifest]:
         for listed in manifests:
-            platform = listed.get("platform", {})
-            if platform.get("os") == "linux" and platform.get("architecture") == architecture:
-                return self._manifest(listed["digest"], listed["digest"])
+            if (listed.platform.get("os"), listed.platform.get("architecture")) == ("linux", architecture):
+                return self._manifest(listed.digest, listed.digest)
         raise PreflightError(f"{self.reference} is not published for {architecture}", where=self._base)
 
-    def _manifest(self, name: str, digest: str | None) -> tuple[Blob, dict[str, Any]]:
+    def _manifest(self, name: str, digest: str | None) -> tuple[Blob, _Manifest]:
         response = self._get(f"{self._base}/manifests/{name}")
         sha256 = hashlib.sha256(response.content).hexdigest()
         if digest and digest != f"sha256:{sha256}":
@@ -71,14 +87,20 @@ class Repository:
         blob = Blob(media_type, sha256, len(response.content), response.content)
         if media_type not in _MANIFESTS:
             raise self._no_registry(response)
-        return blob, self._document(response)
+        try:
+            manifest = _Manifest.model_validate(self._document(response))
+        except ValidationError as error:
+            raise self._no_registry(response) from error
+        if not manifest.manifests and not manifest.config:
+            raise self._no_registry(response)
+        return blob, manifest
 
-    def _blob(self, listed: Mapping[str, Any], folder: Path) -> Blob:
-        sha256 = str(listed["digest"]).removeprefix("sha256:")
+    def _blob(self, listed: _Piece, folder: Path) -> Blob:
+        sha256 = listed.digest.removeprefix("sha256:")
         path = folder / sha256
         address = f"{self._base}/blobs/sha256:{sha256}"
         self._source.file(self.reference, address, sha256, path, self._headers)
-        return Blob(str(listed["mediaType"]), sha256, path.stat().st_size, path)
+        return Blob(listed.media_type, sha256, path.stat().st_size, path)
 
     def _get(self, url: str) -> httpx.Response:
         response = self._source.get(url, self._headers)

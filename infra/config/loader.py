@@ -30,9 +30,10 @@ def load(name_or_path: str) -> Environment:
     path = find(name_or_path)
     source = read(path, _shown(path))
     findings = list(_findings(source))
-    if path.resolve().parent == ENVIRONMENTS and source.data.get("name") not in {None, path.stem}:
+    name = source.data.get("name")
+    if path.resolve().parent == ENVIRONMENTS and isinstance(name, str) and name != path.stem:
         # A copied file that keeps its name would change the other environment's machines.
-        what = f"{source.data['name']} is not the name of this file"
+        what = f"{name} is not the name of this file"
         findings.append((("name",), what, f"write {path.stem}, or rename the file"))
     problems = [Problem(where, what, todo, _line(source, where)) for where, what, todo in findings]
     if problems or source.problems:
@@ -47,9 +48,13 @@ def find(name_or_path: str) -> Path:
         ConfigurationError: there is no such file.
     """
     is_path = os.sep in name_or_path or name_or_path.endswith((".yaml", ".yml"))
-    path = Path(name_or_path).expanduser() if is_path else ENVIRONMENTS / f"{name_or_path}.yaml"
-    if path.exists():
-        return path
+    path = Path(name_or_path) if is_path else ENVIRONMENTS / f"{name_or_path}.yaml"
+    try:
+        path = path.expanduser()
+        if path.exists():
+            return path
+    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be entered, a user unknown
+        raise ConfigurationError("the environment file cannot be found", where=name_or_path, why=str(error)) from error
     names = sorted(file.stem for file in ENVIRONMENTS.glob("*.yaml"))
     near = difflib.get_close_matches(path.stem, names, n=1)
     raise ConfigurationError(

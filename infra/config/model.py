@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.config.values import Cidr, LabelKey, LabelValue, Name, Url
+from infra.config.values import Cidr, LabelKey, LabelValue, MachineType, Name, Url
 
 
 class _Model(BaseModel):
@@ -49,7 +49,7 @@ class State(_Model):
 class Bastion(_Model):
     """The one machine that takes SSH from outside."""
 
-    machine: str = Field("t3.micro", description="type of the machine", examples=["t3.micro"])
+    machine: MachineType = Field("t3.micro", description="type of the machine", examples=["t3.micro"])
 
 
 class Network(_Model):
@@ -97,7 +97,7 @@ class ControlPlane(_Model):
     count: int = Field(
         ge=1, le=7, description="an odd number, so that etcd keeps a majority when one fails", examples=[3]
     )
-    machine: str = Field("t3.medium", description="type of the machines", examples=["t3.medium"])
+    machine: MachineType = Field("t3.medium", description="type of the machines", examples=["t3.medium"])
     disk_gb: int = Field(50, ge=20, le=16384, description="size of each machine's disk in GB", examples=[50])
 
 
@@ -108,7 +108,7 @@ class Pool(_Model):
         description="part of its machines' names: up to 32 lower-case letters, digits and dashes", examples=["general"]
     )
     count: int = Field(ge=0, le=1000, description="number of machines", examples=[3])
-    machine: str = Field("t3.large", description="type of the machines", examples=["t3.large"])
+    machine: MachineType = Field("t3.large", description="type of the machines", examples=["t3.large"])
     disk_gb: int = Field(100, ge=20, le=16384, description="size of each machine's disk in GB", examples=[100])
     labels: dict[LabelKey, LabelValue] = Field(
         {}, description="Kubernetes labels of the pool's nodes", examples=[{"tier": "web"}]
@@ -173,6 +173,7 @@ class Ssh(_Model):
     )
     key: str | None = Field(
         None,
+        min_length=1,
         description="private key file; null: a key pair is made under build/<env>/ssh",
         examples=["~/.ssh/id_ed25519"],
     )

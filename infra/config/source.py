@@ -58,6 +58,9 @@ def read(path: Path, name: str) -> Source:
         raise InvalidEnvironmentError(
             name, [Problem((), what, "check the indentation and quotes here and above", line)]
         ) from error
+    except RecursionError as error:
+        problem = Problem((), "this is nested too deeply", "start from environments/full.yaml", 1)
+        raise InvalidEnvironmentError(name, [problem]) from error
     except yaml.YAMLError as error:
         problem = Problem((), f"this is not valid YAML: {error}", "take the character out that YAML does not allow", 1)
         raise InvalidEnvironmentError(name, [problem]) from error
@@ -94,7 +97,10 @@ class _Reader:
                 raise yaml.MarkedYAMLError(
                     problem=f"the tag {node.tag} has no meaning here", problem_mark=node.start_mark
                 )
-            return self._loader.construct_object(node)
+            try:
+                return self._loader.construct_object(node)
+            except ValueError as error:  # 0x_, or a number with thousands of digits
+                raise yaml.MarkedYAMLError(problem=f"no value: {error}", problem_mark=node.start_mark) from error
         finally:
             self._open.pop()
 

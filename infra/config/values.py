@@ -40,6 +40,8 @@ def _url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise wrong(f"{value} is not a URL", "write one such as https://mirror.example.com/kubernetes")
+    if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1"}:
+        raise wrong(f"{value} is not encrypted", "write an https:// URL: what has no pinned checksum is taken over TLS")
     if parts.username or parts.password:
         raise wrong("the URL holds a user or a password", "take it out: no secret belongs into this file")
     return value.rstrip("/")
@@ -70,6 +72,7 @@ def _label_value(value: str) -> str:
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$")]
+MachineType = Annotated[str, Field(pattern=r"^[a-z0-9][-a-z0-9]*\.[a-z0-9][-a-z0-9]*$")]
 Cidr = Annotated[
     IPv4Network,
     BeforeValidator(_cidr),

@@ -53,6 +53,20 @@ def test_a_missing_environment_lists_the_others() -> None:
         load("./prod.yaml")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "~nobody-of-that-name/prod.yaml"])
+def test_a_name_that_no_file_can_have(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be found"):
+        load(name)
+
+
+@pytest.mark.parametrize("text", ["count: 0x_", "count: 0b_", f"count: {'9' * 5000}", "a: " + "{b: " * 3000])
+def test_what_yaml_cannot_read_is_an_error_with_its_line(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_text(text)
+    with pytest.raises(InvalidEnvironmentError, match=r"odd\.yaml:1: "):
+        load(str(file))
+
+
 def test_an_unreadable_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"cannot be read\n.*where: .*\n.*Is a directory"):
         load(f"{tmp_path}/")

@@ -83,7 +83,7 @@ def _instance(scope: Scope, id_: str, hostname: str, *, disk_gb: int, **argument
                 "volume_size": disk_gb,
                 "encrypted": True,
                 "delete_on_termination": True,
-                "tags": provider.tags(environment) | tags,  # the provider's default tags do not reach disks
+                "tags": provider.disk_tags(environment, scope.provider_version, tags),
             }
         ],
         metadata_options=[

@@ -9,6 +9,7 @@ from infra.config.model import Environment
 # The oldest major here is the one that can be had without the registry; users get the newest.
 _ELASTIC_IP: dict[int, dict[str, Any]] = {3: {"vpc": True}, 6: {"domain": "vpc"}}
 _LOAD_BALANCER_ENDPOINT = {3: "elb", 6: "elbv2"}
+_DEFAULT_TAGS_REACH_DISKS = {3: False, 6: True}  # there, naming one of them again is a change in each plan
 _SKIP: dict[int, tuple[str, ...]] = {3: ("skip_get_ec2_platforms",), 6: ()}
 
 
@@ -26,6 +27,11 @@ def configuration(environment: Environment, version: str, endpoint: str | None) 
 def tags(environment: Environment) -> dict[str, str]:
     """Return the tags that everything of an environment carries."""
     return {"Cluster": environment.name, "ManagedBy": "kube-pipeline"}
+
+
+def disk_tags(environment: Environment, version: str, own: dict[str, str]) -> dict[str, str]:
+    """Return the tags to give to a machine's root disk so that it carries those of the environment and its own."""
+    return own if _DEFAULT_TAGS_REACH_DISKS[_major(version)] else tags(environment) | own
 
 
 def _lab(version: str, endpoint: str) -> dict[str, Any]:

@@ -102,7 +102,16 @@ def test_a_login_page_in_place_of_a_token_is_told(server: Server, tmp_path: Path
         repository(server).pull("arm64", None, tmp_path / "image.tar")
 
 
-@pytest.mark.parametrize("content", [b"<html>please log in</html>", b"[]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<html>please log in</html>",
+        b"[]",
+        b"{}",
+        b'{"config": {"digest": "sha256:/etc/passwd"}}',  # it would become a file's name
+        b'{"config": {"digest": "sha256:../image"}}',
+    ],
+)
 def test_a_manifest_that_is_none_is_told(server: Server, tmp_path: Path, content: bytes) -> None:
     server.serve(f"{V2}/manifests/3.10.2", content, f"{OCI}.index.v1+json")
     with pytest.raises(PreflightError, match="no registry"):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
+from .commands import CommandError, run
 from .units import show
 
 _UFW = Path("/etc/ufw/ufw.conf")
-_VERDICTS = ("accept", "drop", "reject")
+_VERDICTS = {"accept", "drop", "reject"}
 _REMARKS = {"counter", "log", *_VERDICTS}  # what a rule for all packets is made of
+_CLOSED = (
+    "what none of its rules lets through: open it, and the file it comes from, such as /etc/nftables.conf or"
+    " /etc/iptables/rules.v4; Docker closes FORWARD: remove it"
+)
 
 
 def obstacles() -> list[str]:
@@ -27,14 +29,12 @@ def obstacles() -> list[str]:
     nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if managed or not nft:
         return managed
-    listed = subprocess.run([nft, "--json", "list", "ruleset"], capture_output=True, text=True, check=False, timeout=30)
-    if listed.returncode:
-        return [f"the rules of its firewall cannot be read: {listed.stderr.strip()}: see to `nft list ruleset`"]
-    return [
-        f"the chain {chain} of its firewall drops what no rule of it lets through: empty it, and the file it comes from"
-        " (/etc/nftables.conf or /etc/iptables/rules.v4)"
-        for chain in closed(listed.stdout)
-    ]
+    try:
+        # chain by chain: Debian 12's nft crashes where it lists the rules that an earlier kube-proxy left
+        chains = [" ".join(place) for place in entrances(_list(nft, "chains")) if closed(_list(nft, "chain", *place))]
+    except CommandError as error:
+        return [f"the rules of its firewall cannot be read: {error}"]
+    return [f"the chain {chain} of its firewall drops {_CLOSED}" for chain in chains]
 
 
 def ufw_enabled(settings: str) -> bool:
@@ -42,28 +42,28 @@ def ufw_enabled(settings: str) -> bool:
     return re.search(r"^\s*ENABLED\s*=\s*[\"']?yes", settings, re.MULTILINE | re.IGNORECASE) is not None
 
 
-def closed(ruleset: str) -> list[str]:
-    """Return the chains that drop most of what comes in or passes through, from `nft --json list ruleset`.
-
-    Not the FORWARD of iptables, which Docker closes: networks of Pods let their traffic through there by themselves.
-    """
-    items: list[dict[str, Any]] = json.loads(ruleset)["nftables"]
-    chains = [item["chain"] for item in items if "chain" in item]
-    rules = [item["rule"] for item in items if "rule" in item]
+def entrances(listed: str) -> list[tuple[str, str, str]]:
+    """Return (family, table, name) of the chains for what comes in or passes through (`nft --json list chains`)."""
+    chains = [item["chain"] for item in json.loads(listed)["nftables"] if "chain" in item]
     return [
-        f"{chain['family']} {chain['table']} {chain['name']}"
+        (chain["family"], chain["table"], chain["name"])
         for chain in chains
-        if chain["family"] in {"ip", "inet"}
-        and chain.get("hook") in {"input", "forward"}
-        and (chain["table"], chain["name"]) != ("filter", "FORWARD")
-        and next(_final(chain, rules), chain.get("policy", "accept")) != "accept"
+        if chain["family"] in {"ip", "inet"} and chain.get("hook") in {"input", "forward"}
     ]
 
 
-def _final(chain: Mapping[str, Any], rules: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the verdicts of a chain's rules that hold for all packets; the first one decides, before the policy."""
-    place = (chain["family"], chain["table"], chain["name"])
-    for rule in rules:
-        parts = {key for part in rule["expr"] for key in part}
-        if (rule["family"], rule["table"], rule["chain"]) == place and parts <= _REMARKS:
-            yield from (verdict for verdict in _VERDICTS if verdict in parts)
+def closed(listed: str) -> bool:
+    """Tell from `nft --json list chain` whether a chain drops what none of its rules lets through.
+
+    The first rule for all packets decides, before the chain's policy.
+    """
+    items = json.loads(listed)["nftables"]
+    verdict = next((item["chain"].get("policy", "accept") for item in items if "chain" in item), "accept")
+    for parts in ({key for part in item["rule"]["expr"] for key in part} for item in items if "rule" in item):
+        if parts <= _REMARKS and parts & _VERDICTS:
+            return "accept" not in parts
+    return bool(verdict != "accept")
+
+
+def _list(nft: str, *what: str) -> str:
+    return run([nft, "--json", "list", *what])

@@ -75,7 +75,7 @@ def shortages(state: State, wanted: Mapping[str, Any]) -> list[str]:
             state.memory_mb < wanted["memory_mb"]
         ),
         f"it has {state.cpus} CPUs, needed are {wanted['cpus']}: take a larger machine": state.cpus < wanted["cpus"],
-        f"{state.disk_gb} GB are free under /var/lib, needed are {wanted['disk_gb']}: make room, or take a larger disk": (
+        f"{state.disk_gb} GB are free under /var/lib, needed are {wanted['disk_gb']}: make room, or enlarge the disk": (
             state.disk_gb < wanted["disk_gb"]
         ),
         "nothing keeps its clock right: install chrony or systemd-timesyncd": not state.keeps_time,
@@ -116,8 +116,12 @@ def gather_facts() -> Facts:
     )
 
 
-def gather_state(address: str, ports: Iterable[int], *, container: bool, resolver: str) -> State:
-    """Find out what the host has. The clock of a container is its host's to keep."""
+def gather_state(address: str, ports: Iterable[int], facts: Facts) -> State:
+    """Find out what the host has. The clock of a container is its host's to keep.
+
+    On a host where kubeadm ran, ports and rules of a firewall are Kubernetes' own, and not looked at.
+    """
+    new = facts.membership == "absent"
     release = _release(Path("/etc/os-release").read_text(encoding="utf-8"))
     return State(
         system=release["ID"],
@@ -125,11 +129,13 @@ def gather_state(address: str, ports: Iterable[int], *, container: bool, resolve
         memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         cpus=len(os.sched_getaffinity(0)),
         disk_gb=shutil.disk_usage("/var/lib").free // 10**9,
-        keeps_time=container or any(units.show(f"{name}.service").active for name in _TIME_SERVICES),
-        name_servers=name_servers(Path(resolver)),
+        keeps_time=facts.container or any(units.show(f"{name}.service").active for name in _TIME_SERVICES),
+        name_servers=name_servers(Path(facts.resolver)),
         addresses=[address] if _bindable(address, 0) else [],
-        busy_ports=[listeners.described(port, listeners.users(port)) for port in ports if not _bindable("", port)],
-        firewalls=firewall.obstacles(),
+        busy_ports=[
+            listeners.described(port, listeners.users(port)) for port in ports if new and not _bindable("", port)
+        ],
+        firewalls=firewall.obstacles() if new else [],
     )
 
 

@@ -28,7 +28,7 @@ short_description: Check a host's requirements and gather the facts that roles n
 description:
   - Names everything that keeps the host from being a node, at once, each with what to do about it.
   - What a host must have to become a node is not asked of one that is a node, but that its version is the wanted one.
-    Ports are looked at only on a host on which kubeadm never ran.
+    Ports and firewalls are looked at only on a host on which kubeadm never ran.
   - Waits for a kubeadm that an interrupted run left behind, so that the facts stay true.
 options:
   address:
@@ -133,8 +133,7 @@ def main() -> None:
 def _look(wanted: dict[str, Any]) -> tuple[Facts, State]:
     with exclusive("kubeadm"):  # one that outlived an interrupted run may be about to make this host a node
         facts = gather_facts()
-    ports = wanted["ports"] if facts.membership == "absent" else []
-    return facts, gather_state(wanted["address"], ports, container=facts.container, resolver=facts.resolver)
+    return facts, gather_state(wanted["address"], wanted["ports"], facts)
 
 
 def _outdated(version: str) -> list[str]:

@@ -53,13 +53,22 @@ def _flags(component: dict[str, Any]) -> dict[str, str]:
     return flags
 
 
-def test_the_cluster_configuration_names_the_installed_versions_and_all_addresses(strong: Path) -> None:
+def test_the_cluster_configuration_names_the_installed_versions_and_the_apis_address(strong: Path) -> None:
     cluster = _documents(strong / "control-plane-0" / "kubeadm.yaml")["ClusterConfiguration"]
     assert cluster["kubernetesVersion"] == "v1.36.3"
     assert cluster["etcd"]["local"]["imageTag"] == "3.6.8-0"
     assert cluster["controlPlaneEndpoint"] == "api.example.com:6443"
-    assert cluster["apiServer"]["certSANs"] == ["api.example.com", "10.20.0.10", "10.20.32.10"]
+    assert cluster["apiServer"]["certSANs"] == ["api.example.com"]  # kubeadm adds each node's own
     assert _flags(cluster["etcd"]["local"])["quota-backend-bytes"] == str(8 * 2**30)
+
+
+def test_what_is_the_clusters_is_the_control_planes_to_apply(strong: Path) -> None:
+    hosts = ("control-plane-0", "general-0")
+    settings = [json.loads((strong / host / "settings.json").read_text()) for host in hosts]
+    assert [found["proxy"] for found in settings] == [True, False]
+    assert settings[0]["fixed"]["network.pods"] == "10.244.0.0/16"
+    assert settings[0]["fixed"] == settings[1]["fixed"]
+    assert settings[0]["peers"] == []  # the other control plane is no member yet
 
 
 def test_each_file_that_the_api_server_reads_or_writes_is_mounted(strong: Path) -> None:

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from .commands import kubectl, run
 from .files import write
+from .serving_certificates import known_nodes
 
 ENCRYPTION = Path("/etc/kubernetes/policy/encryption.json")
 _PURPOSE = "kube-pipeline"  # the description of tokens that are ours to delete
-_ETCDCTL = (
-    "etcdctl",
-    "--endpoints=https://127.0.0.1:2379",
+_ETCD_CREDENTIALS = (
     "--cacert=/etc/kubernetes/pki/etcd/ca.crt",
     "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt",
     "--key=/etc/kubernetes/pki/etcd/healthcheck-client.key",
@@ -30,7 +29,7 @@ def stale_nodes(listed: str, joining: Sequence[str]) -> list[str]:
 
 
 def stale_members(listed: str, joining: Mapping[str, str]) -> dict[str, str]:
-    """Pick from `etcdctl member list -w json` the members of hosts (name to address) about to join: id to name.
+    """Pick from `etcdctl member list -w json` the members of hosts (name to address) that are stale: id to name.
 
     A member that never started has no name yet; it is known by the address in its peer URL.
     """
@@ -43,23 +42,42 @@ def stale_members(listed: str, joining: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def find_stale(joining: Mapping[str, str], control_planes: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Ask the cluster for nodes and etcd members that joining hosts left; both arguments map names to addresses.
+def find_departed(
+    joining: Mapping[str, str], control_planes: Mapping[str, str], inventory: Sequence[str]
+) -> tuple[list[str], dict[str, str]]:
+    """Ask the cluster for nodes and etcd members of hosts that will join anew, or that are gone for good.
+
+    `joining` and those of them that are `control_planes` map names to addresses. Gone is what an earlier run recorded
+    as a node of the inventory, and the `inventory` does not name any more; nodes of others are never among them.
 
     Raises:
         CommandError: the API or etcd does not answer.
     """
-    nodes = stale_nodes(kubectl("get", "nodes", "--output=name"), list(joining))
-    listed = run([*_ETCDCTL, "member", "list", "--write-out=json"]) if control_planes else '{"members": []}'
-    return nodes, stale_members(listed, control_planes)
+    recorded = known_nodes()
+    gone = {name: node["addresses"][0] for name, node in recorded.items() if name not in inventory}
+    if not joining and not gone:
+        return [], {}
+    nodes = stale_nodes(kubectl("get", "nodes", "--output=name"), [*joining, *gone])
+    hosts = {**control_planes, **gone}
+    listed = etcdctl("member", "list", "--write-out=json") if hosts else '{"members": []}'
+    return nodes, stale_members(listed, hosts)
 
 
 def remove(nodes: Sequence[str], members: Mapping[str, str]) -> None:
     """Remove them, etcd's first: as long as they count, they are missed in each vote."""
     for number in members:
-        run([*_ETCDCTL, "member", "remove", number])
+        etcdctl("member", "remove", number)
     if nodes:
         kubectl("delete", "node", "--wait=false", *nodes)
+
+
+def etcdctl(*arguments: str, endpoints: str = "https://127.0.0.1:2379") -> str:
+    """Run etcdctl with the credentials of a control plane.
+
+    Raises:
+        CommandError: etcd does not answer, or refuses.
+    """
+    return run(["etcdctl", f"--endpoints={endpoints}", *_ETCD_CREDENTIALS, *arguments])
 
 
 def encryption_config() -> str:

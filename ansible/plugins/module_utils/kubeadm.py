@@ -14,8 +14,10 @@ from .commands import CommandError, kubectl, run
 from .files import RUNTIME, write
 from .preflight import MEMBER, UNFINISHED, membership
 from .registration import prompt_registration
+from .stamp import confirm
 
 _SOCKET = "unix:///run/containerd/containerd.sock"
+CONFIG = Path("/etc/kubernetes/kubeadm.yaml")  # of a control plane, written by the module settings
 _LOG = Path("/var/log/kube-pipeline/kubeadm.log")
 _ETCD_DATA = Path("/var/lib/etcd")
 _UNSIGNED = "JWS signature"  # the cluster's, by which newcomers know it; it is there as long as their token is
@@ -99,9 +101,10 @@ def _perform(argv: list[str], config: str, timeout: float) -> None:
     try:
         run([*argv, f"--config={path}", "--v=1"], timeout=timeout, log=_LOG)
     except CommandError as error:
-        raise CommandError(f"{error}\nthe kubelet says:\n{_journal()}") from error
+        raise CommandError(f"{error}\nthe kubelet says:\n{kubelet_errors()}") from error
     finally:
         path.unlink()
+    confirm()
     UNFINISHED.unlink()
 
 
@@ -129,7 +132,8 @@ def _other_nodes() -> list[str]:
     return [name for name in names if name != f"node/{own}"]
 
 
-def _journal() -> str:
+def kubelet_errors() -> str:
+    """Return the last errors that the kubelet logged."""
     lines = run(["journalctl", "--no-pager", "--output=cat", "--lines=200", "--unit=kubelet.service"]).splitlines()
     errors = [line for line in lines if line.startswith("E")]
     return "\n".join(errors[-8:]) or "no errors"

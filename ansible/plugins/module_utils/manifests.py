@@ -11,6 +11,8 @@ from .commands import kubectl
 _MANAGER = "kube-pipeline"
 _SERVERS_OWN = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
 
+_LABEL = "app.kubernetes.io/managed-by"  # of all that is applied here: only what has it is ever removed
+
 Object = dict[str, Any]
 
 
@@ -45,13 +47,20 @@ def differences(before: Sequence[Object], after: Sequence[Object]) -> list[dict[
     return found
 
 
+def labelled(item: Object) -> Object:
+    """Return an object with the label that tells that it is ours."""
+    metadata = item["metadata"]
+    return {**item, "metadata": {**metadata, "labels": {**metadata.get("labels", {}), _LABEL: _MANAGER}}}
+
+
 def apply(manifests: Sequence[Object], *, dry_run: bool) -> list[dict[str, str]]:
     """Apply objects and return what changed; with `dry_run`, what would.
 
     Raises:
         CommandError: the API does not answer, or refuses an object.
     """
-    before = items(kubectl("get", "--filename=-", "--ignore-not-found", "--output=json", stdin=_list(manifests)))
+    manifests = [labelled(item) for item in manifests]
+    before = _get(manifests)
     known = {identity(item) for item in before}
     if dry_run:  # a new object may need another new one, such as its namespace, which a dry run does not make
         new = [item for item in manifests if identity(item) not in known]
@@ -60,12 +69,40 @@ def apply(manifests: Sequence[Object], *, dry_run: bool) -> list[dict[str, str]]
     return differences(before, _apply(manifests))
 
 
+def remove(manifests: Sequence[Object], *, dry_run: bool) -> list[dict[str, str]]:
+    """Remove those of some objects that are there and ours; return them, or with `dry_run` what would go.
+
+    Raises:
+        CommandError: the API does not answer.
+    """
+    ours = [item for item in _get(manifests) if item["metadata"].get("labels", {}).get(_LABEL) == _MANAGER]
+    if ours and not dry_run:
+        kubectl("delete", "--filename=-", "--ignore-not-found", "--wait=false", stdin=_list(ours))
+    found = []
+    for item in ours:
+        kind, namespace, name = identity(item)
+        header = f"{kind} {namespace}/{name}"
+        found.append(
+            {
+                "before": _text(meaningful(item)),
+                "after": "",
+                "before_header": header,
+                "after_header": f"{header}: removed",
+            }
+        )
+    return found
+
+
 def items(output: str) -> list[Object]:
     """Read the objects that kubectl printed as JSON: none, one, or a List."""
     if not output.strip():
         return []
     document = json.loads(output)
     return list(document["items"]) if document["kind"] == "List" else [document]
+
+
+def _get(manifests: Sequence[Object]) -> list[Object]:
+    return items(kubectl("get", "--filename=-", "--ignore-not-found", "--output=json", stdin=_list(manifests)))
 
 
 def _apply(manifests: Sequence[Object], *options: str) -> list[Object]:

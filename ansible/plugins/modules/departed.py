@@ -1,17 +1,19 @@
 #!/usr/bin/python
-"""Ansible module: forget what joining hosts were before."""
+"""Ansible module: forget hosts that are gone."""
 
 from __future__ import annotations
 
-from ansible.module_utils.admission import find_stale, remove
+from ansible.module_utils.admission import find_departed, remove
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.commands import CommandError
 from ansible.module_utils.kubeadm import state
 
 DOCUMENTATION = r"""
 module: departed
-short_description: Remove nodes and etcd members of hosts that will join anew
+short_description: Remove nodes and etcd members of hosts that are gone or will join anew
 description:
+  - A host that an earlier run recorded and that the inventory does not name any more is gone. Nodes that somebody else
+    added stay.
   - A host that was replaced, or whose join was interrupted, may still be known to the cluster. Its Node and its
     member of etcd are removed, so that it can join under its name and does not count in etcd's votes.
 options:
@@ -23,14 +25,20 @@ options:
     description: Those of them that are control planes.
     type: dict
     required: true
+  inventory:
+    description: Names of all nodes that should be there.
+    type: list
+    elements: str
+    required: true
 author: [kube-pipeline]
 """
 
 EXAMPLES = r"""
-- name: Forget what joining hosts were
+- name: Forget hosts that are gone
   departed:
     joining: {worker-0: 10.20.0.14}
     control_planes: {}
+    inventory: [controller-0, worker-0]
 """
 
 RETURN = r"""
@@ -44,13 +52,14 @@ def main() -> None:
         argument_spec={
             "joining": {"type": "dict", "required": True},
             "control_planes": {"type": "dict", "required": True},
+            "inventory": {"type": "list", "elements": "str", "required": True},
         },
         supports_check_mode=True,
     )
     if module.check_mode and state() != "member":
         module.exit_json(changed=False, nodes=[], members={})
     try:
-        nodes, members = find_stale(module.params["joining"], module.params["control_planes"])
+        nodes, members = find_departed(*(module.params[name] for name in ("joining", "control_planes", "inventory")))
         if not module.check_mode:
             remove(nodes, members)
     except CommandError as error:

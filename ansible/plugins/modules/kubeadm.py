@@ -6,7 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.commands import CommandError
 from ansible.module_utils.files import exclusive
-from ansible.module_utils.kubeadm import RefusedError, init, join, state
+from ansible.module_utils.kubeadm import CONFIG, RefusedError, init, join, state
 
 DOCUMENTATION = r"""
 module: kubeadm
@@ -23,9 +23,8 @@ options:
     choices: [init, join]
     required: true
   config:
-    description: Documents of kubeadm's API.
+    description: Documents of kubeadm's API, for join; init takes those that the module C(settings) wrote.
     type: str
-    required: true
   control_plane:
     description: Whether the host becomes a control plane.
     type: bool
@@ -70,7 +69,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "action": {"type": "str", "choices": ["init", "join"], "required": True},
-            "config": {"type": "str", "required": True, "no_log": True},
+            "config": {"type": "str", "no_log": True},
             "control_plane": {"type": "bool", "default": False},
             "endpoint": {
                 "type": "dict",
@@ -80,7 +79,7 @@ def main() -> None:
             "unreached": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 300},
         },
-        required_if=[("action", "init", ("endpoint",))],
+        required_if=[("action", "init", ("endpoint",)), ("action", "join", ("config",))],
         supports_check_mode=True,
     )
     wanted = module.params
@@ -92,7 +91,13 @@ def main() -> None:
             before = state()
             if before != "member" and wanted["action"] == "init":
                 endpoint = wanted["endpoint"]["host"], wanted["endpoint"]["port"]
-                init(wanted["config"], endpoint, wanted["members"], wanted["unreached"], wanted["timeout"])
+                init(
+                    CONFIG.read_text(encoding="utf-8"),
+                    endpoint,
+                    wanted["members"],
+                    wanted["unreached"],
+                    wanted["timeout"],
+                )
             elif before != "member":
                 join(wanted["config"], control_plane=wanted["control_plane"], timeout=wanted["timeout"])
     except (CommandError, RefusedError) as error:

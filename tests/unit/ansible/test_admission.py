@@ -32,15 +32,35 @@ def test_members_are_known_by_name_or_by_address() -> None:
     assert admission.stale_members(json.dumps(_MEMBERS), joining) == expected
 
 
+def _recorded(fake: FakeProgram, nodes: str, **recorded: str) -> None:
+    """Let the cluster have `nodes`, and of earlier runs the nodes `recorded`, name to address."""
+    content = {name.replace("_", "-"): {"addresses": [address]} for name, address in recorded.items()}
+    config_map = json.dumps({"data": {"nodes.json": json.dumps(content)}})
+    fake("kubectl", f"case \"$*\" in *configmap*) echo '{config_map}';; *) echo {nodes};; esac")
+    fake("etcdctl", f"echo '{json.dumps(_MEMBERS)}'")
+
+
 def test_stale_members_of_etcd_go_before_nodes(fake_program: FakeProgram) -> None:
-    fake_program("kubectl", "echo node/control-plane-1")
-    fake_program("etcdctl", f"echo '{json.dumps(_MEMBERS)}'")
+    _recorded(fake_program, "node/control-plane-1")
     joining = {"control-plane-1": "10.0.0.11"}
-    admission.remove(*admission.find_stale(joining, joining))
-    assert [call.split()[0] + " " + " ".join(call.split()[-2:]) for call in fake_program.calls()[2:]] == [
+    admission.remove(*admission.find_departed(joining, joining, list(joining)))
+    assert [call.split()[0] + " " + " ".join(call.split()[-2:]) for call in fake_program.calls()[3:]] == [
         "etcdctl remove ffd",
         "kubectl --wait=false control-plane-1",
     ]
+
+
+def test_what_is_recorded_and_no_longer_in_the_inventory_is_gone(fake_program: FakeProgram) -> None:
+    nodes = "node/worker-0 node/worker-1 node/foreign node/control-plane-0"
+    _recorded(fake_program, nodes, worker_0="10.0.0.20", worker_1="10.0.0.21", control_plane_0="10.0.0.10")
+    found = admission.find_departed({}, {}, ["worker-0"])
+    assert found == (["worker-1", "control-plane-0"], {"a": "control-plane-0"})
+
+
+def test_a_cluster_that_nobody_left_is_asked_once(fake_program: FakeProgram) -> None:
+    _recorded(fake_program, "node/worker-0 node/foreign", worker_0="10.0.0.20")
+    assert admission.find_departed({}, {}, ["worker-0"]) == ([], {})
+    assert len(fake_program.calls()) == 1
 
 
 def test_each_encryption_key_is_new_and_long_enough() -> None:

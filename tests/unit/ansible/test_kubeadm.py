@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from module_utils import kubeadm
+from module_utils import kubeadm, stamp
 from module_utils.commands import CommandError
 from module_utils.kubeadm import RefusedError
 
@@ -22,6 +22,8 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kubeadm, "RUNTIME", tmp_path / "run")
     monkeypatch.setattr(kubeadm, "_LOG", tmp_path / "log")
     monkeypatch.setattr(kubeadm, "_ETCD_DATA", tmp_path / "etcd")
+    monkeypatch.setattr(stamp, "IN_FORCE", tmp_path / "in-force")
+    monkeypatch.setattr(stamp, "WANTED", tmp_path / "wanted")
 
 
 def _kubeadm(fake: FakeProgram, tmp_path: Path, body: str = "true") -> None:
@@ -40,6 +42,14 @@ def test_join_runs_kubeadm_with_a_secret_file_that_is_gone_afterwards(
     assert (tmp_path / "mode").read_text().strip() == "600"
     assert not (tmp_path / "run" / "kubeadm.yaml").exists()
     assert kubeadm.state() == "absent"
+
+
+def test_a_node_runs_with_what_was_wanted_when_it_joined(tmp_path: Path, fake_program: FakeProgram) -> None:
+    _kubeadm(fake_program, tmp_path)
+    stamp.save(stamp.WANTED, {"kubelet": {"maxPods": 110}})
+    kubeadm.join("x", control_plane=False, timeout=10)
+    assert stamp.read(stamp.IN_FORCE) == {"kubelet": {"maxPods": 110}}
+    assert not stamp.WANTED.exists()
 
 
 def test_a_join_that_failed_stays_partial_and_is_reset_by_the_next(tmp_path: Path, fake_program: FakeProgram) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from module_utils import manifests
@@ -51,3 +52,19 @@ def test_a_dry_run_asks_the_server_only_about_what_is_there(fake_program: FakePr
     found = manifests.apply([_object("a", "1")], dry_run=True)
     assert [item["after_header"] for item in found] == ["ConfigMap default/a"]
     assert not any("apply" in call for call in fake_program.calls())
+
+
+def test_only_what_has_our_label_is_removed(fake_program: FakeProgram, tmp_path: Path) -> None:
+    ours, foreign = manifests.labelled(_object("a", "1")), _object("b", "1")
+    listed = json.dumps({"kind": "List", "items": [ours, foreign]})
+    fake_program("kubectl", f"case \"$*\" in *get*) echo '{listed}';; *) cat > {tmp_path}/deleted;; esac")
+    for dry_run in (True, False):
+        found = manifests.remove([ours, foreign], dry_run=dry_run)
+        assert [item["before_header"] for item in found] == ["ConfigMap default/a"]
+        assert (tmp_path / "deleted").exists() is not dry_run
+    assert json.loads((tmp_path / "deleted").read_text())["items"] == [ours]
+
+
+def test_the_label_is_put_beside_the_others() -> None:
+    labels = manifests.labelled(_object("a", "1", labels={"app": "x"}))["metadata"]["labels"]
+    assert labels == {"app": "x", "app.kubernetes.io/managed-by": "kube-pipeline"}

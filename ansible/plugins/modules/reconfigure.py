@@ -1,0 +1,94 @@
+#!/usr/bin/python
+"""Ansible module: bring a node to the settings that the module settings left for it."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.commands import CommandError
+from ansible.module_utils.files import exclusive
+from ansible.module_utils.reconfigure import Node, reconfigure
+
+DOCUMENTATION = r"""
+module: reconfigure
+short_description: Bring a node of a standing cluster to its settings
+description:
+  - Restarts only the parts whose settings changed, and waits until each works. A part that does not is given its old
+    settings back, and the module fails with what the part said.
+  - What was not finished is done again by the next call.
+options:
+  name:
+    description: The node's name.
+    type: str
+    required: true
+  address:
+    description: The node's address.
+    type: str
+    required: true
+  port:
+    description: TCP port of its API server.
+    type: int
+    required: true
+  peers:
+    description: Addresses of the control planes that must be well before a part of this one is restarted.
+    type: list
+    elements: str
+    default: []
+  sections:
+    description: What differs, as C(settings) found it.
+    type: list
+    elements: str
+    required: true
+  leader:
+    description: Whether this node also uploads what is the whole cluster's.
+    type: bool
+    required: true
+  timeout:
+    description: Seconds that each part has to come back.
+    type: int
+    default: 180
+author: [kube-pipeline]
+"""
+
+EXAMPLES = r"""
+- name: Bring the node to its settings
+  reconfigure:
+    name: controller-0
+    address: 10.20.0.10
+    port: 6443
+    sections: "{{ ansible_facts.kubernetes_differing }}"
+    leader: true
+"""
+
+RETURN = r"""
+restarted: {description: The parts that were started anew., type: list, elements: str, returned: success}
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "peers": {"type": "list", "elements": "str", "default": []},
+            "sections": {"type": "list", "elements": "str", "required": True},
+            "leader": {"type": "bool", "required": True},
+            "timeout": {"type": "int", "default": 180},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    if module.check_mode:
+        module.exit_json(changed=True, restarted=[])
+    sections = wanted.pop("sections")
+    node = Node(**{**wanted, "peers": tuple(wanted["peers"])})
+    try:
+        with exclusive("kubeadm"):
+            restarted = reconfigure(node, sections)
+    except CommandError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=True, restarted=restarted)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from module_utils import stamp
+from module_utils.stamp import Settings
+
+_KNOWN: Settings = {
+    "files": {"/a": "1", "/b": "2"},
+    "kubelet": {"maxPods": 110},
+    "kube-proxy": {"mode": "nftables"},
+    "fixed": {"network.pods": "10.244.0.0/16"},
+}
+
+
+def test_a_node_that_is_as_wanted_has_nothing_to_apply() -> None:
+    assert stamp.differing(_KNOWN, _KNOWN) == []
+    assert stamp.differing(_KNOWN, {"kubelet": {"maxPods": 110}}) == []  # the others are not known in this run
+
+
+def test_what_changed_or_was_never_confirmed_is_applied() -> None:
+    assert stamp.differing(_KNOWN, {**_KNOWN, "kubelet": {"maxPods": 100}}) == ["kubelet"]
+    assert stamp.differing({}, _KNOWN) == ["files", "kubelet", "kube-proxy"]
+
+
+def test_what_a_standing_cluster_keeps_is_named_with_both_values() -> None:
+    (refusal,) = stamp.refusals(_KNOWN, {"fixed": {"network.pods": "10.99.0.0/16", "kubernetes.cni": "flannel"}})
+    expected = "network.pods is 10.244.0.0/16 in this cluster, and the environment asks for 10.99.0.0/16"
+    assert refusal == expected
+    assert stamp.refusals({}, {"fixed": {"network.pods": "10.99.0.0/16"}}) == []
+
+
+def test_a_diff_names_each_file() -> None:
+    wanted = {**_KNOWN, "files": {"/a": "1", "/b": "3"}, "kubelet": {"maxPods": 100}}
+    found = stamp.diff(_KNOWN, wanted, ["files", "kubelet"])
+    assert [(item["before_header"], item["before"], item["after"]) for item in found[:1]] == [("/b", "2", "3")]
+    assert found[1]["after_header"] == "kubelet"
+
+
+def test_settings_are_kept_in_a_file_for_root(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "settings.json"
+    assert stamp.read(path) == {}
+    stamp.save(path, _KNOWN)
+    assert stamp.read(path) == _KNOWN
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -81,6 +81,8 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
     log = playbook.folder / "logs" / f"{playbook.name}.log"
     private = playbook.folder / "ansible"
     private.mkdir(mode=0o700, exist_ok=True)
+    # ansible-runner keeps what it is given, and where a later run gives nothing takes it again: a plan's --check.
+    shutil.rmtree(private / "env", ignore_errors=True)
     with stop_signals(watcher.cancelled.set):  # which ansible-runner looks at; an exception would end its inner loop
         runner = ansible_runner.run(
             private_data_dir=str(private),

@@ -58,3 +58,23 @@ def test_ssh_is_left_to_check_host_keys(tmp_path: Path, monkeypatch: pytest.Monk
     asked = (tmp_path / "asked").read_text()
     assert "node-0" in asked
     assert "StrictHostKeyChecking" not in asked
+
+
+def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ansible-runner takes the command line of an earlier run where a later one gives none."""
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "playbooks" / "any.yml").write_text(
+        "- hosts: localhost\n  gather_facts: false\n"
+        f"  tasks: [{{copy: {{content: '', dest: {tmp_path}/made, mode: '0644'}}}}]\n"
+    )
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    (tmp_path / "hosts").write_text(f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    (tmp_path / "logs").mkdir()
+    monkeypatch.setattr(ansible, "_ROOT", tmp_path)
+    made = []
+    for check in (True, False):
+        playbook = ansible.Playbook("any", tmp_path, tmp_path / "hosts", tmp_path, check=check)
+        recap = ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
+        assert len(recap.changed) == 1
+        made.append((tmp_path / "made").exists())
+    assert made == [False, True]

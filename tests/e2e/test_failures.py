@@ -1,0 +1,121 @@
+"""Bad luck on real machines: each ends in an error that says what to do, and then the next apply goes on."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from infra import ssh
+from infra.contract import decode, read_outputs
+from infra.errors import AnsibleError
+from infra.process import run
+from infra.progress import Silent
+from tests.e2e.own import Own, own
+
+pytestmark = pytest.mark.e2e
+
+_TOKENS = ("--namespace=kube-system", "--field-selector=type=bootstrap.kubernetes.io/token")
+_PUBLISHED = ("get", "configmap", "cluster-info", "--namespace=kube-public", "--output=jsonpath={.data}")
+
+
+def small(document: dict[str, Any]) -> None:
+    document["aws"]["zones"] = document["aws"]["zones"][:1]
+    document["control_plane"]["count"] = document["pools"][0]["count"] = 1
+    document["addons"] = {"metrics-server": {"enabled": False}}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
+    with own("badluck", "10.82", tmp_path_factory.mktemp("environment"), small) as environment:
+        yield environment
+
+
+def told(process: subprocess.Popen[str], *signs: str) -> None:
+    """Wait until a command has said all of these."""
+    missing = set(signs)
+    assert process.stderr is not None
+    for line in process.stderr:
+        missing = {sign for sign in missing if sign not in line}
+        if not missing:
+            return
+    raise AssertionError(f"it ended without saying {missing}")
+
+
+def test_a_full_disk_here(environment: Own) -> None:
+    environment.build.mkdir(parents=True)
+    small_disk = f"mount -t tmpfs -o size=8m tmpfs {environment.build} && exec {shlex.join(environment.argv('apply'))}"
+    argv = ["unshare", "--mount", "sh", "-c", small_disk]  # the mount is seen by this one run, and ends with it
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 11
+    assert "2 machines need 6 GiB of disk, and 0.0 GiB are free" in done.stderr
+    assert f"where: {environment.build}" in done.stderr
+    assert list(environment.build.iterdir()) == []
+
+
+def test_a_port_in_use_and_a_full_disk_there(environment: Own) -> None:
+    with environment.started("apply") as process:
+        told(process, "controller-0: answers SSH", "general-0: answers SSH")
+    environment.ssh("general-0", "sudo systemd-run --quiet --unit=squatter python3 -m http.server 10250")
+    environment.ssh("general-0", "sudo mount -t tmpfs -o size=1m tmpfs /var/lib")
+
+    done = environment.pipeline("apply")
+    environment.ssh("general-0", "sudo umount /var/lib; sudo systemctl stop squatter")
+    assert done.returncode == 14
+    assert "where: general-0" in done.stderr
+    assert "0 GB are free under /var/lib, needed are 8" in done.stderr
+    assert "ports that Kubernetes needs are taken: 10250 by python3 (process " in done.stderr
+    assert "resume: make apply" in done.stderr
+    assert f"log: {environment.build}/logs/" in done.stderr
+
+
+def test_a_token_that_expires_before_a_slow_machine_joins(environment: Own) -> None:
+    with environment.started("apply") as process:
+        told(process, "general-0: Check the host and learn what it is: ok")
+        slow = "sudo systemd-run --quiet --unit=slow flock /run/kube-pipeline/kubeadm.lock sleep infinity"
+        environment.ssh("general-0", slow)  # which its kubeadm waits for
+        told(process, "controller-0: Make the credentials to join by:")
+        environment.kubectl("delete", "secrets", *_TOKENS)
+        while "jws-kubeconfig-" in environment.kubectl(*_PUBLISHED):  # what tells newcomers that the cluster is theirs
+            pass
+        environment.ssh("general-0", "sudo systemctl stop slow")
+        _, said = process.communicate()
+    assert process.returncode == 14
+    assert "where: general-0" in said
+    assert "token" in said
+    assert "resume: make apply" in said
+
+
+def test_a_pod_that_never_gets_ready(environment: Own) -> None:
+    environment.kubectl("run", "broken", "--namespace=kube-system", "--image=registry.invalid/none:v1")
+    done = environment.pipeline("apply")  # the machine whose token had expired joins
+    assert done.returncode == 15
+    assert "general-0: Pod kube-system/broken is not ready" in done.stderr
+    assert "ErrImagePull" in done.stderr or "ImagePullBackOff" in done.stderr
+    assert "kubectl -n NAMESPACE describe pod NAME" in done.stderr
+    failed = [check["name"] for check in environment.report()["checks"] if not check["passed"]]
+    assert failed == ["system_pods"]
+
+
+def test_a_machine_that_never_answers_ssh(environment: Own) -> None:
+    leader = environment.leader("general-0")
+    contract = decode(read_outputs(environment.build))
+    environment.ssh("general-0", "sudo systemctl kill --signal=STOP ssh")  # it takes connections and says nothing
+    try:
+        with pytest.raises(AnsibleError, match=r"did not answer SSH within \d+ s") as raised:
+            ssh.wait_until_reachable(contract, environment.build / "ssh_config", Silent(), patience=5)
+    finally:
+        run(["nsenter", f"--target={leader}", "--all", "systemctl", "kill", "--signal=CONT", "ssh"])
+    assert str(raised.value.where).startswith("general-0 (10.82.")
+    assert "banner exchange" in str(raised.value.why)
+
+
+def test_when_all_is_mended_an_apply_ends_well(environment: Own) -> None:
+    environment.kubectl("delete", "pod", "broken", "--namespace=kube-system")
+    assert environment.pipeline("apply").returncode == 0
+    assert environment.report()["verdict"] == "passed"
+    assert environment.pipeline("destroy", "--yes").returncode == 0
+    environment.assert_nothing_left()

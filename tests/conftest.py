@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from infra.config.model import Environment
 from infra.contract import Contract
+
+# What is run in the background (nohup, a script's &) ignores these, and so would all that the tests start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ class Completed:
 
 
 def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """Return this process's environment with `changes` made; None takes a variable out."""
-    merged = dict(os.environ)
+    """Return this process's environment with the PATH of `find` and `changes` made; None takes a variable out."""
+    merged = os.environ | {"PATH": _search_path()}
     for name, value in (changes or {}).items():
         if value is None:
             merged.pop(name, None)
@@ -41,9 +41,12 @@ def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, st
 
 def find(program: str) -> Path | None:
     """Find a program on PATH, or in the administrator's folders that a user's PATH may lack."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
-    found = shutil.which(program, path=path)
+    found = shutil.which(program, path=_search_path())
     return Path(found) if found else None
+
+
+def _search_path() -> str:
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 
 def run(  # noqa: PLR0913 - the keywords are those of subprocess.run

@@ -7,6 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from infra.process import find, run, spawn, streaming
+
 ROOT = Path(__file__).parents[2]
 WORKER = """
 import sys, threading
@@ -50,3 +54,25 @@ def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0
     assert (tmp_path / "ended").exists()
+
+
+def test_what_is_found_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    found = find("ldconfig")  # as debootstrap, haproxy and dnsmasq: in a folder that only the administrator's PATH has
+    assert found
+    assert found.parent.name == "sbin"
+    assert "ldconfig" in run(["ldconfig", "--version"]).stdout
+    with streaming(["ldconfig", "--version"]) as process:
+        assert process.wait(10) == 0
+    assert spawn(["ldconfig", "--version"], log=tmp_path / "log").wait(10) == 0
+
+
+def test_without_a_path_nothing_is_taken_from_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no-such-program").write_text("#!/bin/sh\n")
+    (tmp_path / "no-such-program").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PATH")
+    assert not find("no-such-program")
+    assert find("sh")

@@ -1,4 +1,9 @@
-ENV ?= local
+# What a shell happens to export under these names is not meant for here: only the command line sets them.
+ENV := local
+HOST :=
+FROM :=
+YES :=
+ARGS :=
 PYTHON := .venv/bin/python
 PIPELINE = $(PYTHON) pipeline.py
 export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
@@ -17,7 +22,7 @@ help: # print this menu
 	@sed -nE 's/^([a-z0-9]+):.* # (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 $(COMMANDS): .venv/installed
-	@$(PIPELINE) $@ $(ENV) $(if $(YES),--yes) $(if $(FROM),--from $(FROM)) $(HOST) $(ARGS)
+	@$(PIPELINE) $@ $(ENV) $(if $(filter 1 y yes true,$(YES)),--yes) $(if $(FROM),--from $(FROM)) $(HOST) $(ARGS)
 
 validate: ## check the environment file; errors name file, line and key
 preflight: ## check this machine, the cloud account, tools and artifacts

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import platform
+import shlex
 import shutil
 import sys
 import threading
@@ -60,8 +61,11 @@ class Run:
         from infra.timeline import Timeline
 
         # The report tells where the time of the last apply went, also when only the checks ran again.
-        whole = self.command == "apply" or not (self.folder / "timeline.json").exists()
-        timeline = Timeline(self.folder / ("timeline.json" if whole else "logs/timeline.json"), self.command)
+        path = self.folder / "timeline.json"
+        whole = self.command == "apply" or not path.exists()
+        timeline = Timeline(path if whole else self.folder / "logs" / "timeline.json", self.command)
+        if self.options.start:
+            timeline.go_on()
         return Display(timeline, self.folder / "logs" / "pipeline.log")
 
     @cached_property
@@ -85,6 +89,11 @@ class Run:
         from infra.lab import cloud
 
         folder = self.folder / "lab"
+        if cloud.abandoned(folder):
+            gone = "the embedded cloud has ended, and its machines with it"
+            if self.command != "apply":
+                raise PreflightError(gone, todo="apply makes them anew, with empty disks; destroy removes them")
+            confirm(self, f"{gone}: this makes them anew, without what is on their disks.")
         if self.command in ("plan", "synth") and cloud.status(folder) is None:
             # It was asked for an answer only; what was not there before is not there afterwards.
             self.closing.callback(cloud.stop, self.environment, folder, self.display)
@@ -112,7 +121,9 @@ class Step:
     name: str
     description: str
     do: Callable[[Run], None]
+    undo: Callable[[Run], None] | None = None
     lab_only: bool = False
+    resume: str = ""  # the step to go on with after a failure, where that is an earlier one
 
 
 def check_machine(run: Run) -> None:
@@ -165,31 +176,37 @@ def make_machines(run: Run) -> None:
 
     plan = run.terraform.plan(run.display)
     run.display.say(plan.summary())
+    run.terraform.write_outputs()  # what is there may have been made from another checkout
     keep_majority(run.cluster.nodes, plan)
     if plan.disruptive:
         confirm(run, f"This deletes, replaces or stops what is there: {', '.join(plan.disruptive)}.")
     if plan.changes:
         # Machines that are made anew will have other host keys.
         ssh.forget(named(run, (*plan.create, *plan.replace)), run.folder / "known_hosts")
-        # A machine that is to be replaced still answers for a while: nobody may take it for the new one.
-        early = not named(run, plan.replace)
+        # A machine that is to be replaced or stopped still answers for a while.
+        early = not named(run, plan.disruptive)
         apply_and_prepare(run) if early else run.terraform.apply(run.display)
-    run.terraform.write_outputs()
+        run.terraform.write_outputs()
 
 
 def keep_majority(nodes: Iterable[Node], plan: Plan) -> None:
     """See that a plan leaves most of the control planes: with the majority of etcd's members go the cluster's data.
 
+    Those that are missing already, and that the plan makes anew, do not vote either.
+
     Raises:
         RefusedError: it does not.
     """
     members = [node.name for node in nodes if node.role == "control-plane"]
-    removed = {resource.rpartition(".")[2] for resource in plan.removes}
-    lost = [name for name in members if name in removed]
-    if lost and 2 * (len(members) - len(lost)) <= len(members):
+    removed, missing = (
+        [name for name in members if name in {resource.rpartition(".")[2] for resource in resources}]
+        for resources in (plan.removes, plan.create)
+    )
+    if removed and 2 * (len(members) - len(removed) - len(missing)) <= len(members):
+        beside = f", and {', '.join(missing)} is missing already" if missing else ""
         raise RefusedError(
-            f"this would delete or replace {len(lost)} of {len(members)} control planes at once",
-            where=", ".join(lost),
+            f"this would delete or replace {len(removed)} of {len(members)} control planes at once{beside}",
+            where=", ".join(removed),
             why="etcd would lose the majority of its members, and the cluster its data",
             todo="undo the change in the environment file; `make plan` shows what it would do."
             " To give up the cluster and its data, destroy the environment, then apply",
@@ -212,13 +229,16 @@ def apply_and_prepare(run: Run) -> None:
         applying = pool.submit(run.terraform.apply, run.display)
         applying.add_done_callback(lambda _: ended.set())
         try:
-            prepare_early(run, ended)
+            try:
+                prepare_early(run, ended)
+            except InterruptedRunError:
+                raise
+            except (PipelineError, OSError):
+                applying.result()  # Terraform's own error, if there is one, is the first cause
+                raise
             applying.result()
         except (KeyboardInterrupt, InterruptedRunError):
             run.terraform.interrupt()
-            raise
-        except PipelineError:
-            applying.result()  # Terraform's own error, if there is one, is the first cause
             raise
 
 
@@ -237,7 +257,7 @@ def prepare_early(run: Run, ended: threading.Event) -> None:
             raise
         return
     with run.display.stage("prepare", "prepare the machines"):
-        run.cluster.play("prepare", "prepare")
+        run.cluster.play("prepare", "prepare", contract=contract)
     run.prepared = True
 
 
@@ -248,10 +268,11 @@ def reach_machines(run: Run) -> None:
 
 def reach(run: Run, contract: Contract, give_up: threading.Event | None = None) -> None:
     """Reach the machines of a contract, and leave a script that gives their inventory to other tools."""
+    from infra.config import find
     from infra.files import write_atomically
 
-    script = f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/pipeline.py" inventory "{run.options.environment}" "$@"\n'
-    write_atomically(run.folder / "inventory.sh", script, mode=0o700)
+    argv = [sys.executable, str(ROOT / "pipeline.py"), "inventory", str(find(run.options.environment).absolute())]
+    write_atomically(run.folder / "inventory.sh", f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n', mode=0o700)
     run.cluster.reach(contract, run.keys.private, give_up)
 
 
@@ -264,7 +285,10 @@ def install(run: Run) -> None:
 
 def verify(run: Run) -> None:
     """Run every check of the cluster; failures are raised when the report is written."""
-    (run.folder / "checks.json").unlink(missing_ok=True)
+    from infra import report
+
+    for name in ("checks.json", *report.FILES):  # an old verdict must not stand for a new one
+        (run.folder / name).unlink(missing_ok=True)
     run.cluster.play("verify", "verify", {"verify_results_file": str(run.folder / "checks.json")})
 
 
@@ -285,16 +309,47 @@ def write_report(run: Run) -> None:
         )
 
 
+def delete_machines(run: Run) -> None:
+    """Run `terraform destroy` on whatever the state holds."""
+    from infra.errors import TerraformError
+    from infra.terraform import CONFIGURATION
+
+    if not run.environment.lab:
+        synthesize(run)  # a shared state may hold what another checkout made
+    elif lab_ended(run) or not (run.folder / CONFIGURATION).exists():
+        return
+    try:
+        run.terraform.destroy(run.display)
+    except TerraformError as error:
+        if not run.environment.lab:
+            raise
+        run.display.say(f"terraform destroy failed; the embedded cloud takes all of it along: {error}")
+
+
+def stop_lab(run: Run) -> None:
+    """Stop the embedded cloud, and remove all that it made."""
+    from infra.lab import cloud
+
+    cloud.stop(run.environment, run.folder / "lab", run.display)
+
+
+def lab_ended(run: Run) -> bool:
+    """Return whether the environment's machines are gone because the embedded cloud does not run."""
+    from infra.lab import cloud
+
+    return run.environment.lab and cloud.status(run.folder / "lab") is None
+
+
 APPLY = (
     Step("preflight", "check this machine and the account", check_machine),
     Step("artifacts", "resolve binaries and images", resolve_artifacts),
-    Step("lab", "start the embedded cloud", lambda run: ignore(run.lab), lab_only=True),
+    Step("lab", "start the embedded cloud", lambda run: ignore(run.lab), undo=stop_lab, lab_only=True),
     Step("synth", "write the Terraform stack", synthesize),
-    Step("machines", "make network, load balancer and machines", make_machines),
+    Step("machines", "make network, load balancer and machines", make_machines, undo=delete_machines),
     Step("reach", "reach every machine by SSH", reach_machines),
     Step("install", "install Kubernetes", install),
     Step("verify", "check the cluster", verify),
-    Step("report", "write the report", write_report),
+    Step("report", "write the report", write_report, resume="verify"),
 )
 
 
@@ -370,6 +425,11 @@ def command_apply(run: Run) -> None:
     """Make the environment what its file says: machines, Kubernetes, verification, report."""
     names = [step.name for step in APPLY]
     start = names.index(run.options.start) if run.options.start else 0
+    if start > names.index("lab") and lab_ended(run):
+        raise PreflightError(
+            "the embedded cloud does not run, and its machines ended with it",
+            todo=f"make apply ENV={run.options.environment} makes them anew",
+        )
     with run.display.live():
         perform(run, *names[start:])
     run.display.say(f"{run.environment.name} is ready: export KUBECONFIG={run.folder / 'kubeconfig'}")
@@ -382,6 +442,8 @@ def command_verify(run: Run) -> int:
             perform(run, "verify", "report")
         code = 0
     except VerificationError as failed:
+        if not (run.folder / "report.json").exists():
+            raise
         # With --json, the report that tells it is the one document; without, nothing goes to stdout.
         print(f"error: {failed}", file=sys.stderr)
         code = failed.exit_code
@@ -405,31 +467,12 @@ def command_destroy(run: Run) -> None:
     confirm(run, f"This deletes the environment {run.environment.name}: machines, disks, network, load balancer.")
     ansible.end_leftovers(run.folder)
     with run.display.live():
-        if not run.environment.lab:
-            with run.display.stage("destroy", "terraform destroy"):
-                synthesize(run)  # a shared state may hold what another checkout made
-                take_down(run)
-        else:
-            destroy_lab(run)
+        for step in reversed(APPLY):
+            if step.undo and (run.environment.lab or not step.lab_only):
+                with run.display.stage(step.name, (step.undo.__doc__ or "").rstrip(".")):
+                    step.undo(run)
     shutil.rmtree(run.folder)
     run.display.console.print(f"{run.environment.name} is gone")
-
-
-def destroy_lab(run: Run) -> None:
-    """Run `terraform destroy` on the embedded cloud if it still lives, then stop it."""
-    from infra.lab import cloud
-
-    if cloud.status(run.folder / "lab") is not None:
-        with run.display.stage("destroy", "terraform destroy"):
-            take_down(run)
-    with run.display.stage("lab", "stop the embedded cloud"):
-        cloud.stop(run.environment, run.folder / "lab", run.display)
-
-
-def take_down(run: Run) -> None:
-    """Run `terraform destroy` on whatever the state holds."""
-    if run.terraform.has_state():
-        run.terraform.destroy(run.display)
 
 
 def command_inventory(run: Run) -> None:
@@ -493,8 +536,15 @@ def perform(run: Run, *names: str) -> None:
                 step.do(run)
         except PipelineError as error:
             if run.command == "apply":
-                error.resume = f"make apply ENV={run.options.environment} FROM={step.name}"
+                error.resume = f"make apply ENV={run.options.environment} FROM={resume_at(run, step)}"
             raise
+
+
+def resume_at(run: Run, failed: Step) -> str:
+    """Return the step with which an apply goes on after one failed."""
+    names = [step.name for step in APPLY]
+    lost = names.index(failed.name) > names.index("lab") and lab_ended(run)
+    return "lab" if lost else failed.resume or failed.name
 
 
 def emit(run: Run, document: object, text: str) -> None:
@@ -515,7 +565,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _own_options(name: str, command: argparse.ArgumentParser) -> None:
-    command.set_defaults(json=False, yes=False)
+    command.set_defaults(json=False, yes=False, start=None)
     if name in ("validate", "plan", "status", "verify"):
         command.add_argument("--json", action="store_true", help="print one JSON document on stdout and nothing else")
     if name in ("apply", "destroy"):
@@ -560,13 +610,16 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _unusable_file(error: OSError) -> PipelineError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    todo = {
+        errno.ENOSPC: "free some space, then run the same command again",
+        errno.EDQUOT: "free some space, then run the same command again",
+        errno.EACCES: "run it as the user who made the environment; one with `lab: true` is root's",
+        errno.EPERM: "run it as the user who made the environment; one with `lab: true` is root's",
+    }
     return PreflightError(
         f"a file cannot be used: {error.strerror or error}",
         where=str(error.filename or ROOT / "build"),
-        todo="free some space, then run the same command again"
-        if full
-        else "run apply from its first step, without FROM",
+        todo=todo.get(error.errno or 0, "run apply from its first step, without FROM"),
     )
 
 

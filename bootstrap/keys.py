@@ -35,7 +35,7 @@ def ensure(environment: Environment, folder: Path) -> KeyPair:
 
 def _named(key: str) -> Path:
     try:
-        return Path(key).expanduser()
+        return Path(key).expanduser().absolute()
     except RuntimeError as error:
         raise PreflightError("the SSH private key cannot be found", where=key, why=str(error)) from error
 

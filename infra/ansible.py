@@ -81,8 +81,7 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
     log = playbook.folder / "logs" / f"{playbook.name}.log"
     private = playbook.folder / "ansible"
     private.mkdir(mode=0o700, exist_ok=True)
-    # ansible-runner keeps what it is given, and where a later run gives nothing takes it again: a plan's --check.
-    shutil.rmtree(private / "env", ignore_errors=True)
+    _forget_runs(private)
     with stop_signals(watcher.cancelled.set):  # which ansible-runner looks at; an exception would end its inner loop
         runner = ansible_runner.run(
             private_data_dir=str(private),
@@ -96,17 +95,28 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
             event_handler=watcher.handle,
             cancel_callback=watcher.cancelled.is_set,
             quiet=True,
-            rotate_artifacts=5,
         )
+    with runner.stdout as printed:
+        output = printed.read()
+    _forget_runs(private)
     if watcher.cancelled.is_set():
         raise InterruptedRunError("Ansible was stopped", todo="apply again: every task is repeatable", log=log)
     # A playbook that succeeds although a host was out of reach allowed for it: verification makes that a result.
     if watcher.recap.failures and runner.status != "successful":
         raise _failed(watcher.recap.failures, log)
     if runner.status != "successful":
-        output = runner.stdout.read()
         raise AnsibleError(f"the playbook {playbook.name} ended as {runner.status}", output=tail(output), log=log)
     return watcher.recap
+
+
+def _forget_runs(private: Path) -> None:
+    """Remove what ansible-runner keeps of its runs.
+
+    Of the environment it keeps all, credentials of the cloud among it. And what an earlier run was given, such as a
+    plan's --check, it takes again where a later one is given nothing.
+    """
+    for name in ("artifacts", "env"):
+        shutil.rmtree(private / name, ignore_errors=True)
 
 
 def end_leftovers(folder: Path) -> None:

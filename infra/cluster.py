@@ -55,7 +55,7 @@ class Cluster:
         return inventory.build(contract, self.environment, artifacts, self.folder / "ssh_config")
 
     def reach(self, contract: Contract, key: Path, give_up: threading.Event | None = None) -> None:
-        """Write inventory and ssh_config, wait until the machines answer, pin their host keys.
+        """Write ssh_config, wait until the machines answer, pin their host keys.
 
         Raises:
             AnsibleError: a machine did not answer in time, or before `give_up` was set, or its host key has changed.
@@ -63,8 +63,6 @@ class Cluster:
         known_hosts = self.folder / "known_hosts"
         config = ssh.configuration(contract, user=self.environment.ssh.user, key=key, known_hosts=known_hosts)
         write_atomically(self.folder / "ssh_config", config, mode=0o600)
-        hosts = yaml.safe_dump(self.inventory(contract), sort_keys=False)
-        write_atomically(self.folder / "inventory" / "hosts.yaml", hosts, mode=0o600)
         try:
             ssh.wait_until_reachable(contract, self.folder / "ssh_config", self.display, give_up=give_up)
         except PipelineError as error:
@@ -78,15 +76,19 @@ class Cluster:
         stage: str,
         variables: Mapping[str, object] | None = None,
         *,
+        contract: Contract | None = None,
         check: bool = False,
         skip_tags: str | None = None,
     ) -> ansible.Recap:
-        """Run one of the playbooks on the machines.
+        """Write the inventory and run one of the playbooks on the machines, those of `contract` where one is given.
 
         Raises:
             AnsibleError: a task failed or a host could not be reached.
+            ContractError: there are no outputs, or they are not of this version.
         """
         hosts = self.folder / "inventory" / "hosts.yaml"
+        inventory = self.inventory(contract or self.contract)
+        write_atomically(hosts, yaml.safe_dump(inventory, sort_keys=False), mode=0o600)
         playbook = ansible.Playbook(name, self.folder, hosts, self._sockets, variables or {}, check, skip_tags)
         return ansible.play(playbook, stage, self.display.timeline, self.display)
 
@@ -95,13 +97,23 @@ class Cluster:
         return self.closing.enter_context(ansible.connections(self.folder))
 
     def fetch_kubeconfig(self) -> Path:
-        """Fetch the administrator's kubeconfig from the first control plane.
+        """Fetch the administrator's kubeconfig from the first control plane that has it.
 
         Raises:
-            AnsibleError: it is not there yet, or the machine cannot be reached.
+            AnsibleError: none has it yet, or none can be reached.
         """
-        first = next(node for node in self.contract.nodes if node.role == "control-plane")
-        argv = ["ssh", "-F", str(self.folder / "ssh_config"), first.name, "sudo cat /etc/kubernetes/admin.conf"]
-        fetched = run(argv, error=AnsibleError, todo="apply again; the file appears when Kubernetes is installed")
-        write_atomically(self.folder / "kubeconfig", fetched.stdout, mode=0o600)
-        return self.folder / "kubeconfig"
+        reasons = []
+        for node in self.contract.nodes:
+            if node.role != "control-plane":
+                continue
+            words = (node.name, "sudo cat /etc/kubernetes/admin.conf")
+            fetched = run(["ssh", "-F", self.folder / "ssh_config", *words], check=False)
+            if fetched.code == 0:
+                write_atomically(self.folder / "kubeconfig", fetched.stdout, mode=0o600)
+                return self.folder / "kubeconfig"
+            reasons.append(f"{node.name}: {fetched.stderr.strip() or f'exit code {fetched.code}'}")
+        raise AnsibleError(
+            "no control plane gave the kubeconfig",
+            why="\n".join(reasons),
+            todo="see that one can be reached; the file appears when Kubernetes is installed: apply again",
+        )

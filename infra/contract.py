@@ -105,7 +105,7 @@ def decode(outputs: object) -> Contract:
     except (KeyError, TypeError) as error:
         raise ContractError(
             "Terraform's outputs hold no contract",
-            why=f"the key {error} is missing",
+            why=f"the key {error} is missing" if outputs else "there are none",
             todo="run apply again; the stack's outputs appear when it ends",
         ) from error
     try:

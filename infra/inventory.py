@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def _variables(
 ) -> Inventory:
     return {
         "ansible_user": environment.ssh.user,
-        "ansible_ssh_common_args": f"-F {ssh_config}",
+        "ansible_ssh_common_args": f"-F {shlex.quote(str(ssh_config))}",
         "ansible_python_interpreter": "/usr/bin/python3",
         "cluster_name": contract.cluster,
         "cluster_region": contract.region,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ import jinja2
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from infra import drawing
-from infra.contract import Contract, decode
+from infra.contract import Contract, decode, read_outputs
 from infra.errors import VerificationError
 from infra.files import write_atomically
 from infra.timeline import HostTask, Stage
@@ -22,6 +21,8 @@ from infra.timeline import HostTask, Stage
 # Programs print colours, and bytes that XML 1.0 cannot hold, not even escaped.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _NOT_IN_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+FILES = ("report.json", "junit.xml", "report.html")
 
 Document = TypeVar("Document")
 
@@ -103,8 +104,7 @@ def write(folder: Path) -> tuple[Check, ...]:
 
 def read(folder: Path, written: datetime) -> Report:
     """Gather what a run left in its folder; raises what `write` raises."""
-    outputs = folder / "outputs.json"
-    contract = decode(json.loads(outputs.read_text()) if outputs.exists() else None)
+    contract = decode(read_outputs(folder))
     checks = _read(folder / "checks.json", TypeAdapter(tuple[Check, ...]))
     parts = _read(folder / "artifacts.json", TypeAdapter(tuple[Part, ...]))
     if not checks:

@@ -63,7 +63,7 @@ def look(folder: Path) -> Status:
     """Look at an environment: at what lies in `build/<env>`, and at the API that its kubeconfig names."""
     outputs = read_outputs(folder)
     if not outputs.get("contract"):
-        begun = (folder / "cdk.tf.json").exists()
+        begun = (folder / "logs" / "terraform-apply.log").exists()
         return Status("partly" if begun else "nothing", api=False, problem="", endpoint="", nodes=())
     contract = decode(outputs)
     answer, problem = _nodes(folder / "kubeconfig")

@@ -88,25 +88,16 @@ class Terraform:
             (self._folder / _PLAN).unlink(missing_ok=True)
 
     def destroy(self, progress: Progress) -> None:
-        """Delete everything that the state holds; errors as in `plan`."""
+        """Delete everything that the state holds; errors as in `plan`.
+
+        It runs on an empty state, too: an apply that outlived its pipeline may be about to fill it, and holds its lock.
+        """
         self._initialize(progress)
         self._stream("destroy", progress, auto_approve=IsFlagged)
 
     def interrupt(self) -> None:
         """Ask the operation that runs, or is about to, to stop cleanly; for callers that run it in a thread."""
         self._stopping.set()
-
-    def has_state(self) -> bool:
-        """Return whether Terraform's state holds anything.
-
-        Raises:
-            TerraformError: the state cannot be read.
-        """
-        if not (self._folder / CONFIGURATION).exists():
-            return False
-        self._initialize(None)
-        state = self._run("state pull")
-        return bool(state.strip() and json.loads(state).get("resources"))
 
     def write_outputs(self) -> Path:
         """Write Terraform's outputs to `outputs.json` and return its path.
@@ -118,7 +109,7 @@ class Terraform:
         write_atomically(path, self._run("output", json=IsFlagged), mode=0o600)
         return path
 
-    def _initialize(self, progress: Progress | None) -> None:
+    def _initialize(self, progress: Progress) -> None:
         """Run `terraform init`, unless the same was done before: it takes a second and may ask the network."""
         settings = json.loads((self._folder / CONFIGURATION).read_text(encoding="utf-8"))["terraform"]
         facts = [settings, str(self._program), self._cli_config.read_text(encoding="utf-8")]
@@ -129,8 +120,7 @@ class Terraform:
         ready = linked or "required_providers" not in settings
         if ready and done.exists() and done.read_text(encoding="utf-8") == wanted:
             return
-        if progress:
-            progress.update("terraform", "preparing provider and state")
+        progress.update("terraform", "preparing provider and state")
         # The configuration names one exact version, so an upgrade can only lead to that one.
         self._run("init", upgrade=IsFlagged, input=False)
         write_atomically(done, wanted)

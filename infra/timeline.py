@@ -47,6 +47,16 @@ class Timeline:
         """Return the seconds since the run began."""
         return time.time() - self.started
 
+    def go_on(self) -> None:
+        """Continue what an earlier run recorded, if it can be read: its finished stages, and then this one."""
+        try:
+            document = json.loads(self.path.read_text(encoding="utf-8"))
+            self.stages = [Stage(**stage) for stage in document["stages"] if stage["status"] == "done"]
+            self.hosts = [HostTask(**task) for task in document["hosts"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        self.started -= max((stage.end or 0 for stage in self.stages), default=0)
+
     def begin(self, name: str, description: str) -> Stage:
         """Open a stage."""
         stage = Stage(name, description, self.now())

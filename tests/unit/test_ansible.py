@@ -53,11 +53,14 @@ def test_ssh_is_left_to_check_host_keys(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "logs").mkdir()
     monkeypatch.setattr(ansible, "_ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-cloud")
     playbook = ansible.Playbook("any", tmp_path, tmp_path / "hosts", tmp_path)
     ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
     asked = (tmp_path / "asked").read_text()
     assert "node-0" in asked
     assert "StrictHostKeyChecking" not in asked
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in kept if "of-the-cloud" in path.read_text()]  # ansible-runner keeps the environment
 
 
 def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

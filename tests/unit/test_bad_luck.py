@@ -204,6 +204,7 @@ def test_a_state_whose_lock_another_run_holds(
     thread.start()
     wait_for(started)
     monkeypatch.setattr(terraform, "_LOCK_PATIENCE", 1)
+    monkeypatch.setattr(pipeline, "lab_ended", lambda _: False)
     try:
         said = failed(capsys, 12, "apply", environment(), "--from", "machines")
     finally:

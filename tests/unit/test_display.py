@@ -43,6 +43,21 @@ def test_a_failed_stage_is_kept_in_the_timeline(display: Display, tmp_path: Path
     assert [(stage["name"], stage["status"]) for stage in stages] == [("install", "failed")]
 
 
+def test_a_resumed_run_goes_on_with_the_timeline(display: Display, tmp_path: Path) -> None:
+    with display.stage("machines", "make machines"):
+        display.timeline.started -= 60
+    with pytest.raises(RuntimeError), display.stage("install", "install Kubernetes"):
+        raise RuntimeError
+    resumed = Timeline(tmp_path / "timeline.json", "apply")
+    resumed.go_on()
+    assert [stage.name for stage in resumed.stages] == ["machines"]
+    assert 60 <= resumed.now() < 90
+    damaged = Timeline(tmp_path / "damaged.json", "apply")
+    damaged.path.write_text("{")
+    damaged.go_on()
+    assert damaged.stages == []
+
+
 def test_on_a_terminal_the_view_shows_stages_items_and_what_they_do(tmp_path: Path) -> None:
     output = io.StringIO()
     console = Console(file=output, width=100, force_terminal=True, color_system=None)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 import pipeline
 from infra.config.model import Environment
 from infra.contract import Node
-from infra.errors import InterruptedRunError, RefusedError
+from infra.errors import AnsibleError, InterruptedRunError, RefusedError
 from infra.terraform_events import Plan
 
 ROOT = Path(pipeline.__file__).parent
@@ -106,11 +107,63 @@ def test_an_interrupt_while_terraform_applies_stops_terraform(
     terraform = SlowTerraform()
     document = environment.model_dump(mode="json")
     document["network"]["bastion"] = bastion
-    run = pipeline.Run("apply", Environment.model_validate(document), argparse.Namespace(), ExitStack())
+    run = pipeline.Run("apply", Environment.model_validate(document), argparse.Namespace(start=None), ExitStack())
     run.__dict__["terraform"] = terraform
     with pytest.raises(KeyboardInterrupt):
         pipeline.apply_and_prepare(run)
     assert terraform.asked.is_set()
+
+
+def test_an_interrupt_after_a_failed_preparation_stops_terraform(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise AnsibleError("a task failed")
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "prepare_early", failing)
+    monkeypatch.setattr(Future, "result", interrupted)
+    terraform = SlowTerraform()
+    run = pipeline.Run("apply", environment, argparse.Namespace(start=None), ExitStack())
+    run.__dict__["terraform"] = terraform
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.apply_and_prepare(run)
+    assert terraform.asked.is_set()
+
+
+def test_a_failed_check_is_gone_on_with_by_checking_again(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = {step.name: step for step in pipeline.APPLY}
+    run = pipeline.Run("apply", environment, argparse.Namespace(start=None), ExitStack())
+    assert pipeline.resume_at(run, steps["report"]) == "verify"
+    assert pipeline.resume_at(run, steps["install"]) == "install"
+    monkeypatch.setattr(pipeline, "lab_ended", lambda _: True)
+    assert pipeline.resume_at(run, steps["install"]) == "lab"
+    assert pipeline.resume_at(run, steps["artifacts"]) == "artifacts"
+
+
+def test_a_lab_that_ended_is_not_gone_on_with(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["apply", LOCAL, "--from", "install"]) == 11
+    assert "the embedded cloud does not run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "called"),
+    [
+        ("validate", "validate local "),
+        ("destroy ENV=prod YES=0", "destroy prod "),
+        ("apply ENV=prod YES=1 FROM=install", "apply prod --yes --from install "),
+        ("ssh HOST=controller-0 ARGS=id", "ssh local controller-0 id"),
+    ],
+)
+def test_make_hands_on_what_its_own_command_line_says_only(words: str, called: str) -> None:
+    exported = {"HOST": "laptop", "ENV": "/etc/profile", "YES": "1", "FROM": "me", "ARGS": "--help"}
+    argv = ["make", "--dry-run", "--old-file=.venv/installed", *words.split()]
+    done = subprocess.run(argv, cwd=ROOT, env=os.environ | exported, capture_output=True, text=True, check=True)
+    assert " ".join(done.stdout.splitlines()[-1].split()) == f".venv/bin/python pipeline.py {called}".strip()
 
 
 def test_a_damaged_file_is_an_error_not_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,6 +190,14 @@ def test_a_plan_that_costs_etcd_its_majority_is_refused(count: int, lost: int) -
     resources = tuple(f"aws_instance.controller-{index}" for index in range(lost))
     with pytest.raises(RefusedError, match=f"{lost} of {count} control planes"):
         pipeline.keep_majority(control_planes(count), Plan((), (), resources[:1], resources[1:], outputs=True))
+
+
+def test_those_that_are_missing_already_do_not_vote() -> None:
+    gone, replaced = ("aws_instance.controller-0",), ("aws_instance.controller-1",)
+    with pytest.raises(RefusedError, match="controller-0 is missing already"):
+        pipeline.keep_majority(control_planes(3), Plan(gone, (), replaced, (), outputs=True))
+    everyone = tuple(f"aws_instance.controller-{index}" for index in range(3))
+    pipeline.keep_majority(control_planes(3), Plan(everyone, (), (), (), outputs=True))  # nothing is left to lose
 
 
 @pytest.mark.parametrize(("count", "lost"), [(0, 0), (3, 0), (3, 1), (5, 2)])

@@ -7,8 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from infra.errors import PreflightError
 from infra.process import find, run, spawn, streaming
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +78,27 @@ def test_without_a_path_nothing_is_taken_from_the_working_folder(
     monkeypatch.delenv("PATH")
     assert not find("no-such-program")
     assert find("sh")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_what_is_followed_ends_with_who_follows_it(number: signal.Signals, tmp_path: Path) -> None:
+    program = "sleep 60 & echo $! > child.new; mv child.new child; wait"
+    follower = f"from infra.process import streaming\nwith streaming(['sh', '-c', '{program}']) as it: it.wait()"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", follower], cwd=tmp_path, env=environment) as process:
+        while not (tmp_path / "child").exists():
+            assert process.poll() is None
+        child = psutil.Process(int((tmp_path / "child").read_text()))
+        started = child.parents()[:2]  # the shell, and what ties it to its follower
+        process.send_signal(number)
+    _, alive = psutil.wait_procs([child, *started], timeout=5)
+    assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_what_is_followed_keeps_its_exit_code(tmp_path: Path) -> None:
+    for command, code in (("exit 7", 7), ("kill -KILL $$", 137)):
+        with streaming(["sh", "-c", f"echo said; {command}"], log=tmp_path / "log") as process:
+            assert process.wait(10) == code
+    assert (tmp_path / "log").read_text() == "said\nsaid\n"
+    with pytest.raises(PreflightError, match="no-such-program is not installed"), streaming(["no-such-program"]):
+        pass

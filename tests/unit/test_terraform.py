@@ -68,7 +68,6 @@ def wait_for(path: Path, seconds: float = 30) -> None:
 
 def test_from_the_first_plan_to_nothing_left(make: Callable[..., Terraform]) -> None:
     terraform, progress = make(one="", two=""), Recorded()
-    assert not terraform.has_state()
     plan = terraform.plan(progress)
     assert plan.create == ("terraform_data.one", "terraform_data.two")
     assert plan.changes
@@ -77,14 +76,31 @@ def test_from_the_first_plan_to_nothing_left(make: Callable[..., Terraform]) -> 
     terraform.apply(progress)
     assert ("terraform_data.one", "created in 0 s") in progress.told
     assert json.loads(terraform.write_outputs().read_text())["contract"]["value"] == ["one", "two"]
-    assert terraform.has_state()
     assert not terraform.plan(progress).changes
 
     shrunk = make(one="").plan(progress)
     assert shrunk.disruptive == ("terraform_data.two",)
     assert "delete terraform_data.two" in shrunk.summary()
     terraform.destroy(progress)
-    assert not terraform.has_state()
+    assert make(one="").plan(progress).create == ("terraform_data.one",)
+
+
+def test_destroying_waits_for_an_apply_that_outlived_its_pipeline(
+    make: Callable[..., Terraform], tmp_path: Path
+) -> None:
+    started, finish = tmp_path / "started", tmp_path / "finish"
+    terraform = make(slow=f"touch {started}; until test -e {finish}; do sleep 0.1; done")
+    terraform.plan(Silent())
+    applying = threading.Thread(target=make(slow="").apply, args=(Silent(),))
+    applying.start()
+    wait_for(started)  # its state holds nothing yet
+    destroying = threading.Thread(target=terraform.destroy, args=(progress := Recorded(),))
+    destroying.start()
+    wait_for(tmp_path / "logs" / "terraform-destroy.log")
+    finish.touch()
+    applying.join()
+    destroying.join()
+    assert ("terraform_data.slow", "deleted in 0 s") in progress.told
 
 
 def test_an_output_alone_is_a_change(make: Callable[..., Terraform], tmp_path: Path) -> None:

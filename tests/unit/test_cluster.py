@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from infra.cluster import Cluster
+from infra.config.model import Environment
+from infra.display import Display
+from infra.errors import AnsibleError
+
+
+def _cluster(environment: Environment, contract_document: dict[str, Any], folder: Path, ssh: str) -> Cluster:
+    second = {**contract_document["nodes"][0], "name": "controller-1"}
+    outputs = {**contract_document, "nodes": [*contract_document["nodes"], second]}
+    (folder / "outputs.json").write_text(json.dumps({"contract": {"value": outputs}}))
+    (folder / "ssh").write_text(f"#!/bin/sh\n{ssh}\n")
+    (folder / "ssh").chmod(0o700)
+    return Cluster(environment, folder, cast("Display", None), ExitStack())
+
+
+@pytest.fixture(autouse=True)
+def _own_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+
+def test_any_control_plane_gives_the_kubeconfig(
+    environment: Environment, contract_document: dict[str, Any], tmp_path: Path
+) -> None:
+    script = 'case "$*" in *controller-1*) echo kubeconfig;; *) echo "No route to host" >&2; exit 255;; esac'
+    path = _cluster(environment, contract_document, tmp_path, script).fetch_kubeconfig()
+    assert path.read_text() == "kubeconfig\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_each_control_plane_that_gave_none_is_told(
+    environment: Environment, contract_document: dict[str, Any], tmp_path: Path
+) -> None:
+    cluster = _cluster(environment, contract_document, tmp_path, "echo gone >&2; exit 1")
+    with pytest.raises(AnsibleError) as raised:
+        cluster.fetch_kubeconfig()
+    assert raised.value.why == "controller-0: gone\ncontroller-1: gone"

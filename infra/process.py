@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,19 @@ from infra.errors import PipelineError, PreflightError
 
 _TAIL_LINES = 15
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Runs a program and ends its whole group on SIGTERM, which the kernel sends when the thread that started it is no more.
+_TIED = """
+import ctypes, os, signal, subprocess, sys
+
+def end(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+
+signal.signal(signal.SIGTERM, end)
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+code = subprocess.run(sys.argv[1:]).returncode
+sys.exit(code if code >= 0 else 128 - code)
+"""
 
 
 @dataclass(frozen=True)
@@ -104,16 +118,18 @@ def streaming(
     """Run a program whose lines (stdout and stderr together) the caller reads from `.stdout` while it works.
 
     With `log`, its output goes to that file instead. It runs in a process group of its own; leaving the block before
-    its end stops the whole group (SIGTERM, after 10 s SIGKILL).
+    its end stops the whole group (SIGTERM, after 10 s SIGKILL), and so does the death of this process (SIGTERM).
 
     Raises:
         PreflightError: it could not be started.
     """
     words = tuple(str(word) for word in argv)
+    if not find(words[0]):
+        raise PreflightError(f"{words[0]} is not installed", command=words)
     output = log.open("a", encoding="utf-8") if log else None
     try:
         process = subprocess.Popen(
-            words,
+            (sys.executable, "-I", "-S", "-c", _TIED, *words),
             cwd=cwd,
             env=environment(env),
             stdin=subprocess.DEVNULL,
@@ -123,8 +139,6 @@ def streaming(
             errors="replace",
             start_new_session=True,
         )
-    except FileNotFoundError as missing:
-        raise PreflightError(f"{words[0]} is not installed", command=words, why=str(missing)) from missing
     finally:
         if output:
             output.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from infra.errors import PipelineError, PreflightError
 
 _TAIL_LINES = 15
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # Runs a program and ends its whole group on SIGTERM, which the kernel sends when the thread that started it is no more.
 _TIED = """
 import ctypes, os, signal, subprocess, sys
@@ -40,6 +42,11 @@ class Completed:
     code: int
     stdout: str
     stderr: str
+
+
+def architecture() -> str:
+    """Return what this machine's programs are built for, as Go and registries call it: amd64, arm64."""
+    return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
 def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:

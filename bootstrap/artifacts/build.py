@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import re
 import subprocess
 import time
@@ -20,11 +19,10 @@ from threading import Event
 from bootstrap.artifacts.lock import FOLDER, TRIPLETS, Component, Debian, Part, fill
 from infra.errors import InterruptedRunError, PreflightError
 from infra.files import cache_folder, write_atomically
-from infra.process import find, run, streaming, tail
+from infra.process import architecture, find, run, streaming, tail
 from infra.progress import Progress
 
 _FORMAT = 1  # of the archives and images made here; a change of it makes them anew
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -136,8 +134,7 @@ def _compiler(recipe: Recipe) -> str | None:
     """Return the C compiler's name, or None where none is needed."""
     if recipe.architecture not in recipe.component.compiler:
         return None
-    native = _MACHINES.get(platform.machine()) == recipe.architecture
-    compiler = "gcc" if native else f"{TRIPLETS[recipe.architecture]}-gcc"
+    compiler = "gcc" if architecture() == recipe.architecture else f"{TRIPLETS[recipe.architecture]}-gcc"
     if not find(compiler):
         raise PreflightError(
             f"{recipe.name} {recipe.version} has to be built, and {compiler} is not installed", todo=_install(recipe)

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_after_delay,
+    stop_any,
+    stop_when_event_set,
+    wait_fixed,
+)
 
 from infra.errors import InterruptedRunError, PreflightError
 from infra.progress import Progress
 
-_TIMEOUT = httpx.Timeout(30, connect=3)  # seconds of silence, and until a connection stands
+_TIMEOUT = httpx.Timeout(30, connect=5)  # seconds of silence, and until a connection to one of the addresses stands
+_TRIES = 3
+_CONNECTING = 8  # seconds after which a connection that failed is not tried again
+_NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout)
+_BROKEN_OFF = (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError)
 
 
 class Unreachable(Exception):  # noqa: N818 - not an error: the caller goes on to build
     """No connection to the host can be made from this machine, for the reason given."""
+
+
+class UntrustedError(PreflightError):
+    """The host shows a certificate that this machine does not trust."""
 
 
 def mirrored(url: str, mirror: str | None) -> str:
@@ -55,26 +75,18 @@ class Source:
 
         Raises:
             Unreachable: no connection can be made.
-            PreflightError: the server has no such file, stalls, cuts it short, or the SHA-256 does not fit.
+            UntrustedError: the host's certificate is not trusted.
+            PreflightError: the server has no such file, stalls or cuts it short again and again, or the SHA-256 does
+                not fit.
         """
-        digest = hashlib.sha256()
-        with self._errors(url), self._client.stream("GET", self.address(url), headers=headers) as response:
-            response.raise_for_status()
-            size = int(response.headers.get("content-length", 0)) >> 20
-            with target.open("wb") as file:
-                for chunk in response.iter_bytes(1 << 20):
-                    if self._stop.is_set():
-                        raise InterruptedRunError(f"downloading {item} was interrupted")
-                    digest.update(chunk)
-                    file.write(chunk)
-                    done = file.tell() >> 20
-                    self._progress.update(item, f"downloading {done}/{size} MB" if size else f"downloading {done} MB")
-        if digest.hexdigest() != sha256:
+        with self._errors(url):
+            found = self._tries(_BROKEN_OFF)(self._download, item, url, target, headers or {})
+        if found != sha256:
             target.unlink()
             raise PreflightError(
                 f"{item} was downloaded, but its SHA-256 is not the one in the lock file; it was removed",
                 where=self.address(url),
-                why=f"expected {sha256}, got {digest.hexdigest()}: the file was changed, or the lock file is wrong",
+                why=f"expected {sha256}, got {found}: the file was changed, or the lock file is wrong",
                 todo="find out which; nothing is built or installed in its place",
             )
 
@@ -83,13 +95,49 @@ class Source:
 
         Raises:
             Unreachable: no connection can be made.
+            UntrustedError: the host's certificate is not trusted.
             PreflightError: any other answer than 200 or 401, or none.
         """
         with self._errors(url):
-            response = self._client.get(self.address(url), headers=dict(headers))
+            return self._tries(_BROKEN_OFF)(self._document, url, headers)
+
+    def _download(self, item: str, url: str, target: Path, headers: Mapping[str, str]) -> str:
+        """Write the file and return its SHA-256."""
+        digest = hashlib.sha256()
+        with closing(self._open(url, headers)) as response, target.open("wb") as file:
+            response.raise_for_status()
+            size = int(response.headers.get("content-length", 0)) >> 20
+            for chunk in response.iter_bytes(1 << 20):
+                if self._stop.is_set():
+                    raise InterruptedRunError(f"downloading {item} was interrupted")
+                digest.update(chunk)
+                file.write(chunk)
+                done = file.tell() >> 20
+                self._progress.update(item, f"downloading {done}/{size} MB" if size else f"downloading {done} MB")
+        return digest.hexdigest()
+
+    def _document(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
+        with closing(self._open(url, headers)) as response:
             if response.status_code != httpx.codes.UNAUTHORIZED:
                 response.raise_for_status()
+            response.read()
         return response
+
+    def _open(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
+        """Return a response whose content is still to be read."""
+        request = self._client.build_request("GET", self.address(url), headers=dict(headers))
+        connecting = self._tries(_NO_CONNECTION, seconds=_CONNECTING)
+        return connecting(self._client.send, request, stream=True)
+
+    def _tries(self, errors: tuple[type[Exception], ...], seconds: float = math.inf) -> Retrying:
+        """Try three times, as long as these errors are met and the first `seconds` are not over."""
+        return Retrying(
+            retry=retry_if_exception_type(errors),
+            stop=stop_any(stop_after_attempt(_TRIES), stop_after_delay(seconds), stop_when_event_set(self._stop)),
+            wait=wait_fixed(0.5),
+            sleep=sleep_using_event(self._stop),
+            reraise=True,
+        )
 
     @contextmanager
     def _errors(self, url: str) -> Iterator[None]:
@@ -99,8 +147,16 @@ class Source:
             raise Unreachable(self._unreachable[host])
         try:
             yield
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            self._unreachable[host] = f"{host} cannot be reached ({error or 'no answer within 3 s'})"
+        except _NO_CONNECTION as error:
+            if distrust := _distrust(error):
+                raise UntrustedError(
+                    f"the certificate of {error.request.url.host} is not trusted",
+                    where=str(error.request.url),
+                    why=f"{distrust}: an authority of your own, a proxy that reads along, or the wrong server",
+                    todo="if it is right, add its authority to a copy of /etc/ssl/certs/ca-certificates.crt,"
+                    " and set SSL_CERT_FILE to that file; nothing is built or installed in its place",
+                ) from error
+            self._unreachable[host] = f"{host} cannot be reached ({error or 'no answer'})"
             raise Unreachable(self._unreachable[host]) from error
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
@@ -118,3 +174,12 @@ class Source:
         return PreflightError(
             "a download failed", where=address, why=why, todo="run it again, or set artifacts.mirror to another source"
         )
+
+
+def _distrust(error: BaseException | None) -> str | None:
+    """Return what is wrong with a certificate, if that is the cause of an error."""
+    while error:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message
+        error = error.__cause__ or error.__context__
+    return None

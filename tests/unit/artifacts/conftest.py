@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Server:
-    """Answers by path; every request is noted in `requests`."""
+    """Answers by path, over TLS if it is given a certificate; every request is noted in `requests`."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0, certificate: Path | None = None) -> None:
         self.answers: dict[str, Answer] = {}
         self.requests: list[str] = []
         self.closing = threading.Event()
@@ -31,9 +37,14 @@ class Server:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.url = f"https://localhost:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def serve(self, path: str, content: bytes, media_type: str = "application/octet-stream") -> None:
@@ -47,6 +58,17 @@ class Server:
             send(handler, content, length=len(content) + 1000)
             handler.wfile.flush()
             self.closing.wait(20)
+
+        self.answers[path] = answer
+
+    def fail_first(self, path: str, fail: Callable[[str, bytes], None], content: bytes) -> None:
+        """Serve a file as `fail` does (`truncate`, `stall`), and well from the second time on."""
+        fail(path, content)
+        badly = self.answers[path]
+
+        def answer(handler: BaseHTTPRequestHandler) -> None:
+            self.serve(path, content)
+            badly(handler)
 
         self.answers[path] = answer
 
@@ -73,6 +95,28 @@ def _missing(handler: BaseHTTPRequestHandler) -> None:
 @pytest.fixture
 def server() -> Iterator[Server]:
     running = Server()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with a certificate of localhost that nobody trusts, and its key."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    path = tmp_path / "localhost.pem"
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+    path.write_bytes(private + made.sign(key, hashes.SHA256()).public_bytes(pem))
+    return path
+
+
+@pytest.fixture
+def secure_server(certificate: Path) -> Iterator[Server]:
+    running = Server(certificate=certificate)
     yield running
     running.close()
 

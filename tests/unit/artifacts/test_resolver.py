@@ -10,6 +10,7 @@ import pytest
 
 from bootstrap.artifacts import cache, resolve_components, resolver
 from bootstrap.artifacts.build import Recipe
+from bootstrap.artifacts.download import UntrustedError
 from bootstrap.artifacts.lock import Lock, load
 from bootstrap.artifacts.published import Artifact, published
 from bootstrap.artifacts.resolver import resolve
@@ -84,6 +85,12 @@ def test_a_wrong_checksum_is_never_built_around(server: Server, built: list[str]
         one(server.url)
     assert built == []
     assert not list(cache.folder().rglob("*"))
+
+
+def test_an_untrusted_certificate_is_never_built_around(secure_server: Server, built: list[str]) -> None:
+    with pytest.raises(UntrustedError, match="is not trusted"):
+        one(secure_server.url)
+    assert built == []
 
 
 def test_a_changed_pin_and_a_damaged_file_are_fetched_again(server: Server, built: list[str]) -> None:

@@ -13,6 +13,7 @@ from infra.lab.layout import Addresses
 # moto takes a second to import, and only the daemon needs it: each function here imports what it changes.
 if TYPE_CHECKING:
     from moto.ec2.models.elastic_ip_addresses import ElasticAddress, ElasticAddressBackend
+    from moto.ec2.models.instances import Instance, InstanceState
     from moto.ec2.models.security_groups import SecurityGroup
 
 
@@ -23,6 +24,7 @@ def start(addresses: Addresses) -> str:
 
     tell_groups_of_interfaces()
     keep_elastic_addresses_within(addresses)
+    free_addresses_of_terminated_instances()
     api = OnlyUser(os.geteuid(), moto.DomainDispatcherApplication(moto.create_backend_app))
     server = make_server("127.0.0.1", 0, api, threaded=True, request_handler=moto.MotoRequestHandler)
     threading.Thread(target=server.serve_forever, name="api", daemon=True).start()
@@ -74,3 +76,23 @@ def keep_elastic_addresses_within(addresses: Addresses) -> None:
             return allocate(backend, domain, str(free), tags)
 
     ElasticAddressBackend.allocate_address = allocate_own  # type: ignore[assignment] # as moto calls it
+
+
+def free_addresses_of_terminated_instances() -> None:
+    """Let an instance that is terminated give its private addresses back to their subnet, as on EC2.
+
+    moto keeps them for ever, and no other instance could be run at one: none is ever replaced, no pool grows again.
+    """
+    from moto.ec2.models.instances import Instance  # noqa: PLC0415 - see above
+
+    terminate = Instance.terminate
+
+    def terminate_and_free(instance: Instance) -> InstanceState:
+        before = terminate(instance)
+        for interface in list(instance.nics.values()):
+            for address in [entry["PrivateIpAddress"] for entry in interface.private_ip_addresses]:
+                if interface.subnet._subnet_ips.get(address) is instance:  # else it is already another's
+                    interface.subnet.del_subnet_ip(address)
+        return before
+
+    Instance.terminate = terminate_and_free  # type: ignore[assignment] # as moto calls it

@@ -10,8 +10,9 @@ import pytest
 from botocore.client import BaseClient
 from moto import mock_aws
 from moto.ec2.models.elastic_ip_addresses import ElasticAddressBackend
+from moto.ec2.models.instances import Instance
 
-from infra.lab.api import keep_elastic_addresses_within
+from infra.lab.api import free_addresses_of_terminated_instances, keep_elastic_addresses_within
 from infra.lab.layout import Addresses
 from infra.lab.wanted import HealthCheck, Listener, LoadBalancer, Machine, read
 
@@ -66,6 +67,24 @@ def test_instances_are_wanted_until_they_are_terminated(subnet: tuple[str, str])
     )
     client("ec2").terminate_instances(InstanceIds=[first])
     assert [found.id for found in read().machines] == [second]
+
+
+def test_an_address_is_free_when_its_instance_is_terminated_and_only_then(
+    subnet: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Instance, "terminate", Instance.terminate)  # put back
+    free_addresses_of_terminated_instances()
+    ec2 = client("ec2")
+    first = machine(subnet[1], "10.79.0.20")
+    ec2.stop_instances(InstanceIds=[first])
+    with pytest.raises(Exception, match="already in use"):
+        machine(subnet[1], "10.79.0.20")
+    ec2.terminate_instances(InstanceIds=[first])
+    second = machine(subnet[1], "10.79.0.20")
+    ec2.terminate_instances(InstanceIds=[first])  # once more: the address is the second's now
+    with pytest.raises(Exception, match="already in use"):
+        machine(subnet[1], "10.79.0.20")
+    assert [(found.id, str(found.address)) for found in read().machines] == [(second, "10.79.0.20")]
 
 
 def test_elastic_addresses_are_out_of_the_lab_s_range_and_belong_to_one_instance(

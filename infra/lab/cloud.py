@@ -19,7 +19,7 @@ from typing import Any
 from infra.config.model import Environment
 from infra.errors import PreflightError
 from infra.files import write_atomically
-from infra.lab import cgroups, host, names, network
+from infra.lab import cgroups, host, kernel, names, network
 from infra.lab.layout import PREFIX, Addresses, Layout
 from infra.lab.lock import holder
 from infra.lab.template import template
@@ -41,7 +41,8 @@ def start(environment: Environment, folder: Path, artifacts: Path, progress: Pro
     """Start the lab whose things live in `folder`, or find it running. It outlives this process.
 
     Raises:
-        PreflightError: its range is in use on this machine, the template cannot be built, or the daemon ended.
+        PreflightError: its range is in use on this machine, the kernel lacks something, the template cannot be
+            built, or the daemon ended.
     """
     layout = Layout(folder.resolve())
     addresses = Addresses(environment.network.cidr)
@@ -49,6 +50,7 @@ def start(environment: Environment, folder: Path, artifacts: Path, progress: Pro
         _refuse_change(layout, addresses)
         return _wait(layout)
     network.refuse_conflict(addresses.cidr, layout.id)
+    kernel.load()
     root = template(progress)
     progress.update("embedded cloud", "starting")
     _remove(layout)

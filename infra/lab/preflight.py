@@ -10,7 +10,7 @@ import psutil
 
 from infra.config.model import Environment
 from infra.errors import PreflightError
-from infra.lab import network
+from infra.lab import kernel, network
 from infra.lab.layout import Layout
 from infra.lab.lock import holder
 from infra.process import find, run
@@ -34,8 +34,8 @@ def check(environment: Environment, folder: Path) -> None:
     """Check that the embedded cloud of `environment` can run here, with its things in `folder`.
 
     Raises:
-        PreflightError: not root, a program is missing, the range is in use, or memory, disk or
-            the disk's filesystem are not enough.
+        PreflightError: not root, a program or a part of the kernel is missing, the range is in use, or memory,
+            disk or the disk's filesystem are not enough.
     """
     if os.geteuid() != 0:
         raise PreflightError(
@@ -47,6 +47,7 @@ def check(environment: Environment, folder: Path) -> None:
     layout = Layout(folder.resolve())
     if holder(layout.lock) is not None:
         return  # it runs: what it needs is taken already
+    kernel.refuse_incapable()
     network.refuse_conflict(environment.network.cidr, layout.id)
     existing = next(path for path in (layout.folder, *layout.folder.parents) if path.exists())
     filesystem(run(["stat", "--file-system", "--format=%T", existing]).stdout.strip(), existing)

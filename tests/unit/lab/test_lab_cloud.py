@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Response
 
 from infra.lab import cloud
 from infra.lab.layout import Layout
@@ -51,3 +56,15 @@ def test_what_a_dead_daemon_said_does_not_count(tmp_path: Path) -> None:
     layout.state.write_text('{"problems": ["dnsmasq ended"]}')
     assert cloud.status(layout.folder) is None
     assert cloud.problems(layout.folder) == ()
+
+
+def test_the_api_on_loopback_is_not_asked_through_a_proxy(daemon: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = make_server("127.0.0.1", 0, Response("moto"))
+    thread = threading.Thread(target=server.handle_request, daemon=True)
+    thread.start()
+    running = cloud.Running(f"http://127.0.0.1:{server.server_port}", "http://10.79.0.1:80")
+    daemon.state.write_text(json.dumps(asdict(running)))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody listens
+    assert cloud._answering(daemon) == running
+    thread.join()
+    server.server_close()

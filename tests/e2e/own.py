@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,13 @@ from typing import Any
 import psutil
 import yaml
 
+from infra.contract import Contract, decode, read_outputs
 from infra.lab.layout import Layout
 from tests.e2e.traces import traces
 
 ROOT = Path(__file__).resolve().parents[2]
+_PATIENCE = 10 * 60  # seconds; a destroy waits two minutes for a Terraform that outlived its pipeline
+_APPLY_PATIENCE = 90 * 60  # seconds; with a cold cache, an apply builds for an hour
 
 
 @dataclass(frozen=True)
@@ -36,20 +41,30 @@ class Own:
         return ROOT / "build" / self.file.stem
 
     def pipeline(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self.argv(command, *options), capture_output=True, text=True, check=False)
+        done = ended(self.argv(command, *options), _patience(command))
         sys.stdout.write(f"$ {command} {' '.join(options)}: exit {done.returncode}\n{done.stdout}{done.stderr}\n")
         return done
 
     @contextmanager
     def started(self, command: str) -> Iterator[subprocess.Popen[str]]:
-        """Start a command; what it says is to be read from `stderr`. It does not outlive the block."""
+        """Start a command; what it says is to be read from `stderr`. It does not outlive the block, nor its time."""
         nowhere, pipe = subprocess.DEVNULL, subprocess.PIPE
         words = self.argv(command)
         with subprocess.Popen(words, stdout=nowhere, stderr=pipe, text=True, start_new_session=True) as process:
+            late = threading.Timer(_patience(command), os.killpg, (process.pid, signal.SIGKILL))
+            late.start()
             try:
                 yield process
             finally:
+                late.cancel()
                 process.kill()
+
+    def killed(self, command: str, *signs: str) -> None:
+        """Start a command, and kill it (SIGKILL) as soon as it has said all of these."""
+        with self.started(command) as process:
+            told(process, *signs)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL, f"{command} ended before it could be killed"
 
     def argv(self, command: str, *options: str) -> list[str]:
         return [sys.executable, str(ROOT / "pipeline.py"), command, str(self.file), *options]
@@ -57,7 +72,7 @@ class Own:
     def ssh(self, host: str, command: str) -> str:
         """Run a command on a machine, whether or not the run that made it came to its end."""
         argv: list[str | Path] = ["ssh", "-F", self.build / "ssh_config", host, command]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        done = ended(argv, 120)
         assert done.returncode == 0, f"{command} on {host}: {done.stderr}"
         return done.stdout
 
@@ -71,10 +86,15 @@ class Own:
         document: dict[str, Any] = json.loads((self.build / "report.json").read_text())
         return document
 
+    def contract(self) -> Contract:
+        return decode(read_outputs(self.build))
+
+    def provider_id(self, host: str) -> str:
+        return next(node.provider_id for node in self.contract().nodes if node.name == host)
+
     def leader(self, host: str) -> int:
         """Return the process id of a machine's init: the only child of its systemd-nspawn."""
-        nodes = json.loads((self.build / "outputs.json").read_text())["contract"]["value"]["nodes"]
-        identifier = next(node["provider_id"] for node in nodes if node["name"] == host)
+        identifier = self.provider_id(host)
         for process in psutil.process_iter(["cmdline"]):
             if f"--machine={identifier}" in (process.info["cmdline"] or []):
                 return process.children()[0].pid
@@ -84,10 +104,40 @@ class Own:
         assert not self.build.exists()
         assert traces(Layout(self.build / "lab")) == []
         assert list(self.temporary.iterdir()) == []
-        addresses = subprocess.run(["ip", "-o", "address"], capture_output=True, text=True, check=True).stdout
-        assert f"{self.network}." not in addresses
+        assert f"{self.network}." not in ended(["ip", "-o", "address"], 10).stdout
         commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
         assert not [command for command in commands if str(self.build).encode() in command]
+
+
+def _patience(command: str) -> float:
+    return _APPLY_PATIENCE if command == "apply" else _PATIENCE
+
+
+def ended(argv: Sequence[str | Path], patience: float) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; one that takes longer than `patience` seconds is killed, and fails the test."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=patience)
+        except subprocess.TimeoutExpired as late:
+            said = b"".join(text for text in (late.stdout, late.stderr) if text).decode(errors="replace")
+            raise AssertionError(f"it did not end within {patience:.0f} s; it said:\n{said}") from late
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)  # with what it started, which would hold on to the environment
+    return subprocess.CompletedProcess(argv, process.returncode, stdout, stderr)
+
+
+def told(process: subprocess.Popen[str], *signs: str) -> None:
+    """Wait until a started command has said all of these, each in a line."""
+    missing = set(signs)
+    assert process.stderr is not None
+    for line in process.stderr:
+        sys.stdout.write(line)
+        missing = {sign for sign in missing if sign not in line}
+        if not missing:
+            return
+    raise AssertionError(f"it ended, or its time was over, before it said {missing}")
 
 
 @contextmanager
@@ -109,6 +159,8 @@ def own(
     try:
         yield environment
     finally:
-        environment.pipeline("destroy", "--yes")
-        del os.environ["TMPDIR"]
-        shutil.rmtree(temporary)
+        try:
+            environment.pipeline("destroy", "--yes")
+        finally:
+            del os.environ["TMPDIR"]
+            shutil.rmtree(temporary)

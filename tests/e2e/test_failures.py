@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from infra import ssh
-from infra.contract import decode, read_outputs
 from infra.errors import AnsibleError
 from infra.process import run
 from infra.progress import Silent
-from tests.e2e.own import Own, own
+from tests.e2e.own import Own, ended, own, told
 
 pytestmark = pytest.mark.e2e
 
@@ -34,22 +33,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
         yield environment
 
 
-def told(process: subprocess.Popen[str], *signs: str) -> None:
-    """Wait until a command has said all of these."""
-    missing = set(signs)
-    assert process.stderr is not None
-    for line in process.stderr:
-        missing = {sign for sign in missing if sign not in line}
-        if not missing:
-            return
-    raise AssertionError(f"it ended without saying {missing}")
-
-
 def test_a_full_disk_here(environment: Own) -> None:
     environment.build.mkdir(parents=True)
     small_disk = f"mount -t tmpfs -o size=8m tmpfs {environment.build} && exec {shlex.join(environment.argv('apply'))}"
-    argv = ["unshare", "--mount", "sh", "-c", small_disk]  # the mount is seen by this one run, and ends with it
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    # The mount is seen by this one run, and ends with it.
+    done = ended(["unshare", "--mount", "sh", "-c", small_disk], 120)
     assert done.returncode == 11
     assert "2 machines need 6 GiB of disk, and 0.0 GiB are free" in done.stderr
     assert f"where: {environment.build}" in done.stderr
@@ -57,8 +45,7 @@ def test_a_full_disk_here(environment: Own) -> None:
 
 
 def test_a_port_in_use_and_a_full_disk_there(environment: Own) -> None:
-    with environment.started("apply") as process:
-        told(process, "controller-0: answers SSH", "general-0: answers SSH")
+    environment.killed("apply", "controller-0: answers SSH", "general-0: answers SSH")
     environment.ssh("general-0", "sudo systemd-run --quiet --unit=squatter python3 -m http.server 10250")
     environment.ssh("general-0", "sudo mount -t tmpfs -o size=1m tmpfs /var/lib")
 
@@ -79,10 +66,14 @@ def test_a_token_that_expires_before_a_slow_machine_joins(environment: Own) -> N
         environment.ssh("general-0", slow)  # which its kubeadm waits for
         told(process, "controller-0: Make the credentials to join by:")
         environment.kubectl("delete", "secrets", *_TOKENS)
+        deadline = time.monotonic() + 60
         while "jws-kubeconfig-" in environment.kubectl(*_PUBLISHED):  # what tells newcomers that the cluster is theirs
-            pass
+            assert time.monotonic() < deadline, "the cluster still vouches for tokens that are gone"
+            time.sleep(1)
         environment.ssh("general-0", "sudo systemctl stop slow")
-        _, said = process.communicate()
+        assert process.stderr is not None
+        said = process.stderr.read()
+        process.wait()
     assert process.returncode == 14
     assert "where: general-0" in said
     assert "token" in said
@@ -102,13 +93,13 @@ def test_a_pod_that_never_gets_ready(environment: Own) -> None:
 
 def test_a_machine_that_never_answers_ssh(environment: Own) -> None:
     leader = environment.leader("general-0")
-    contract = decode(read_outputs(environment.build))
+    contract = environment.contract()
     environment.ssh("general-0", "sudo systemctl kill --signal=STOP ssh")  # it takes connections and says nothing
     try:
         with pytest.raises(AnsibleError, match=r"did not answer SSH within \d+ s") as raised:
             ssh.wait_until_reachable(contract, environment.build / "ssh_config", Silent(), patience=5)
     finally:
-        run(["nsenter", f"--target={leader}", "--all", "systemctl", "kill", "--signal=CONT", "ssh"])
+        run(["nsenter", f"--target={leader}", "--all", "systemctl", "kill", "--signal=CONT", "ssh"], timeout=60)
     assert str(raised.value.where).startswith("general-0 (10.82.")
     assert "banner exchange" in str(raised.value.why)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.own import Own, own
+from tests.e2e.own import Own, ended, own, told
 
 pytestmark = pytest.mark.e2e
+
+MACHINES = ("controller-0", "controller-1", "controller-2", "general-0", "general-1")
 
 
 @pytest.fixture(scope="module")
@@ -24,23 +24,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
         yield environment
 
 
-def ended_in_stage(environment: Own, stage: str, seconds: float, number: signal.Signals) -> tuple[int, str]:
-    """Start an apply and send it a signal some seconds into a stage; return its exit code and what it said then."""
-    with environment.started("apply") as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if f" {stage}: " in line:
-                break
-        assert process.poll() is None, f"apply ended before the stage {stage}"
-        time.sleep(seconds)
-        process.send_signal(number)
-        _, said = process.communicate()
-    return process.returncode, said
-
-
 def test_an_interrupted_apply_stops_terraform_in_order_and_says_how_to_go_on(environment: Own) -> None:
-    code, said = ended_in_stage(environment, "machines", 5, signal.SIGINT)
-    assert code == 130
+    with environment.started("apply") as process:
+        told(process, ": created in ")  # Terraform's first resource; no machine is begun yet
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait() == 130
     assert "do: run the same command again" in said
     assert "resume: make apply" in said
     log = (environment.build / "logs" / "terraform-apply.log").read_text()
@@ -49,23 +39,24 @@ def test_an_interrupted_apply_stops_terraform_in_order_and_says_how_to_go_on(env
 
 
 def test_an_apply_killed_while_machines_are_made_can_be_destroyed(environment: Own) -> None:
-    ended_in_stage(environment, "machines", 15, signal.SIGKILL)
+    environment.killed("apply", "aws_instance.controller-0: created in ")
     assert environment.pipeline("destroy", "--yes").returncode == 0
     environment.assert_nothing_left()
 
 
-def test_an_apply_killed_during_the_install_goes_on_to_a_verified_cluster(environment: Own) -> None:
-    ended_in_stage(environment, "install", 25, signal.SIGKILL)
-    done = environment.pipeline("apply")
-    assert done.returncode == 0
-    assert environment.report()["verdict"] == "passed"
+def test_an_apply_killed_while_hosts_join_goes_on_and_is_killed_while_it_verifies(environment: Own) -> None:
+    environment.killed("apply", "controller-1: Keep the key for Secrets:")  # kubeadm join comes next
+    inside = [f"{name}: Check each machine from inside:" for name in MACHINES]  # the probes of the cluster come next
+    environment.killed("apply", "verify: check the cluster", *inside)
+    assert not (environment.build / "report.json").exists()
 
 
-def test_a_second_apply_changes_nothing(environment: Own) -> None:
+def test_the_next_apply_ends_with_a_verified_cluster_and_has_nothing_to_change(environment: Own) -> None:
     done = environment.pipeline("apply")
     assert done.returncode == 0
     assert "no changes" in done.stderr
     assert "changed=0" in done.stderr
+    assert environment.report()["verdict"] == "passed"
     assert environment.pipeline("plan", "--detailed-exitcode").returncode == 0
 
 
@@ -73,12 +64,9 @@ def test_status_and_inventory_tell_what_is_there(environment: Own) -> None:
     status = json.loads(environment.pipeline("status", "--json").stdout)
     assert status["healthy"]
     assert [node["state"] for node in status["nodes"]] == ["Ready"] * 5
-    listed = subprocess.run(
-        [Path(sys.executable).with_name("ansible-inventory"), "-i", environment.build / "inventory.sh", "--list"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    program = Path(sys.executable).with_name("ansible-inventory")
+    listed = ended([program, "-i", environment.build / "inventory.sh", "--list"], 60)
+    assert listed.returncode == 0
     assert len(json.loads(listed.stdout)["_meta"]["hostvars"]) == 5
 
 

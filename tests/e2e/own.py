@@ -26,6 +26,7 @@ from tests.e2e.traces import traces
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE = 10 * 60  # seconds; a destroy waits two minutes for a Terraform that outlived its pipeline
 _APPLY_PATIENCE = 90 * 60  # seconds; with a cold cache, an apply builds for an hour
+_TERRAFORM_GAVE_UP = "terraform destroy failed"  # what a lab's destroy says where it goes on without Terraform
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,13 @@ class Own:
             told(process, *signs)
             process.kill()
             assert process.wait() == -signal.SIGKILL, f"{command} ended before it could be killed"
+
+    def destroy(self, *, after_a_kill: bool = False) -> None:
+        """Destroy it; Terraform must do its part, unless a kill left it with a state that it cannot go on from."""
+        done = self.pipeline("destroy", "--yes")
+        assert done.returncode == 0
+        assert after_a_kill or _TERRAFORM_GAVE_UP not in done.stderr
+        self.assert_nothing_left()
 
     def argv(self, command: str, *options: str) -> list[str]:
         return [sys.executable, str(ROOT / "pipeline.py"), command, str(self.file), *options]

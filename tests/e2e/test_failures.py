@@ -117,5 +117,4 @@ def test_when_all_is_mended_an_apply_ends_well(environment: Own) -> None:
     environment.kubectl("delete", "pod", "broken", "--namespace=kube-system")
     assert environment.pipeline("apply").returncode == 0
     assert environment.report()["verdict"] == "passed"
-    assert environment.pipeline("destroy", "--yes").returncode == 0
-    environment.assert_nothing_left()
+    environment.destroy()

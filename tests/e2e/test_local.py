@@ -40,8 +40,7 @@ def test_an_interrupted_apply_stops_terraform_in_order_and_says_how_to_go_on(env
 
 def test_an_apply_killed_while_machines_are_made_can_be_destroyed(environment: Own) -> None:
     environment.killed("apply", "aws_instance.controller-0: created in ")
-    assert environment.pipeline("destroy", "--yes").returncode == 0
-    environment.assert_nothing_left()
+    environment.destroy(after_a_kill=True)
 
 
 def test_an_apply_killed_while_hosts_join_goes_on_and_is_killed_while_it_verifies(environment: Own) -> None:
@@ -93,5 +92,4 @@ def test_destroy_asks(environment: Own) -> None:
 
 
 def test_destroy_leaves_nothing(environment: Own) -> None:
-    assert environment.pipeline("destroy", "--yes").returncode == 0
-    environment.assert_nothing_left()
+    environment.destroy()

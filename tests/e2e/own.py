@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import psutil
 import yaml
 
 from infra.contract import Contract, decode, read_outputs
+from infra.lab import cloud
 from infra.lab.layout import Layout
 from tests.e2e.traces import traces
 
@@ -40,6 +42,12 @@ class Own:
     @property
     def build(self) -> Path:
         return ROOT / "build" / self.file.stem
+
+    def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change the environment file, as a user would."""
+        document = yaml.safe_load(self.file.read_text())
+        change(document)
+        self.file.write_text(yaml.safe_dump(document))
 
     def pipeline(self, command: str, *options: str) -> subprocess.CompletedProcess[str]:
         done = ended(self.argv(command, *options), _patience(command))
@@ -99,6 +107,19 @@ class Own:
 
     def provider_id(self, host: str) -> str:
         return next(node.provider_id for node in self.contract().nodes if node.name == host)
+
+    def terminate(self, host: str) -> None:
+        """End a machine through the cloud's API, behind the pipeline's back."""
+        state = cloud.status(self.build / "lab")
+        assert state is not None
+        ec2 = boto3.client(
+            "ec2",
+            endpoint_url=state["endpoint"],
+            region_name=self.contract().region,
+            aws_access_key_id="lab",
+            aws_secret_access_key="lab",
+        )
+        ec2.terminate_instances(InstanceIds=[self.provider_id(host)])
 
     def leader(self, host: str) -> int:
         """Return the process id of a machine's init: the only child of its systemd-nspawn."""

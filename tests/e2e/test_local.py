@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,13 +16,22 @@ from tests.e2e.own import Own, ended, own, told
 
 pytestmark = pytest.mark.e2e
 
-MACHINES = ("controller-0", "controller-1", "controller-2", "general-0", "general-1")
+CONTROLLERS = ("controller-0", "controller-1", "controller-2")
+MACHINES = (*CONTROLLERS, "general-0", "general-1")
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
     with own("e2e", "10.76", tmp_path_factory.mktemp("environment")) as environment:
         yield environment
+
+
+def fewer_pods(document: dict[str, Any]) -> None:
+    document["kubernetes"] = {"kubelet": {"maxPods": 100}}
+
+
+def fewer_workers(document: dict[str, Any]) -> None:
+    document["pools"][0]["count"] = 1
 
 
 def test_an_interrupted_apply_stops_terraform_in_order_and_says_how_to_go_on(environment: Own) -> None:
@@ -78,11 +88,48 @@ def test_a_broken_cluster_fails_the_verification_by_name(environment: Own) -> No
     assert environment.report()["verdict"] == "failed"
 
 
-def test_a_machine_that_died_comes_back(environment: Own) -> None:
-    leader = environment.leader("general-1")
-    os.kill(leader, signal.SIGKILL)
+def test_machines_that_died_or_were_terminated_come_back(environment: Own) -> None:
+    leader, identifier = environment.leader("general-1"), environment.provider_id("general-0")
+    environment.terminate("general-0")  # it is made anew, and joins under its old name
+    os.kill(leader, signal.SIGKILL)  # it starts again, with its disk
     assert environment.pipeline("apply").returncode == 0
+    assert environment.provider_id("general-0") != identifier
     assert environment.leader("general-1") != leader
+    assert environment.report()["verdict"] == "passed"
+
+
+def test_changed_settings_reach_every_node(environment: Own) -> None:
+    environment.edit(fewer_pods)
+    planned = environment.pipeline("plan", "--detailed-exitcode")
+    assert planned.returncode == 2
+    assert "Terraform: no changes" in planned.stdout
+    for name in MACHINES:
+        assert f"Ansible: {name}: Bring the node to its settings" in planned.stdout
+
+    assert environment.pipeline("apply").returncode == 0
+    assert environment.report()["verdict"] == "passed"
+    allocatable = "--output=jsonpath={.items[*].status.allocatable.pods}"
+    assert environment.kubectl("get", "nodes", allocatable).split() == ["100"] * 5
+
+
+def test_a_pool_that_shrinks_leaves_no_node(environment: Own) -> None:
+    environment.edit(fewer_workers)
+    done = environment.pipeline("apply", "--yes")
+    assert done.returncode == 0
+    nodes = environment.kubectl("get", "nodes", "--output=jsonpath={.items[*].metadata.name}").split()
+    assert nodes == [*CONTROLLERS, "general-0"]
+    for name in nodes:  # the settings that the apply before brought are in force
+        assert f"{name}: Compare the settings with those in force: ok" in done.stderr
+    report = environment.report()
+    assert report["verdict"] == "passed"
+    assert [node["name"] for node in report["cluster"]["nodes"]] == nodes
+
+
+def test_an_apply_after_these_changes_changes_nothing(environment: Own) -> None:
+    done = environment.pipeline("apply")
+    assert done.returncode == 0
+    assert "no changes" in done.stderr
+    assert "changed=0" in done.stderr
 
 
 def test_destroy_asks(environment: Own) -> None:

@@ -118,7 +118,16 @@ class _Aws:
         with _aws_errors(
             f"the state bucket {bucket} cannot be reached", "make it, versioned and private, once by hand"
         ):
-            self._client("s3").head_bucket(Bucket=bucket)
+            answer = self._client("s3").head_bucket(Bucket=bucket)
+        # boto3 finds a bucket wherever it lies; Terraform's backend asks the environment's region only.
+        region, wanted = answer.get("BucketRegion"), self._environment.aws.region
+        if region and region != wanted:
+            raise PreflightError(
+                f"the state bucket {bucket} lies in {region}, and the environment in {wanted}",
+                where="state.bucket",
+                why="Terraform looks for the state in the environment's region",
+                todo=f"set state.bucket to one in {wanted}",
+            )
 
 
 @contextmanager

@@ -61,6 +61,15 @@ def test_what_is_missing_is_named(aws: None, tmp_path: Path, changes: dict[str, 
 
 
 @mock_aws
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])  # the first is where buckets lie that name no region
+def test_a_state_bucket_in_another_region_is_refused(aws: None, tmp_path: Path, region: str) -> None:
+    place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    boto3.client("s3", region).create_bucket(Bucket="acme-state", **place)
+    with pytest.raises(PreflightError, match=f"acme-state lies in {region}, and the environment in eu-central-1"):
+        preflight.check(environment(state={"backend": "s3", "bucket": "acme-state"}), tmp_path, Silent())
+
+
+@mock_aws
 def test_missing_programs_name_their_package(aws: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(preflight, "_PROGRAMS", {"no-such-program": "its-package"})

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from infra.files import cache_folder
 from infra.process import find, run
@@ -21,6 +22,8 @@ PACKAGES = (
 _HERE = Path(__file__).parent
 _RECIPE = _HERE / "machine.sh"
 _FILES = _HERE / "machine"
+# What mounts, and starts programs of its own, ends with this process, however that ends; so do its mounts.
+_WITH_US = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child")
 
 
 def template(progress: Progress) -> Path:
@@ -34,7 +37,7 @@ def template(progress: Progress) -> Path:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     progress.update("machine template", "waiting for another run that builds it")
-    with _locked(folder.with_suffix(".lock")):
+    with _locked(folder.parent / "building.lock"):
         if not folder.exists():
             progress.update("machine template", "building (about a minute, once)")
             _build(folder)
@@ -43,15 +46,16 @@ def template(progress: Progress) -> Path:
 
 
 def _build(folder: Path) -> None:
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    for left in folder.parent.glob("*.partial*"):  # by a run that failed or was killed
+        shutil.rmtree(left, ignore_errors=True)
+    partial = folder.with_suffix(f".partial-{uuid4().hex[:8]}")
     run(
-        ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, partial, *_mirror()],
+        [*_WITH_US, "debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, partial, *_mirror()],
         todo=f"see {partial}/debootstrap/debootstrap.log, and whether a Debian mirror can be reached",
     )
     shutil.copytree(_FILES, partial, dirs_exist_ok=True)
     run(
-        ["chroot", partial, "sh"],
+        [*_WITH_US, "chroot", partial, "sh"],
         stdin=_RECIPE.read_text(encoding="utf-8"),
         env={"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
     )

@@ -19,6 +19,7 @@ from typing import Any
 import boto3
 import psutil
 import yaml
+from botocore.config import Config
 
 from infra.contract import Contract, decode, read_outputs
 from infra.lab import cloud
@@ -118,6 +119,7 @@ class Own:
             region_name=self.contract().region,
             aws_access_key_id="lab",
             aws_secret_access_key="lab",
+            config=Config(proxies={}),  # none leads to this host's loopback
         )
         ec2.terminate_instances(InstanceIds=[self.provider_id(host)])
 

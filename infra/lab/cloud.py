@@ -96,6 +96,15 @@ def problems(folder: Path) -> tuple[str, ...]:
     return tuple((status(folder) or {}).get("problems", ()))
 
 
+def abandoned(folder: Path) -> bool:
+    """Tell whether machines' disks are there and no daemon lives, as after the host's restart.
+
+    The machines died with it, and `start` would begin anew: without their disks.
+    """
+    layout = Layout(folder.resolve())
+    return holder(layout.lock) is None and any(layout.disks())
+
+
 def _launch(layout: Layout, environment: Environment, root: Path, artifacts: Path) -> int:
     images = layout.folder / "images.json"
     write_atomically(images, json.dumps([_image(environment.aws.machine_image)]))

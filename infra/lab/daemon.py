@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
@@ -55,11 +54,12 @@ class Daemon:
         """Do it; return why it failed, if it did."""
         try:
             work()
-        except (PipelineError, OSError, subprocess.SubprocessError) as error:
-            if str(error) != self._logged:
+        except Exception as error:  # noqa: BLE001 - the end of this process would be that of all machines
+            problem = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
+            if problem != self._logged:
                 _LOG.exception("cannot follow; trying again")
-            self._logged = str(error)
-            return str(error)
+            self._logged = problem
+            return problem
         return ""
 
     def _follow(self) -> None:

@@ -40,7 +40,15 @@ class Layout:
 
     def machine(self, machine: str) -> Path:
         """Return the folder with a machine's disk."""
-        return self.folder / "machines" / machine
+        return self._machines / machine
+
+    def disks(self) -> tuple[str, ...]:
+        """Return the machines that have a disk, whether or not they run."""
+        return tuple(sorted(path.name for path in self._machines.iterdir())) if self._machines.exists() else ()
+
+    @property
+    def _machines(self) -> Path:
+        return self.folder / "machines"
 
 
 @dataclass(frozen=True)

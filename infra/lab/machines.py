@@ -49,7 +49,7 @@ class Machines:
     def reconcile(self, wanted: tuple[Machine, ...]) -> None:
         """Start, stop, restart and remove machines until they are as wanted."""
         known = {machine.id for machine in wanted}
-        for gone in [name for name in self._disks() if name not in known]:
+        for gone in [name for name in self._layout.disks() if name not in known]:
             self._terminate(gone)
         self.problems = {name: problem for name, problem in self.problems.items() if name in known}
         for machine in wanted:
@@ -159,10 +159,6 @@ class Machines:
         if os.path.ismount(folder / "root"):
             run(["umount", folder / "root"])
         shutil.rmtree(folder)
-
-    def _disks(self) -> list[str]:
-        folder = self._layout.machine("any").parent
-        return [path.name for path in folder.iterdir()] if folder.exists() else []
 
     def _cgroup(self, machine: str) -> str:
         return f"{self._layout.id}/{machine}"

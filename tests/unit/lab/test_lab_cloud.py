@@ -58,6 +58,17 @@ def test_what_a_dead_daemon_said_does_not_count(tmp_path: Path) -> None:
     assert cloud.problems(layout.folder) == ()
 
 
+def test_a_lab_is_abandoned_when_machines_have_disks_and_no_daemon_lives(daemon: Layout, tmp_path: Path) -> None:
+    daemon.machine("i-0abc").mkdir(parents=True)
+    assert not cloud.abandoned(daemon.folder)
+    dead = Layout(tmp_path / "dead")
+    assert not cloud.abandoned(dead.folder)
+    dead.machine("i-0abc").mkdir(parents=True)
+    assert cloud.abandoned(dead.folder)
+    dead.machine("i-0abc").rmdir()
+    assert not cloud.abandoned(dead.folder)
+
+
 def test_the_api_on_loopback_is_not_asked_through_a_proxy(daemon: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     server = make_server("127.0.0.1", 0, Response("moto"))
     thread = threading.Thread(target=server.handle_request, daemon=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,13 +103,24 @@ def _removed(root: Path) -> bool:
         return True
     folders = [Path(path) for path, _, _ in os.walk(root, topdown=False)]
     try:
+        _kill(root, folders)
         for folder in folders:
-            for pid in (folder / "cgroup.procs").read_text(encoding="ascii").split():
-                os.kill(int(pid), signal.SIGKILL)
             folder.rmdir()
     except OSError:
         return False
     return True
+
+
+def _kill(root: Path, folders: list[Path]) -> None:
+    """Kill all before any folder goes: with v2 at once, with v1 one by one, while they may start others."""
+    if (root / "cgroup.kill").exists():
+        (root / "cgroup.kill").write_text("1", encoding="ascii")
+        return
+    for folder in folders:
+        for pid in map(int, (folder / "cgroup.procs").read_text(encoding="ascii").split()):
+            if pid:  # 0 is one of another process namespace; to kill(2), it is this process and its group
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def _enable_controllers(folder: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from infra.errors import PreflightError
+from infra.lab import cgroups
 from infra.lab.cgroups import Hierarchy, entering, hierarchies
 
 HYBRID = """\
@@ -44,3 +46,54 @@ def test_a_command_enters_every_cgroup_before_it_starts(tmp_path: Path) -> None:
         folder.mkdir()
     pid = subprocess.run([*entering(folders), "sh", "-c", "echo $$"], check=True, capture_output=True, text=True).stdout
     assert [(folder / "cgroup.procs").read_text() for folder in folders] == [pid, pid]
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The processes that would have been killed; 7 is gone by then."""
+    found: list[int] = []
+
+    def kill(pid: int, _: int) -> None:
+        found.append(pid)
+        if pid == 7:
+            raise ProcessLookupError
+
+    monkeypatch.setattr(os, "kill", kill)
+    return found
+
+
+def test_every_process_is_killed_before_any_folder_goes(tmp_path: Path, killed: list[int]) -> None:
+    for name, processes in {"kp-a": "5\n", "kp-a/m": "0\n7\n6\n", "kp-a/m/x": ""}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup.procs").write_text(processes)
+    assert not cgroups._removed(tmp_path / "kp-a")  # no folder of this tree can go: its files are real ones
+    assert sorted(killed) == [5, 6, 7]
+
+
+def test_v2_kills_a_whole_tree_at_once(tmp_path: Path, killed: list[int]) -> None:
+    (tmp_path / "cgroup.procs").write_text("5\n")
+    (tmp_path / "cgroup.kill").touch()
+    assert not cgroups._removed(tmp_path)
+    assert (tmp_path / "cgroup.kill").read_text() == "1"
+    assert killed == []
+
+
+def test_v2_gives_every_controller_to_the_machines_below(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "kp-a"):
+        folder.mkdir(exist_ok=True)
+        (folder / "cgroup.controllers").write_text("cpu memory pids\n")
+        (folder / "cgroup.subtree_control").write_text("cpu memory\n")
+    machine = cgroups._create(Hierarchy(tmp_path, unified=True), "kp-a/i-0")
+    assert machine == tmp_path / "kp-a/i-0"
+    assert machine.is_dir()
+    for folder in (tmp_path, tmp_path / "kp-a"):
+        assert (folder / "cgroup.subtree_control").read_text() == "+pids"
+
+
+def test_a_v1_cpuset_has_its_parent_s_processors(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "kp-a"):
+        folder.mkdir(exist_ok=True)
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            (folder / name).write_text("0-1" if folder == tmp_path else "")
+    cgroups._create(Hierarchy(tmp_path, unified=False), "kp-a")
+    assert (tmp_path / "kp-a/cpuset.cpus").read_text() == "0-1"

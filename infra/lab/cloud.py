@@ -57,7 +57,7 @@ def start(environment: Environment, folder: Path, artifacts: Path, progress: Pro
     _remove(layout)
     layout.folder.mkdir(parents=True, mode=0o700)
     layout.lock.touch()
-    host.save()
+    _use_host(layout)
     network.create(layout.id, addresses)
     process = _launch(layout, environment, root, artifacts.resolve())
     running = _wait(layout, lambda: os.waitpid(process, os.WNOHANG) == (0, 0))
@@ -166,10 +166,21 @@ def _remove(layout: Layout) -> None:
     cgroups.remove(layout.id)
     network.remove(layout.id)
     names.update_hosts(layout.id, ())
-    if not cgroups.any_left(PREFIX):
-        host.restore()
+    _leave_host()
     if layout.folder.exists():
         shutil.rmtree(layout.folder)
+
+
+def _use_host(layout: Layout) -> None:
+    with host.locked():
+        cgroups.create(layout.id)  # by this, another lab that ends now knows that it is not the last one
+        host.save()
+
+
+def _leave_host() -> None:
+    with host.locked():
+        if not cgroups.any_left(PREFIX):
+            host.restore()
 
 
 def _kill(layout: Layout, patience: float = 20) -> None:

@@ -6,7 +6,11 @@ them down, the last one puts them back.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra.errors import PreflightError
@@ -24,6 +28,17 @@ _SETTINGS = (
     "vm.overcommit_memory",
     "vm.panic_on_oom",
 )
+
+
+@contextmanager
+def locked(folder: Path = _SAVED.parent.parent) -> Iterator[None]:
+    """Keep other labs from saving and restoring meanwhile. A folder is locked that stays: no file is left for it."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def save(saved: Path = _SAVED, root: Path = Path("/proc/sys")) -> None:

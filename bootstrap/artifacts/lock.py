@@ -72,9 +72,36 @@ class Debian(_Strict):
     plugins: str
 
 
+class Terraform(_Strict):
+    """Upstream's archive of Terraform, and its SHA-256 by architecture."""
+
+    version: str
+    url: str
+    sha256: Mapping[str, Sha256]
+
+
+class OldProvider(_Strict):
+    """The AWS provider that stands in where no registry can be reached: in a wheel, upstream's archive of `sha256`."""
+
+    version: str
+    architecture: str
+    wheel: str
+    sha256: Sha256
+
+
+class Toolchain(_Strict):
+    """What runs on this machine: `opentofu` is the version of that component, `aws_provider` that of the registry's."""
+
+    terraform: Terraform
+    opentofu: str
+    aws_provider: str
+    old_aws_provider: OldProvider
+
+
 class Lock(_Strict):
     """The whole lock file."""
 
+    toolchain: Toolchain
     releases: Mapping[str, Mapping[str, str]]
     components: Mapping[str, Component]
     debian: Debian

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import io
 import platform
-import threading
 import zipfile
+from argparse import Namespace
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +14,12 @@ import httpx
 import pytest
 
 from bootstrap import artifacts, toolchain
+from bootstrap.artifacts.download import Source, Unreachable, UntrustedError
+from infra.config.model import Environment
 from infra.errors import PreflightError
 from infra.progress import Silent
+from pipeline import Run, ignore
+from tests.unit.artifacts.conftest import Server
 
 SCRIPT = '#!/bin/sh\necho "{\\"terraform_version\\": \\"%s\\"}"\necho asked >> "$0.log"\n'
 
@@ -36,12 +40,31 @@ def archive(name: str, content: str) -> bytes:
     return packed.getvalue()
 
 
+REGISTRY = "https://registry.terraform.io/.well-known/terraform.json"
+TOFU_REGISTRY = "https://registry.opentofu.org/.well-known/terraform.json"
+MIRROR = "https://mirror.test/files"
+INDEX = f"{MIRROR}/registry.terraform.io/hashicorp/aws/index.json"
+ZIP = "/releases.hashicorp.com/terraform/1.11.4/terraform_1.11.4_linux_amd64.zip"
+Internet = dict[str, object]  # documents by their addresses; an error is raised; what is not there cannot be reached
+
+
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Internet:
+    """What can be reached, at first the registries alone; the cache and the programs on PATH are the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr("infra.process.shutil.which", _only_in(tmp_path / "bin"))
-    monkeypatch.setattr(httpx, "get", _registry_answers)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    documents: Internet = {address: {"providers.v1": "/v1/providers/"} for address in (REGISTRY, TOFU_REGISTRY)}
+
+    def get(_: Source, url: str, headers: object) -> httpx.Response:
+        document = documents.get(url, Unreachable(f"no route to {url}"))
+        if isinstance(document, Exception):
+            raise document
+        return httpx.Response(200, json=document)
+
+    monkeypatch.setattr(Source, "get", get)
+    return documents
 
 
 def _only_in(folder: Path) -> Callable[..., str | None]:
@@ -51,32 +74,28 @@ def _only_in(folder: Path) -> Callable[..., str | None]:
     return which
 
 
-def _registry_answers(url: str, timeout: float) -> httpx.Response:
-    return httpx.Response(200, json={"providers.v1": "/v1/providers/"}, request=httpx.Request("GET", url))
-
-
-def _registry_is_silent(url: str, timeout: float) -> httpx.Response:
-    raise httpx.ConnectError("no route to host", request=httpx.Request("GET", url))
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A mirror without TLS."""
+    running = Server()
+    yield running
+    running.close()
 
 
 @pytest.fixture
-def upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that is served where Terraform's releases are looked for."""
-    served = tmp_path / "served"
-    served.mkdir()
+def old_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for the download of the old provider."""
+    monkeypatch.setattr(
+        toolchain, "_fetch_old_provider", lambda target, *_: (target.parent.mkdir(parents=True), target.touch())
+    )
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments, directory=str(served))  # type: ignore[arg-type] # as the server passes them
 
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name is the base class's
-            pass
+class Recorded(Silent):
+    def __init__(self) -> None:
+        self.told: list[str] = []
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(toolchain, "_URL", f"http://127.0.0.1:{server.server_port}/terraform.zip")
-        yield served
-        server.shutdown()
+    def update(self, item: str, state: str, *, passing: bool = False, done: bool = False) -> None:  # noqa: ARG002 - every line is kept
+        self.told.append(f"{item}: {state}")
 
 
 def test_what_is_on_the_path_is_asked_once(tmp_path: Path) -> None:
@@ -102,72 +121,153 @@ def test_a_program_that_does_not_tell_its_version_is_passed_over(script: str, tm
     assert toolchain.resolve(Silent(), old_provider=True).terraform == tofu
 
 
-def test_terraform_from_upstream(upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("mirror", [True, False])
+def test_terraform_from_upstream_or_the_mirror(server: Server, monkeypatch: pytest.MonkeyPatch, mirror: bool) -> None:
     packed = archive("terraform", "the program")
-    (upstream / "terraform.zip").write_bytes(packed)
-    published = dict.fromkeys(toolchain._SHA256, hashlib.sha256(packed).hexdigest())
-    monkeypatch.setattr(toolchain, "_SHA256", published)
-    terraform = toolchain.resolve(Silent(), old_provider=True).terraform
+    server.serve(ZIP, packed)
+    changes: dict[str, object] = {"sha256": {"amd64": hashlib.sha256(packed).hexdigest()}}
+    if not mirror:
+        changes["url"] = f"{server.url}{ZIP}"
+    lock_terraform(monkeypatch, **changes)
+
+    def resolved() -> Path:
+        return toolchain.resolve(Silent(), old_provider=True, mirror=server.url if mirror else None).terraform
+
+    terraform = resolved()
     assert terraform.read_text() == "the program"
     assert terraform.stat().st_mode & 0o777 == 0o755
-    (upstream / "terraform.zip").unlink()
-    assert toolchain.resolve(Silent(), old_provider=True).terraform == terraform, "it is in the cache now"
+    assert resolved() == terraform
+    assert server.requests == [ZIP], "it is in the cache now"
 
 
-def test_a_wrong_checksum_is_not_used(upstream: Path, tmp_path: Path) -> None:
-    (upstream / "terraform.zip").write_bytes(archive("terraform", "something else"))
+def lock_terraform(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    changed = toolchain._LOCK.terraform.model_copy(update=changes)
+    monkeypatch.setattr(toolchain, "_LOCK", toolchain._LOCK.model_copy(update={"terraform": changed}))
+
+
+def test_a_wrong_checksum_is_not_used(server: Server, tmp_path: Path) -> None:
+    server.serve(ZIP, archive("terraform", "something else"))
     with pytest.raises(PreflightError, match="SHA-256"):
-        toolchain.resolve(Silent(), old_provider=True)
+        toolchain.resolve(Silent(), old_provider=True, mirror=server.url)
     assert not list((tmp_path / "cache").rglob("terraform-*/terraform"))
 
 
-def test_opentofu_is_built_where_upstream_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("machine", ["x86_64", "riscv64"])
+def test_opentofu_is_built_where_terraform_cannot_be_had(
+    tmp_path: Path, internet: Internet, monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
     built = tmp_path / "cache" / "kube-pipeline" / "artifacts" / "tofu-as-built"
     built.parent.mkdir(parents=True)
     built.write_text("tofu")
-    monkeypatch.setattr(toolchain, "_URL", "http://127.0.0.1:1/terraform.zip")  # nothing listens there
+    lock_terraform(monkeypatch, url="http://127.0.0.1:1/terraform.zip")  # nothing listens there
+    monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(artifacts, "resolve_components", lambda *_: (SimpleNamespace(path=built.name),))
+    del internet[REGISTRY]
     tools = toolchain.resolve(Silent(), old_provider=True)
     assert tools.terraform.name == "tofu"
     assert tools.terraform.stat().st_mode & 0o777 == 0o755
+    assert tools.provider_version == "6.62.0"
 
 
-def test_an_old_provider_where_no_registry_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_provider_where_no_registry_answers(
+    tmp_path: Path, internet: Internet, old_provider: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program(tmp_path / "bin", "terraform", "1.11.4")
-    monkeypatch.setattr(httpx, "get", _registry_is_silent)
-    monkeypatch.setattr(
-        toolchain, "_mirror_old_provider", lambda target, *_: (target.parent.mkdir(parents=True), target.touch())
-    )
+    answer = internet.pop(REGISTRY)
     tools = toolchain.resolve(Silent(), old_provider=True)
     assert tools.provider_version == "3.39.0"
     assert "filesystem_mirror" in tools.cli_config.read_text()
-    monkeypatch.setattr(httpx, "get", _registry_answers)
+    internet[REGISTRY] = answer
     assert toolchain.resolve(Silent(), old_provider=True).provider_version == "3.39.0", (
         "the registry is not asked on every run"
+    )
+    internet[INDEX] = {"versions": {"6.62.0": {}}}
+    assert toolchain.resolve(Silent(), old_provider=True, mirror=MIRROR).provider_version == "6.62.0", (
+        "a mirror is another question"
     )
     monkeypatch.setattr(toolchain, "_ASK_AGAIN", 0)
     assert toolchain.resolve(Silent(), old_provider=True).provider_version == "6.62.0"
 
 
-def test_no_old_provider_for_a_real_cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_old_provider_for_a_real_cloud(tmp_path: Path, internet: Internet, old_provider: None) -> None:
     program(tmp_path / "bin", "terraform", "1.11.4")
-    monkeypatch.setattr(httpx, "get", _registry_is_silent)
-    monkeypatch.setattr(
-        toolchain, "_mirror_old_provider", lambda target, *_: (target.parent.mkdir(parents=True), target.touch())
-    )
+    answer = internet.pop(REGISTRY)
     toolchain.resolve(Silent(), old_provider=True)  # what a lab found and keeps is no answer for a real cloud
     with pytest.raises(PreflightError, match=r"AWS provider 6\.62\.0 cannot be had") as raised:
         toolchain.resolve(Silent(), old_provider=False)
-    assert "no route to host" in str(raised.value.why)
-    assert "registry.terraform.io" in str(raised.value.todo)
-    monkeypatch.setattr(httpx, "get", _registry_answers)
+    assert "no route to https://registry.terraform.io" in str(raised.value.why)
+    assert "an https mirror that has registry.terraform.io/hashicorp/aws/" in str(raised.value.todo)
+    internet[REGISTRY] = answer
     assert toolchain.resolve(Silent(), old_provider=False).provider_version == "6.62.0"
 
 
-def test_a_changed_provider_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_provider_from_the_mirror(tmp_path: Path, internet: Internet) -> None:
     program(tmp_path / "bin", "terraform", "1.11.4")
-    monkeypatch.setattr(httpx, "get", _registry_is_silent)
-    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    internet.clear()
+    internet[INDEX] = {"versions": {"6.61.0": {}, "6.62.0": {}}}
+    tools = toolchain.resolve(Silent(), old_provider=False, mirror=MIRROR)
+    assert tools.provider_version == "6.62.0"
+    assert f'  network_mirror {{\n    url = "{MIRROR}/"\n' in tools.cli_config.read_text()
+    internet.clear()
+    assert toolchain.resolve(Silent(), old_provider=False, mirror=MIRROR) == tools, "it is not asked on every run"
+    with pytest.raises(PreflightError, match="cannot be had"):
+        toolchain.resolve(Silent(), old_provider=False)
+    internet[REGISTRY] = {"providers.v1": "/v1/providers/"}
+    direct = toolchain.resolve(Silent(), old_provider=False).cli_config
+    assert "provider_installation" not in direct.read_text()
+    assert "network_mirror" in tools.cli_config.read_text(), "each environment keeps its own"
+
+
+@pytest.mark.parametrize(
+    ("mirror", "answer", "reason"),
+    [
+        (MIRROR, {"versions": {"6.61.0": {}}}, f"{INDEX} does not offer it"),
+        (MIRROR, ["please log in"], f"{INDEX} does not offer it"),
+        (MIRROR, PreflightError("a download failed", why="HTTP 404"), f"{INDEX} cannot be had (HTTP 404)"),
+        (MIRROR, Unreachable("no route to mirror.test"), "no route to mirror.test"),
+        ("http://127.0.0.1:8080", None, "takes providers by https only, and the mirror is http://127.0.0.1:8080"),
+    ],
+)
+def test_a_mirror_without_the_provider(
+    tmp_path: Path, internet: Internet, mirror: str, answer: object, reason: str
+) -> None:
+    program(tmp_path / "bin", "terraform", "1.11.4")
+    internet[INDEX], progress = answer, Recorded()
+    tools = toolchain.resolve(progress, old_provider=False, mirror=mirror)
+    assert tools.provider_version == "6.62.0"
+    assert "provider_installation" not in tools.cli_config.read_text()
+    (told,) = progress.told
+    assert told.startswith("AWS provider: from registry.terraform.io, because ")
+    assert reason in told
+    (tmp_path / "cache" / "kube-pipeline" / "toolchain" / "found.json").unlink()
+    del internet[REGISTRY]
+    with pytest.raises(PreflightError, match="cannot be had") as raised:
+        toolchain.resolve(Silent(), old_provider=False, mirror=mirror)
+    assert reason in str(raised.value.why)
+    assert "no route to https://registry.terraform.io" in str(raised.value.why)
+
+
+@pytest.mark.parametrize("address", [INDEX, REGISTRY])
+def test_an_untrusted_certificate_is_no_silence(tmp_path: Path, internet: Internet, address: str) -> None:
+    program(tmp_path / "bin", "terraform", "1.11.4")
+    internet[address] = UntrustedError("the certificate is not trusted")
+    with pytest.raises(UntrustedError):
+        toolchain.resolve(Silent(), old_provider=True, mirror=MIRROR)
+
+
+def test_the_pipeline_passes_the_mirror_on(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(toolchain, "resolve", lambda _, **options: asked.update(options))
+    mirrored = environment.model_copy(update={"artifacts": environment.artifacts.model_copy(update={"mirror": MIRROR})})
+    run = Run("plan", mirrored, Namespace(), ExitStack())
+    run.__dict__["display"] = Silent()
+    ignore(run.toolchain)
+    assert asked == {"old_provider": False, "mirror": MIRROR}
+
+
+def test_a_changed_provider_is_not_used(tmp_path: Path, internet: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin", "terraform", "1.11.4")
+    internet.clear()
     inner = archive("terraform-provider-aws_v3.39.0_x5", "changed")
 
     def run(argv: list[object], **_: object) -> object:
@@ -183,10 +283,10 @@ def test_a_changed_provider_is_not_used(tmp_path: Path, monkeypatch: pytest.Monk
         toolchain.resolve(Silent(), old_provider=True)
 
 
-def test_a_machine_that_no_provider_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_no_provider_is_for(tmp_path: Path, internet: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tmp_path / "bin", "terraform", "1.11.4")
-    monkeypatch.setattr(httpx, "get", _registry_is_silent)
+    internet.clear()
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(PreflightError, match="AWS provider cannot be had") as raised:
         toolchain.resolve(Silent(), old_provider=True)
-    assert "no route to host" in str(raised.value.why)
+    assert "no route to https://registry.terraform.io" in str(raised.value.why)

@@ -10,7 +10,8 @@ from infra.errors import PreflightError
 
 LOCK = load()
 ARCHITECTURES = ("amd64", "arm64")
-BUILT = sorted({pair for release in LOCK.releases.values() for pair in release.items()})
+TOOLS = {("opentofu", LOCK.toolchain.opentofu)}
+BUILT = sorted({pair for release in LOCK.releases.values() for pair in release.items()} | TOOLS)
 KUBEADM_IMAGES = {  # what `kubeadm config images list` of that version prints
     "1.36.3": {"coredns/coredns:v1.14.2", "pause:3.10.2", "etcd:3.6.8-0"},
     "1.35.4": {"coredns/coredns:v1.13.1", "pause:3.10.1", "etcd:3.6.6-0"},
@@ -49,6 +50,11 @@ def test_every_download_is_pinned_for_each_architecture(name: str, version: str)
         if part.url:
             assert part.url.startswith("https://")
             assert set(part.sha256[version]) == set(ARCHITECTURES)
+
+
+def test_terraform_is_pinned_for_each_architecture() -> None:
+    assert LOCK.toolchain.terraform.url.startswith("https://")
+    assert set(LOCK.toolchain.terraform.sha256) == set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("component", LOCK.components.values(), ids=str)

@@ -34,7 +34,7 @@ def lock(content: bytes = CONTENT) -> Lock:
     }
     component = {"packages": {"greeter": "recipe/greeter"}, "parts": {"greeter": part}}
     document = {"releases": {"1.36.3": {"greeter": "1.2.3"}}, "components": {"greeter": component}}
-    return Lock.model_validate(document | {"debian": load().debian.model_dump()})
+    return Lock.model_validate(document | load().model_dump(include={"toolchain", "debian"}))
 
 
 def one(mirror: str, locked: Lock | None = None) -> Artifact:

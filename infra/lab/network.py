@@ -25,25 +25,39 @@ def refuse_conflict(cidr: IPv4Network, bridge: str) -> None:
     """Check that this host uses no address of the range for anything else.
 
     Raises:
-        PreflightError: an interface other than the lab's own bridge has, or a route leads to, an address in it.
+        PreflightError: an interface other than the lab's own bridge is in a network with some of it, or a route
+            leads into it.
     """
-    used = [
+    found = conflict(cidr, bridge, _ip("-4", "address", "show"), _ip("-4", "route", "show"))
+    if found:
+        raise PreflightError(
+            f"the range {cidr} is in use on this machine",
+            where=found,
+            todo="give the environment another network.cidr, or destroy the environment that uses this one",
+        )
+
+
+def conflict(cidr: IPv4Network, bridge: str, links: list[dict[str, Any]], routes: list[dict[str, Any]]) -> str | None:
+    """Return who else uses the range, from what `ip -json` answers; None if nobody does.
+
+    A wider route loses to the bridge's own, as those of a VPN for everything do. A wider network that this host is in
+    does not count as one: neighbours in it, such as another lab's machines, could not be reached any more.
+    """
+    networks = [
         (IPv4Interface(f"{entry['local']}/{entry['prefixlen']}").network, link["ifname"])
-        for link in _ip("-4", "address", "show")
+        for link in links
         for entry in link["addr_info"]
     ]
-    used += [
-        (IPv4Network(route["dst"]), route.get("dev", "a route"))
-        for route in _ip("-4", "route", "show")
-        if route["dst"] != "default"
+    ways = [
+        (IPv4Network(destination), hop.get("dev", "a route"))
+        for route in routes
+        for hop in (route, *route.get("nexthops", ()))
+        for destination in (route["dst"], hop.get("gateway", "default"))
+        if destination != "default"
     ]
-    for network, device in used:
-        if device != bridge and network.overlaps(cidr):
-            raise PreflightError(
-                f"the range {cidr} is in use on this machine",
-                where=f"{network} on {device}",
-                todo="give the environment another network.cidr, or destroy the environment that uses this one",
-            )
+    found = [entry for entry in networks if entry[0].overlaps(cidr)]
+    found += [entry for entry in ways if entry[0].subnet_of(cidr)]
+    return next((f"{network} on {device}" for network, device in found if device != bridge), None)
 
 
 def create(bridge: str, addresses: Addresses) -> None:

@@ -18,11 +18,15 @@ _HERE = Path(__file__).parent
 
 def _render(folder: Path, *, strong: bool) -> Path:
     program = Path(sys.executable).with_name("ansible-playbook")
-    variables = json.dumps({"output": str(folder), "strong": strong})
+    variables = {"output": str(folder), "strong": strong}
+    if not strong:  # where metrics-server is switched off, its image is no artifact
+        inventory = yaml.safe_load((_HERE / "inventory.yml").read_text())["cluster"]["vars"]
+        kept = [item for item in inventory["cluster_artifacts"] if item["name"] != "metrics-server"]
+        variables |= {"cluster_metrics_server": False, "cluster_artifacts": kept}
     settings = {"ANSIBLE_CONFIG": str(_HERE.parents[1] / "ansible" / "ansible.cfg"), "ANSIBLE_HOME": str(folder)}
     environment = {**os.environ, **settings}
     done = subprocess.run(
-        [program, "-i", _HERE / "inventory.yml", _HERE / "render.yml", "--extra-vars", variables],
+        [program, "-i", _HERE / "inventory.yml", _HERE / "render.yml", "--extra-vars", json.dumps(variables)],
         env=environment,
         capture_output=True,
         text=True,
@@ -65,7 +69,7 @@ def test_the_cluster_configuration_names_the_installed_versions_and_the_apis_add
 def test_what_is_the_clusters_is_the_control_planes_to_apply(strong: Path) -> None:
     hosts = ("control-plane-0", "general-0")
     settings = [json.loads((strong / host / "settings.json").read_text()) for host in hosts]
-    assert [found["proxy"] for found in settings] == [True, False]
+    assert [found["proxy"]["mode"] for found in settings] == ["nftables", "nftables"]
     assert settings[0]["fixed"]["network.pods"] == "10.244.0.0/16"
     assert settings[0]["fixed"] == settings[1]["fixed"]
     assert settings[0]["peers"] == []  # the other control plane is no member yet
@@ -103,9 +107,8 @@ def test_the_users_kubelet_settings_are_merged_over_the_defaults(strong: Path) -
 
 
 def test_what_a_host_lacks_is_allowed_for(strong: Path, weak: Path) -> None:
-    proxies = [
-        _documents(folder / "control-plane-0" / "kubeadm.yaml")["KubeProxyConfiguration"] for folder in (strong, weak)
-    ]
+    settings = [(folder / "control-plane-0" / "settings.json").read_text() for folder in (strong, weak)]
+    proxies = [json.loads(text)["proxy"] for text in settings]
     assert all(proxy["mode"] == "nftables" for proxy in proxies)
     assert [proxy.get("conntrack") for proxy in proxies] == [None, {"maxPerCore": 0}]
     assert [proxy.get("oomScoreAdj") for proxy in proxies] == [None, 0]
@@ -186,6 +189,10 @@ def test_dns_survives_the_loss_of_a_node(strong: Path) -> None:
     assert rule["topologyKey"] == "kubernetes.io/hostname"
     assert documents["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
     assert documents["Service"]["spec"]["clusterIP"] == "10.96.0.10"
+
+
+def test_metrics_server_can_be_named_where_it_is_switched_off(weak: Path) -> None:
+    assert "Deployment" in _documents(weak / "control-plane-0" / "metrics-server.yaml")
 
 
 def test_metrics_server_checks_the_kubelets_certificates(strong: Path) -> None:

@@ -8,10 +8,11 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from .commands import kubectl, run
+from .commands import CommandError, kubectl, run
 from .files import write
-from .serving_certificates import known_nodes
+from .serving_certificates import known_nodes, record
 
 ENCRYPTION = Path("/etc/kubernetes/policy/encryption.json")
 _PURPOSE = "kube-pipeline"  # the description of tokens that are ours to delete
@@ -64,11 +65,44 @@ def find_departed(
 
 
 def remove(nodes: Sequence[str], members: Mapping[str, str]) -> None:
-    """Remove them, etcd's first: as long as they count, they are missed in each vote."""
-    for number in members:
-        etcdctl("member", "remove", number)
+    """Remove them, etcd's first: as long as they count, they are missed in each vote.
+
+    etcd refuses to let go of a member that lives while too many others do not, so those go first that it lets go.
+
+    Raises:
+        CommandError: etcd lets none of them go, or the API does not answer.
+    """
+    left = list(members)
+    while left:
+        refused: dict[str, CommandError] = {}
+        for number in left:
+            try:
+                etcdctl("member", "remove", number)
+            except CommandError as error:
+                refused[number] = error
+        if len(refused) == len(left):
+            raise next(iter(refused.values()))
+        left = list(refused)
+    for name in nodes:  # their machines are gone: else Services and DNS count on these Pods for a minute more
+        on_it = ("--all-namespaces", f"--field-selector=spec.nodeName={name}")
+        kubectl("delete", "pods", *on_it, "--force", "--grace-period=0", "--wait=false")
     if nodes:
         kubectl("delete", "node", "--wait=false", *nodes)
+
+
+def lost_majority() -> str | None:
+    """Say that etcd has lost the majority of its members, which no apply can give back; None if it has it."""
+    try:
+        statuses = json.loads(etcdctl("endpoint", "status", "--write-out=json"))
+    except (CommandError, ValueError):
+        return None  # it is not known
+    if any(item["Status"].get("leader") for item in statuses):
+        return None
+    return (
+        "etcd has lost the majority of its members and decides nothing any more: start its machines again if they are"
+        " only down; if they are gone for good, restore etcd from a backup, or, while the cluster holds nothing yet,"
+        " destroy the environment and apply again"
+    )
 
 
 def etcdctl(*arguments: str, endpoints: str = "https://127.0.0.1:2379") -> str:
@@ -92,19 +126,25 @@ def encryption_config() -> str:
     return json.dumps(document, indent=1) + "\n"
 
 
-def create_encryption() -> None:
+def keep_encryption(content: str) -> None:
     """Write the key with which the API servers encrypt Secrets."""
-    write(ENCRYPTION, encryption_config().encode(), 0o600)
+    write(ENCRYPTION, content.encode(), 0o600)
 
 
-def credentials(config: str, lifetime: str, *, control_planes: bool) -> dict[str, str]:
+def credentials(
+    config: str, lifetime: str, joining: Mapping[str, Mapping[str, Any]], *, control_planes: bool
+) -> dict[str, str]:
     """Let hosts join for a while, by a new token and, for control planes, the certificates under a new key.
+
+    Who will join (`joining`, as `known_nodes` has it) is recorded first: a host that joins and never gets ready is
+    known when it is given up.
 
     Returns `token`, `ca_hash`, and for control planes `certificate_key` and `encryption` (the file's content).
 
     Raises:
         CommandError: kubeadm failed.
     """
+    record({**known_nodes(), **joining})
     words = run(
         ["kubeadm", "token", "create", f"--ttl={lifetime}", f"--description={_PURPOSE}", "--print-join-command"]
     ).split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -14,7 +15,7 @@ from .commands import CommandError, kubectl, run
 from .files import RUNTIME, write
 from .preflight import MEMBER, UNFINISHED, membership
 from .registration import prompt_registration
-from .stamp import confirm
+from .stamp import WANTED, Settings, confirm, read
 
 _SOCKET = "unix:///run/containerd/containerd.sock"
 CONFIG = Path("/etc/kubernetes/kubeadm.yaml")  # of a control plane, written by the module settings
@@ -33,10 +34,13 @@ def state() -> str:
     return membership(unfinished=UNFINISHED.exists(), member=MEMBER.exists())
 
 
-def init(
-    config: str, endpoint: tuple[str, int], members: Sequence[str], unreached: Sequence[str], timeout: float
-) -> None:
-    """Make the first control plane of a new cluster.
+def cluster_config(wanted: Settings) -> str:
+    """Return all documents that make a cluster; kube-proxy's depends on hosts that may be away."""
+    return f"{CONFIG.read_text(encoding='utf-8')}\n---\n{json.dumps(wanted['kube-proxy'])}\n"
+
+
+def init(endpoint: tuple[str, int], members: Sequence[str], unreached: Sequence[str], timeout: float) -> None:
+    """Make the first control plane of a new cluster, from what the module settings left.
 
     Raises:
         RefusedError: there is a cluster already, of which this host is not a member, or there may be one.
@@ -65,7 +69,7 @@ def init(
             f"a Kubernetes API answers at {endpoint[0]}:{endpoint[1]}, but no control plane of the inventory belongs to"
             " it: another cluster has this address, or the inventory is not this cluster's"
         )
-    _perform(["kubeadm", "init"], config, timeout)
+    _perform(["kubeadm", "init"], cluster_config(read(WANTED)), timeout)
 
 
 def join(config: str, *, control_plane: bool, timeout: float) -> None:
@@ -118,7 +122,7 @@ def _clean(*, control_plane: bool) -> None:
     )
     if control_plane and _ETCD_DATA.exists():
         for path in _ETCD_DATA.iterdir():
-            shutil.rmtree(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     UNFINISHED.unlink()
 
 

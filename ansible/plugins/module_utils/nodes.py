@@ -10,7 +10,7 @@ from typing import Any
 
 from .commands import kubectl
 from .kubeadm import answers
-from .serving_certificates import INVENTORY, approve_pending, known_nodes
+from .serving_certificates import approve_pending, known_nodes, record
 
 _KUBELET_PORT = 10250
 Node = dict[str, Any]
@@ -69,7 +69,7 @@ def converge(
     for name, change in patches.items():
         kubectl("patch", "node", name, "--type=merge", f"--patch={json.dumps(change)}")
     if before != wanted:
-        _record(wanted)
+        record(wanted)
     return patches, approved
 
 
@@ -114,18 +114,6 @@ def _patches(nodes: Sequence[Node], wanted: Mapping[str, Node], before: Mapping[
     pairs = ((node, node["metadata"]["name"]) for node in nodes)
     found = {name: patch(node, wanted[name], before.get(name)) for node, name in pairs if name in wanted}
     return {name: change for name, change in found.items() if change}
-
-
-def _record(wanted: Mapping[str, Node]) -> None:
-    *namespace, _, name = INVENTORY
-    config_map = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": "kube-system"},
-        "data": {"nodes.json": json.dumps(wanted, sort_keys=True)},
-    }
-    options = ("--server-side", "--force-conflicts", "--field-manager=kube-pipeline", "--filename=-")
-    kubectl("apply", *namespace, *options, stdin=json.dumps(config_map))
 
 
 def _get() -> list[Node]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,6 @@ class Facts:
     `resolver` is the file with the name servers that Pods inherit.
     """
 
-    architecture: str
     cgroup_version: int
     raise_priority: bool
     conntrack_settable: bool
@@ -105,7 +105,6 @@ def gather_facts() -> Facts:
     """Find out what the host is."""
     container = _in_container()
     return Facts(
-        architecture={"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine),
         cgroup_version=2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1,
         raise_priority=has_capability(Path("/proc/self/status").read_text(encoding="ascii"), _CAP_SYS_RESOURCE),
         conntrack_settable=settable(Path("/proc/sys/net/netfilter/nf_conntrack_max"), container=container),
@@ -125,7 +124,7 @@ def gather_state(address: str, ports: Iterable[int], facts: Facts) -> State:
     release = _release(Path("/etc/os-release").read_text(encoding="utf-8"))
     return State(
         system=release["ID"],
-        system_version=float(release.get("VERSION_ID", "0")),
+        system_version=_version(release.get("VERSION_ID", "")),
         memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         cpus=len(os.sched_getaffinity(0)),
         disk_gb=shutil.disk_usage("/var/lib").free // 10**9,
@@ -174,6 +173,12 @@ def as_dict(facts: Facts) -> dict[str, object]:
 def _release(text: str) -> dict[str, str]:
     pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
     return {key: value.strip().strip('"') for key, value in pairs}
+
+
+def _version(text: str) -> float:
+    """Read the first two numbers of a system's version; some have three, and some have none."""
+    found = re.match(r"\d+(\.\d+)?", text)
+    return float(found.group()) if found else 0
 
 
 def _resolver() -> str:

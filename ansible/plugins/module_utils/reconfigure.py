@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import ssl
-import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .admission import etcdctl
 from .commands import CommandError, kubectl, run
 from .files import RUNTIME, Change, File, apply, changes, write
-from .kubeadm import CONFIG, answers, kubelet_errors
-from .stamp import IN_FORCE, WANTED, Settings, read, save
+from .kubeadm import CONFIG, answers, cluster_config, kubelet_errors
+from .stamp import IN_FORCE, KUBELET, MANIFESTS, PARTS, WANTED, Settings, generated, read, save
 
-_MANIFESTS = Path("/etc/kubernetes/manifests")
 _LOGS = Path("/var/log/pods")
-_KUBELET = Path("/var/lib/kubelet/config.yaml")
 _KUBELET_PORT = 10250
 _STEADY = 3  # times in a row, a second apart: a kubelet that does not take its settings listens for a moment, too
+_PROXY = ("--namespace=kube-system", "daemonset/kube-proxy")
+_PROXY_HASH = "kube-pipeline/settings"  # annotation of kube-proxy's Pods
+_PROXY_SECONDS = 10  # that a node's kube-proxy may take on top, when a tenth of them starts at a time
 
 
 class PutBackError(CommandError):
-    """A part did not work with its new settings, and has the old ones back."""
+    """A part did not work with its new settings, and was given the old ones back."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,14 @@ class Node:
     leader: bool
     timeout: float
 
-    def health(self) -> dict[str, str]:
-        """Return where each part of a control plane tells whether it works, in the order in which to change them."""
+    def health(self, part: str) -> str:
+        """Return where a part of a control plane tells whether it works."""
         return {
             "etcd": "http://127.0.0.1:2381/readyz",
             "kube-apiserver": f"https://{self.address}:{self.port}/readyz",
             "kube-controller-manager": "https://127.0.0.1:10257/healthz",
             "kube-scheduler": "https://127.0.0.1:10259/healthz",
-        }
+        }[part]
 
 
 def reconfigure(node: Node, sections: Sequence[str]) -> list[str]:
@@ -57,79 +60,106 @@ def reconfigure(node: Node, sections: Sequence[str]) -> list[str]:
         CommandError: something else failed; the next call does it again.
     """
     wanted, restarted = read(WANTED), []
-    steps = {"files": _control_plane, "kubelet": _kubelet, "kube-proxy": _kube_proxy}
-    for section, step in steps.items():
-        if section in sections:
-            with _changing(section, wanted):
-                restarted += step(node, wanted)
+    if "files" in sections:
+        with _changing("files", wanted) as before:
+            restarted += _control_plane(node, before, wanted["files"])
+            if node.leader and "kubelet" not in sections:
+                _upload()
+    if "kubelet" in sections:
+        with _changing("kubelet", wanted):
+            restarted += _kubelet(node)
+            if node.leader:  # now that it is known to work
+                _upload()
+    if "kube-proxy" in sections:
+        with _changing("kube-proxy", wanted):
+            restarted += _kube_proxy(node, wanted) if node.leader else []
     return restarted
 
 
 @contextmanager
-def _changing(section: str, wanted: Settings) -> Iterator[None]:
-    """Note a section as in force when all is done; a run that is killed meanwhile leaves it noted as unknown."""
+def _changing(section: str, wanted: Settings) -> Iterator[dict[str, str]]:
+    """Note a section as in force when all is done; a run that is killed meanwhile leaves it noted as unknown.
+
+    The block is given what was in force.
+    """
     known = read(IN_FORCE)
     before = known.pop(section, None)
     save(IN_FORCE, known)
     try:
-        yield
+        yield before or {}
     except PutBackError:
         if before is not None:
             save(IN_FORCE, {**known, section: before})
         raise
-    save(IN_FORCE, {**known, section: wanted[section], "fixed": wanted["fixed"]})
+    made = {**known.get("generated", {}), section: generated(section)}
+    save(IN_FORCE, {**known, section: wanted[section], "fixed": wanted["fixed"], "generated": made})
 
 
-def _control_plane(node: Node, wanted: Settings) -> list[str]:
-    found = changes([File(Path(path), text, 0o600) for path, text in wanted["files"].items()])
-    replaced: dict[str, str] = {}
+def _control_plane(node: Node, before: dict[str, str], wanted: dict[str, str]) -> list[str]:
+    found = changes([File(Path(path), text, 0o600) for path, text in wanted.items()])
+    apply(found)
+    restarted: list[str] = []
+    for name, manifest in generate().items():
+        path = MANIFESTS / f"{name}.yaml"
+        (change,) = changes([File(path, with_members(manifest, path) if name == "etcd" else manifest, 0o600)]) or (
+            None,
+        )
+        if change is None:
+            continue
+        _see_to_peers(node)
+        # An API server that runs with the new files needs them.
+        own = [change] if "kube-apiserver" in restarted else [change, *found]
+        with _or_back(node, name, own):
+            since = time.time()
+            apply([change])
+            _await(node, name, since)
+        restarted.append(name)
+    for name in PARTS:  # also what a killed run replaced
+        _await(node, name, 0)
+    for gone in before.keys() - wanted.keys():
+        Path(gone).unlink(missing_ok=True)
+    return restarted
+
+
+@contextmanager
+def _or_back(node: Node, name: str, own: Sequence[Change]) -> Iterator[None]:
+    """Undo changes when a part of the control plane does not work with them, and see whether it works again."""
     try:
-        apply(found)
-        for name, manifest in generated().items():
-            before = (_MANIFESTS / f"{name}.yaml").read_text(encoding="utf-8")
-            after = with_members(manifest, before) if name == "etcd" else manifest
-            if after != before:
-                _see_to_peers(node)
-                replaced[name] = before
-                _replace(node, name, after)
-        for name in node.health():  # also what a killed run replaced
-            _await(node, name, 0)
-    except CommandError as error:
-        _put_back(found, replaced)
-        raise PutBackError(
-            f"{error}\nthis control plane has its old settings back, and no other was touched"
-        ) from error
-    if node.leader:
-        run(["kubeadm", "init", "phase", "upload-config", "all", f"--config={CONFIG}"])
-    return list(replaced)
+        yield
+    except (CommandError, OSError) as error:
+        since = time.time()
+        for change in own:
+            if change.before is None:
+                change.file.path.unlink(missing_ok=True)
+            else:
+                write(change.file.path, change.before.encode(), change.file.mode)
+        try:
+            _await(node, name, since)
+        except CommandError as still:
+            raise PutBackError(f"{error}\n{name} has its old settings back, and does not work yet: {still}") from error
+        raise PutBackError(f"{error}\n{name} has its old settings back on this node, and works") from error
 
 
-def _put_back(found: Sequence[Change], replaced: Mapping[str, str]) -> None:
-    for change in found:
-        if change.before is None:
-            change.file.path.unlink(missing_ok=True)
-        else:
-            write(change.file.path, change.before.encode(), change.file.mode)
-    for name, before in replaced.items():
-        write(_MANIFESTS / f"{name}.yaml", before.encode(), 0o600)
+def _upload() -> None:
+    run(["kubeadm", "init", "phase", "upload-config", "all", f"--config={CONFIG}"])
 
 
-def generated() -> dict[str, str]:
+def generate() -> dict[str, str]:
     """Return the manifests of the static Pods as kubeadm would write them, by the part's name, etcd first."""
-    with tempfile.TemporaryDirectory(dir=RUNTIME) as folder:
+    with TemporaryDirectory(dir=RUNTIME) as folder:
         for phase in (("etcd", "local"), ("control-plane", "all")):
             argv = ["kubeadm", "init", "phase", *phase, "--dry-run", f"--config={CONFIG}"]
             run(["env", f"KUBEADM_INIT_DRYRUN_DIR={folder}", *argv])
-        paths = sorted(Path(folder).glob("*.yaml"))  # in the alphabet, etcd comes first, too
-        return {path.stem: path.read_text(encoding="utf-8") for path in paths}
+        return {name: Path(folder, f"{name}.yaml").read_text(encoding="utf-8") for name in PARTS}
 
 
-def with_members(manifest: str, live: str) -> str:
+def with_members(manifest: str, live: Path) -> str:
     """Give etcd's new manifest the members that the live one started with.
 
     kubeadm knows no others than itself; etcd heeds the list only while it has no data, and would then be a new cluster.
     """
-    kept = [line for line in live.splitlines() if line.strip().startswith("- --initial-cluster")]
+    before = live.read_text(encoding="utf-8").splitlines() if live.exists() else []
+    kept = [line for line in before if line.strip().startswith("- --initial-cluster")]
     lines = manifest.splitlines()
     own = [number for number, line in enumerate(lines) if line.strip().startswith("- --initial-cluster")]
     return "\n".join([*lines[: own[0]], *kept, *lines[own[-1] + 1 :]]) + "\n"
@@ -143,19 +173,13 @@ def _see_to_peers(node: Node) -> None:
     try:
         etcdctl("endpoint", "health", endpoints=endpoints)
     except CommandError as error:
-        raise CommandError(f"another member of etcd is not well, so this one is not restarted: {error}") from error
-
-
-def _replace(node: Node, name: str, manifest: str) -> None:
-    since = time.time()
-    write(_MANIFESTS / f"{name}.yaml", manifest.encode(), 0o600)
-    _await(node, name, since)
+        raise CommandError(f"another member of etcd is not well, so nothing is restarted here: {error}") from error
 
 
 def _await(node: Node, name: str, since: float) -> None:
     """Wait until a part was started after `since` (seconds since the epoch) and says that it works."""
     _until(
-        lambda: _started(node, name) > since and _well(node.health()[name]),
+        lambda: _started(node, name) > since and _well(node.health(name)),
         node.timeout,
         lambda: f"{name} did not come up within {node.timeout:.0f} s; its last words:\n{_last_words(node, name)}",
     )
@@ -171,13 +195,20 @@ def _until(done: Callable[[], bool], timeout: float, why: Callable[[], str]) -> 
 
 def _started(node: Node, name: str) -> float:
     """Return when the newest container of a static Pod began its log; the kubelet ends the old Pod before that."""
-    folders = _LOGS.glob(f"kube-system_{name}-{node.name}_*/{name}")
-    return max((folder.stat().st_mtime for folder in folders), default=0.0)
+    return max((moment for moment, _ in _by_age(f"kube-system_{name}-{node.name}_*/{name}")), default=0.0)
 
 
 def _last_words(node: Node, name: str) -> str:
-    logs = sorted(_LOGS.glob(f"kube-system_{name}-{node.name}_*/{name}/*.log"), key=lambda path: path.stat().st_mtime)
-    return "\n".join(logs[-1].read_text(errors="replace").splitlines()[-5:]) if logs else "none"
+    logs = _by_age(f"kube-system_{name}-{node.name}_*/{name}/*.log")
+    return "\n".join(logs[-1][1].read_text(errors="replace").splitlines()[-5:]) if logs else "none"
+
+
+def _by_age(pattern: str) -> list[tuple[float, Path]]:
+    found = []
+    for path in _LOGS.glob(pattern):
+        with suppress(FileNotFoundError):  # the kubelet removes those of Pods that are gone
+            found.append((path.stat().st_mtime, path))
+    return sorted(found)
 
 
 def _well(url: str) -> bool:
@@ -190,15 +221,18 @@ def _well(url: str) -> bool:
         return False
 
 
-def _kubelet(node: Node, _: Settings) -> list[str]:
-    before = _KUBELET.read_bytes()
-    run(["kubeadm", "upgrade", "node", "phase", "kubelet-config", "--patches=/etc/kubernetes/patches"])
+def _kubelet(node: Node) -> list[str]:
+    before = KUBELET.read_bytes()
+    if node.leader:  # from its own file: the cluster's copy follows when this one works
+        run(["kubeadm", "init", "phase", "kubelet-start", f"--config={CONFIG}"])
+    else:
+        run(["kubeadm", "upgrade", "node", "phase", "kubelet-config", "--patches=/etc/kubernetes/patches"])
     try:
         _restart_kubelet(node)
     except CommandError as error:
-        write(_KUBELET, before, 0o644)
+        write(KUBELET, before, 0o644)
         run(["systemctl", "restart", "kubelet.service"])
-        raise PutBackError(f"{error}\nthe old settings are back on this node") from error
+        raise PutBackError(f"{error}\nthe kubelet has its old settings back on this node") from error
     return ["kubelet"]
 
 
@@ -214,11 +248,20 @@ def _restart_kubelet(node: Node) -> None:
     _until(steady, node.timeout, lambda: f"the kubelet did not come up; it says:\n{kubelet_errors()}")
 
 
-def _kube_proxy(node: Node, _: Settings) -> list[str]:
-    if not node.leader:
-        return []
-    run(["kubeadm", "init", "phase", "addon", "kube-proxy", f"--config={CONFIG}"])
-    target = ("--namespace=kube-system", "daemonset/kube-proxy")
-    kubectl("rollout", "restart", *target)
-    kubectl("rollout", "status", *target, f"--timeout={node.timeout:.0f}s", timeout=node.timeout + 10)
-    return ["kube-proxy"]
+def _kube_proxy(node: Node, wanted: Settings) -> list[str]:
+    digest = hashlib.sha256(json.dumps(wanted["kube-proxy"], sort_keys=True).encode()).hexdigest()
+    template = json.loads(kubectl("get", *_PROXY, "--output=json"))["spec"]["template"]
+    changed = template["metadata"].get("annotations", {}).get(_PROXY_HASH) != digest
+    if changed:
+        path = RUNTIME / "kube-proxy.yaml"
+        write(path, cluster_config(wanted).encode(), 0o600)
+        run(["kubeadm", "init", "phase", "addon", "kube-proxy", f"--config={path}"])
+        patch = {
+            "template": {"metadata": {"annotations": {_PROXY_HASH: digest}}},
+            "updateStrategy": {"rollingUpdate": {"maxUnavailable": "10%"}},
+        }
+        kubectl("patch", *_PROXY, f"--patch={json.dumps({'spec': patch})}")
+    nodes = kubectl("get", "nodes", "--output=name").split()
+    timeout = node.timeout + _PROXY_SECONDS * len(nodes)
+    kubectl("rollout", "status", *_PROXY, f"--timeout={timeout:.0f}s", timeout=timeout + 10)
+    return ["kube-proxy"] if changed else []

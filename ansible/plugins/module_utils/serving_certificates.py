@@ -104,13 +104,30 @@ def approve_pending(nodes: Mapping[str, Sequence[str]]) -> tuple[list[str], list
 
 
 def known_nodes() -> dict[str, dict[str, Any]]:
-    """Return what the last run recorded of each node: `addresses`, `labels`, `taints`; empty before the first.
+    """Return what was recorded of each node: `addresses`, `labels`, `taints`; empty before the first.
 
     Raises:
         CommandError: the API does not answer.
     """
     output = kubectl("get", *INVENTORY, "--ignore-not-found", "--output=json")
     return dict(json.loads(json.loads(output)["data"]["nodes.json"])) if output.strip() else {}
+
+
+def record(nodes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Keep in the cluster what `known_nodes` returns from now on.
+
+    Raises:
+        CommandError: the API does not answer.
+    """
+    *namespace, _, name = INVENTORY
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "kube-system"},
+        "data": {"nodes.json": json.dumps(nodes, sort_keys=True)},
+    }
+    options = ("--server-side", "--force-conflicts", "--field-manager=kube-pipeline", "--filename=-")
+    kubectl("apply", *namespace, *options, stdin=json.dumps(config_map))
 
 
 def _alternatives(attributes: bytes) -> list[tuple[int, bytes]]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .files import write
 
-# Settings by section: files (a control plane's, path to content), kubelet, kube-proxy, fixed (what never changes).
+# Settings by section: files (a control plane's, path to content), kubelet, kube-proxy, and fixed (what never changes).
+# What is in force also has `generated`: by section, path to SHA-256 of the files that kubeadm made from it.
 Settings = dict[str, dict[str, Any]]
 
 IN_FORCE = Path("/var/lib/kube-pipeline/settings.json")
 WANTED = Path("/var/lib/kube-pipeline/settings.wanted.json")
+MANIFESTS = Path("/etc/kubernetes/manifests")
+KUBELET = Path("/var/lib/kubelet/config.yaml")
+PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")  # in the order in which to change them
 _APPLIED = ("files", "kubelet", "kube-proxy")
 
 
@@ -29,13 +34,30 @@ def save(path: Path, settings: Settings) -> None:
 
 def confirm() -> None:
     """Note that this host has become a node with the settings that were wanted."""
-    if WANTED.exists():
-        WANTED.replace(IN_FORCE)
+    wanted = read(WANTED)
+    if wanted:
+        save(IN_FORCE, {**wanted, "generated": {section: generated(section) for section in wanted}})
+        WANTED.unlink()
 
 
-def differing(known: Settings, wanted: Settings) -> list[str]:
-    """Name the sections to apply; one that is not wanted now, because not enough is known, stays as it is."""
-    return [name for name in _APPLIED if name in wanted and known.get(name) != wanted[name]]
+def generated(section: str) -> dict[str, str]:
+    """Return the SHA-256 of each file that kubeadm made of a section, by path; a file that is gone has none."""
+    paths = {"files": [MANIFESTS / f"{name}.yaml" for name in PARTS], "kubelet": [KUBELET]}.get(section, [])
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
+
+
+def touched(known: Settings) -> list[str]:
+    """Name the sections of which a file that kubeadm made is not any more as it was then."""
+    before = known.get("generated", {})
+    return [section for section in known if section in _APPLIED and before.get(section, {}) != generated(section)]
+
+
+def differing(known: Settings, wanted: Settings, undone: Collection[str] = ()) -> list[str]:
+    """Name the sections to apply; one that is not wanted now, because not enough is known, stays as it is.
+
+    `undone` are sections of which something on this host is not as it was made.
+    """
+    return [name for name in _APPLIED if name in wanted and (known.get(name) != wanted[name] or name in undone)]
 
 
 def refusals(known: Settings, wanted: Settings) -> list[str]:
@@ -49,20 +71,17 @@ def refusals(known: Settings, wanted: Settings) -> list[str]:
 
 
 def diff(known: Settings, wanted: Settings, sections: Sequence[str]) -> list[dict[str, str]]:
-    """Return what changes as Ansible's --diff shows it; files each by its path."""
-    found = []
-    for section in sections:
-        before, after = known.get(section, {}), wanted[section]
-        if section == "files":
-            names = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-            found += [_entry(name, before.get(name, ""), after.get(name, "")) for name in names]
-        else:
-            found.append(_entry(section, _text(before), _text(after)))
-    return found
-
-
-def _entry(name: str, before: str, after: str) -> dict[str, str]:
-    return {"before": before, "after": after, "before_header": name, "after_header": name}
+    """Return what changes of the settings that are no files, as Ansible's --diff shows it."""
+    return [
+        {
+            "before": _text(known.get(section, {})),
+            "after": _text(wanted[section]),
+            "before_header": section,
+            "after_header": section,
+        }
+        for section in sections
+        if section != "files"
+    ]
 
 
 def _text(settings: Mapping[str, Any]) -> str:

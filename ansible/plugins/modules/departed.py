@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.admission import find_departed, remove
+from ansible.module_utils.admission import find_departed, lost_majority, remove
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.commands import CommandError
 from ansible.module_utils.kubeadm import state
@@ -63,7 +63,7 @@ def main() -> None:
         if not module.check_mode:
             remove(nodes, members)
     except CommandError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=lost_majority() or str(error))
     module.exit_json(changed=bool(nodes or members), nodes=nodes, members=members)
 
 

@@ -3,20 +3,23 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.admission import ENCRYPTION, create_encryption
+from ansible.module_utils.admission import ENCRYPTION, encryption_config, keep_encryption
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: encryption_key
-short_description: Make the key with which the API servers encrypt Secrets
+short_description: Make or keep the key with which the API servers encrypt Secrets
 description:
-  - Writes an EncryptionConfiguration with a random key, unless there is one. A key is never replaced. It is neither
-    returned nor logged.
+  - Writes an EncryptionConfiguration, with a random key or the one that is given, unless there is one. A node's key is
+    never replaced. It is neither returned nor logged.
 options:
   create:
     description: Whether to make a key where there is none. What a cluster has encrypted, a new key does not read.
     type: bool
-    required: true
+    default: false
+  content:
+    description: The file of the cluster that this host is about to join.
+    type: str
 author: [kube-pipeline]
 """
 
@@ -31,16 +34,24 @@ path: {description: The file., type: str, returned: always}
 """
 
 
+def _differs(content: str) -> bool:
+    return not ENCRYPTION.exists() or ENCRYPTION.read_text(encoding="utf-8") != content
+
+
 def main() -> None:
-    module = AnsibleModule(argument_spec={"create": {"type": "bool", "required": True}}, supports_check_mode=True)
-    changed = not ENCRYPTION.exists()
-    if changed and not module.params["create"]:
+    module = AnsibleModule(
+        argument_spec={"create": {"type": "bool", "default": False}, "content": {"type": "str", "no_log": True}},
+        supports_check_mode=True,
+    )
+    content = module.params["content"]
+    changed = not ENCRYPTION.exists() if content is None else _differs(content)
+    if changed and content is None and not module.params["create"]:
         module.fail_json(
             msg=f"{ENCRYPTION} is missing on a control plane of a running cluster, whose Secrets only that key reads:"
             " copy the file from another control plane, or restore it from a backup"
         )
     if changed and not module.check_mode:
-        create_encryption()
+        keep_encryption(encryption_config() if content is None else content)
     module.exit_json(changed=changed, path=str(ENCRYPTION))
 
 

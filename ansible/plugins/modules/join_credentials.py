@@ -26,6 +26,10 @@ options:
     description: Whether control planes will join.
     type: bool
     required: true
+  joining:
+    description: By name, C(addresses), C(labels) and C(taints) of the nodes that will join.
+    type: dict
+    required: true
 author: [kube-pipeline]
 """
 
@@ -35,6 +39,7 @@ EXAMPLES = r"""
     config: /etc/kubernetes/kubeadm.yaml
     lifetime: 15m
     control_planes: true
+    joining: {worker-0: {addresses: [10.20.0.14], labels: {}, taints: []}}
   register: __control_plane_credentials
   no_log: true
 """
@@ -53,6 +58,7 @@ def main() -> None:
             "config": {"type": "path", "required": True},
             "lifetime": {"type": "str", "required": True},
             "control_planes": {"type": "bool", "required": True},
+            "joining": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
     )
@@ -61,7 +67,9 @@ def main() -> None:
         module.exit_json(changed=True, credentials=dict.fromkeys(names, "made when it is applied"))
     wanted = module.params
     try:
-        found = credentials(wanted["config"], wanted["lifetime"], control_planes=wanted["control_planes"])
+        found = credentials(
+            wanted["config"], wanted["lifetime"], wanted["joining"], control_planes=wanted["control_planes"]
+        )
     except (CommandError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=True, credentials=found)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.commands import CommandError
 from ansible.module_utils.files import exclusive
-from ansible.module_utils.kubeadm import CONFIG, RefusedError, init, join, state
+from ansible.module_utils.kubeadm import RefusedError, init, join, state
 
 DOCUMENTATION = r"""
 module: kubeadm
@@ -91,16 +91,10 @@ def main() -> None:
             before = state()
             if before != "member" and wanted["action"] == "init":
                 endpoint = wanted["endpoint"]["host"], wanted["endpoint"]["port"]
-                init(
-                    CONFIG.read_text(encoding="utf-8"),
-                    endpoint,
-                    wanted["members"],
-                    wanted["unreached"],
-                    wanted["timeout"],
-                )
+                init(endpoint, wanted["members"], wanted["unreached"], wanted["timeout"])
             elif before != "member":
                 join(wanted["config"], control_plane=wanted["control_plane"], timeout=wanted["timeout"])
-    except (CommandError, RefusedError) as error:
+    except (CommandError, RefusedError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=before != "member", before=before)
 

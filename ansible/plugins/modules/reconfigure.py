@@ -85,7 +85,7 @@ def main() -> None:
     try:
         with exclusive("kubeadm"):
             restarted = reconfigure(node, sections)
-    except CommandError as error:
+    except (CommandError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=True, restarted=restarted)
 

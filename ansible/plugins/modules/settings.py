@@ -9,7 +9,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.files import File, apply, changes
 from ansible.module_utils.kubeadm import state
-from ansible.module_utils.stamp import IN_FORCE, WANTED, diff, differing, read, refusals, save
+from ansible.module_utils.stamp import IN_FORCE, WANTED, diff, differing, read, refusals, save, touched
 
 DOCUMENTATION = r"""
 module: settings
@@ -28,8 +28,13 @@ options:
     type: dict
     required: true
   kube_proxy:
-    description: The cluster's KubeProxyConfiguration; left out where it is not known, or not this host's to apply.
+    description: The cluster's KubeProxyConfiguration, for a control plane.
     type: dict
+  complete:
+    description: Whether all hosts were reached, so that it is known what suits all of them; else kube-proxy stays as
+      it is.
+    type: bool
+    default: true
   fixed:
     description: What cannot change in a standing cluster, by the name that an error gives it.
     type: dict
@@ -61,6 +66,7 @@ def main() -> None:
             "files": {"type": "dict", "required": True},
             "kubelet": {"type": "dict", "required": True},
             "kube_proxy": {"type": "dict"},
+            "complete": {"type": "bool", "default": True},
             "fixed": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
@@ -69,16 +75,17 @@ def main() -> None:
     patch = json.loads(_PATCH.read_text(encoding="utf-8")) if _PATCH.exists() else {}
     wanted = {"kubelet": {"cluster": given["kubelet"], "host": patch}, "fixed": given["fixed"]}
     wanted |= {"files": given["files"]} if given["files"] else {}
-    wanted |= {"kube-proxy": given["kube_proxy"]} if given["kube_proxy"] else {}
     member = state() == "member"
+    wanted |= {"kube-proxy": given["kube_proxy"]} if given["kube_proxy"] and (given["complete"] or not member) else {}
     known = read(IN_FORCE) if member else {}
     refused = refusals(known, wanted)
     if refused:
         module.fail_json(msg="; ".join(refused) + ": set it back, or destroy the environment first")
-    found = differing(known, wanted) if member else []
-    files = [] if member else changes([File(Path(path), text, 0o600) for path, text in given["files"].items()])
+    files = changes([File(Path(path), text, 0o600) for path, text in given["files"].items()])
+    undone = [*touched(known), *(["files"] if files else [])]
+    found = differing(known, wanted, undone) if member else []
     if not module.check_mode:
-        apply(files)
+        apply([] if member else files)
         if found or not member:
             save(WANTED, wanted)
     shown = diff(known, wanted, found) + [change.diff() for change in files]

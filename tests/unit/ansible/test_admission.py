@@ -46,8 +46,28 @@ def test_stale_members_of_etcd_go_before_nodes(fake_program: FakeProgram) -> Non
     admission.remove(*admission.find_departed(joining, joining, list(joining)))
     assert [call.split()[0] + " " + " ".join(call.split()[-2:]) for call in fake_program.calls()[3:]] == [
         "etcdctl remove ffd",
+        "kubectl --grace-period=0 --wait=false",  # its Pods
         "kubectl --wait=false control-plane-1",
     ]
+
+
+def test_members_that_etcd_lets_go_go_first(tmp_path: Path, fake_program: FakeProgram) -> None:
+    """It keeps one that lives while too many others do not."""
+    fake_program("etcdctl", f'case "$*" in *lives) test -e {tmp_path}/gone;; *dead) touch {tmp_path}/gone;; esac')
+    admission.remove([], {"lives": "controller-1", "dead": "controller-2"})
+    assert [call.split()[-1] for call in fake_program.calls()] == ["lives", "dead", "lives"]
+
+
+def test_members_that_etcd_keeps_are_an_error(fake_program: FakeProgram) -> None:
+    fake_program("etcdctl", "echo 'unhealthy cluster' >&2; exit 1")
+    with pytest.raises(CommandError, match="unhealthy cluster"):
+        admission.remove([], {"a": "controller-1", "b": "controller-2"})
+
+
+@pytest.mark.parametrize(("leader", "lost"), [(0, True), (7, False)])
+def test_a_lost_majority_is_told(leader: int, lost: bool, fake_program: FakeProgram) -> None:
+    fake_program("etcdctl", f'echo \'[{{"Status": {{"leader": {leader}}}}}]\'')
+    assert (admission.lost_majority() is not None) == lost
 
 
 def test_what_is_recorded_and_no_longer_in_the_inventory_is_gone(fake_program: FakeProgram) -> None:
@@ -86,10 +106,13 @@ def test_credentials_are_read_from_kubeadm(
         "case $1 in token) echo kubeadm join api:6443 --token a.b --discovery-token-ca-cert-hash sha256:c;;"
         f" *) echo '[upload-certs] Using certificate key:'; echo {key};; esac",
     )
+    fake_program("kubectl", f'case "$*" in *apply*) cat > {tmp_path}/recorded;; esac')
+    joining = {"worker-0": {"addresses": ["10.0.0.20"]}}
     workers_only = {"token": "a.b", "ca_hash": "sha256:c"}
-    assert admission.credentials("/config", "15m", control_planes=False) == workers_only
+    assert admission.credentials("/config", "15m", joining, control_planes=False) == workers_only
     expected = {**workers_only, "certificate_key": key, "encryption": "kept"}
-    assert admission.credentials("/config", "15m", control_planes=True) == expected
+    assert json.loads(json.loads((tmp_path / "recorded").read_text())["data"]["nodes.json"]) == joining
+    assert admission.credentials("/config", "15m", {}, control_planes=True) == expected
     assert not any(key in call or "a.b" in call for call in fake_program.calls())
 
 
@@ -117,7 +140,7 @@ def test_an_api_that_is_away_for_a_moment_is_asked_again(
         "kubectl", f"[ -e {tmp_path}/back ] && exit 0; echo 'Unable to connect to the server: EOF' >&2; exit 1"
     )
     admission.remove(["worker-0"], {})
-    assert len(fake_program.calls()) == 2
+    assert len(fake_program.calls()) == 3
 
 
 def test_an_api_that_refuses_is_not(fake_program: FakeProgram) -> None:

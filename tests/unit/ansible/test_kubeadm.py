@@ -24,6 +24,10 @@ def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kubeadm, "_ETCD_DATA", tmp_path / "etcd")
     monkeypatch.setattr(stamp, "IN_FORCE", tmp_path / "in-force")
     monkeypatch.setattr(stamp, "WANTED", tmp_path / "wanted")
+    monkeypatch.setattr(stamp, "KUBELET", tmp_path / "kubelet.yaml")
+    monkeypatch.setattr(kubeadm, "WANTED", tmp_path / "wanted")
+    monkeypatch.setattr(kubeadm, "CONFIG", tmp_path / "config")
+    (tmp_path / "config").write_text("kind: ClusterConfiguration\n")
 
 
 def _kubeadm(fake: FakeProgram, tmp_path: Path, body: str = "true") -> None:
@@ -48,7 +52,11 @@ def test_a_node_runs_with_what_was_wanted_when_it_joined(tmp_path: Path, fake_pr
     _kubeadm(fake_program, tmp_path)
     stamp.save(stamp.WANTED, {"kubelet": {"maxPods": 110}})
     kubeadm.join("x", control_plane=False, timeout=10)
-    assert stamp.read(stamp.IN_FORCE) == {"kubelet": {"maxPods": 110}}
+    known = stamp.read(stamp.IN_FORCE)
+    assert known["kubelet"] == {"maxPods": 110}
+    assert stamp.touched(known) == []
+    stamp.KUBELET.write_text("changed by hand")
+    assert stamp.touched(known) == ["kubelet"]
     assert not stamp.WANTED.exists()
 
 
@@ -75,14 +83,14 @@ def test_a_join_whose_token_is_gone_says_so(tmp_path: Path, fake_program: FakePr
 def test_init_is_refused_while_nodes_of_a_cluster_are_left(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program, tmp_path)
     with pytest.raises(RefusedError, match="worker-0 belong to a cluster"):
-        kubeadm.init("x", _NOWHERE, ["worker-0"], [], 10)
+        kubeadm.init(_NOWHERE, ["worker-0"], [], 10)
     assert fake_program.calls() == []
 
 
 def test_init_is_refused_while_a_control_plane_may_be_away(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program, tmp_path)
     with pytest.raises(RefusedError, match="control-plane-1 were not reached"):
-        kubeadm.init("x", _NOWHERE, [], ["control-plane-1"], 10)
+        kubeadm.init(_NOWHERE, [], ["control-plane-1"], 10)
     assert fake_program.calls() == []
 
 
@@ -92,7 +100,7 @@ def test_init_is_refused_where_an_api_answers(
     _kubeadm(fake_program, tmp_path)
     monkeypatch.setattr(kubeadm, "answers", lambda *_: True)
     with pytest.raises(RefusedError, match="a Kubernetes API answers at api:6443"):
-        kubeadm.init("x", ("api", 6443), [], [], 10)
+        kubeadm.init(("api", 6443), [], [], 10)
     assert fake_program.calls() == []
 
 
@@ -101,14 +109,15 @@ def test_a_half_made_init_is_not_reset_when_others_have_joined(tmp_path: Path, f
     fake_program("kubectl", "echo node/worker-0")
     (tmp_path / "unfinished").touch()
     with pytest.raises(RefusedError, match="node/worker-0 have joined since"):
-        kubeadm.init("x", _NOWHERE, [], [], 10)
+        kubeadm.init(_NOWHERE, [], [], 10)
     assert not any(call.startswith("kubeadm") for call in fake_program.calls())
 
 
 def test_a_half_made_init_is_made_anew(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program, tmp_path)
     (tmp_path / "unfinished").touch()
-    kubeadm.init("x", _NOWHERE, [], [], 10)
+    stamp.save(stamp.WANTED, {"kube-proxy": {"kind": "KubeProxyConfiguration"}})
+    kubeadm.init(_NOWHERE, [], [], 10)
     assert [call.split()[1] for call in fake_program.calls() if call.startswith("kubeadm")] == ["reset", "init"]
 
 

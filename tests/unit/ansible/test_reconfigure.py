@@ -21,27 +21,31 @@ _JOINED = _ETCD.format("a=https://1:2380,b=https://2:2380\n    - --initial-clust
 def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A control plane whose parts run `old` and have policy `1`; it should have policy `2`."""
     monkeypatch.setattr(reconfigure, "RUNTIME", tmp_path)
-    monkeypatch.setattr(reconfigure, "_MANIFESTS", tmp_path / "manifests")
+    for module in (stamp, reconfigure):
+        monkeypatch.setattr(module, "MANIFESTS", tmp_path / "manifests")
+        monkeypatch.setattr(module, "KUBELET", tmp_path / "kubelet.yaml")
     monkeypatch.setattr(reconfigure, "_LOGS", tmp_path / "logs")
-    monkeypatch.setattr(reconfigure, "_KUBELET", tmp_path / "kubelet.yaml")
+    (tmp_path / "kubelet.yaml").write_text("maxPods: 1")
     monkeypatch.setattr(reconfigure, "IN_FORCE", tmp_path / "in-force")
     monkeypatch.setattr(reconfigure, "WANTED", tmp_path / "wanted")
     monkeypatch.setattr(reconfigure, "_started", lambda *_: float("inf"))
     monkeypatch.setattr(reconfigure, "_well", lambda _: True)
     monkeypatch.setattr("time.sleep", lambda _: None)
     (tmp_path / "manifests").mkdir()
-    for name in _NODE.health():
-        (tmp_path / "manifests" / f"{name}.yaml").write_text(_JOINED if name == "etcd" else "old\n")
+    for name in stamp.PARTS:
+        path = tmp_path / "manifests" / f"{name}.yaml"
+        path.write_text(_JOINED if name == "etcd" else "old\n")
+        path.chmod(0o600)
     (tmp_path / "audit.yaml").write_text("1")
     (tmp_path / "audit.yaml").chmod(0o600)
-    fixed: stamp.Settings = {"fixed": {}}
-    stamp.save(tmp_path / "in-force", {**fixed, "files": {str(tmp_path / "audit.yaml"): "1"}, "kubelet": {"pods": 1}})
-    stamp.save(tmp_path / "wanted", {**fixed, "files": {str(tmp_path / "audit.yaml"): "2"}, "kubelet": {"pods": 2}})
+    common: stamp.Settings = {"fixed": {}, "kube-proxy": {"mode": "nftables"}}
+    stamp.save(tmp_path / "in-force", {**common, "files": {str(tmp_path / "audit.yaml"): "1"}, "kubelet": {"pods": 1}})
+    stamp.save(tmp_path / "wanted", {**common, "files": {str(tmp_path / "audit.yaml"): "2"}, "kubelet": {"pods": 2}})
 
 
 def _kubeadm(fake: FakeProgram, api_server: str = "old") -> None:
     """Let kubeadm generate what runs already, and for the API server `api_server`."""
-    others = " ".join(f"$KUBEADM_INIT_DRYRUN_DIR/{name}.yaml" for name in list(_NODE.health())[2:])
+    others = " ".join(f"$KUBEADM_INIT_DRYRUN_DIR/{name}.yaml" for name in stamp.PARTS[2:])
     etcd = _ETCD.format("a=https://1:2380").replace("\n", "\\n")
     fake(
         "kubeadm",
@@ -59,11 +63,14 @@ def _in_force(tmp_path: Path, section: str) -> dict[str, object] | None:
     return stamp.read(tmp_path / "in-force").get(section)
 
 
-def test_etcd_keeps_the_members_that_it_started_with() -> None:
-    generated = _ETCD.format("a=https://1:2380")
-    assert reconfigure.with_members(generated, _JOINED) == _JOINED
-    assert reconfigure.with_members(generated.replace("=x", "=y"), _JOINED) == _JOINED.replace("=x", "=y")
-    assert reconfigure.with_members(generated, generated) == generated
+def test_etcd_keeps_the_members_that_it_started_with(tmp_path: Path) -> None:
+    generated, live = _ETCD.format("a=https://1:2380"), tmp_path / "live"
+    live.write_text(_JOINED)
+    assert reconfigure.with_members(generated, live) == _JOINED
+    assert reconfigure.with_members(generated.replace("=x", "=y"), live) == _JOINED.replace("=x", "=y")
+    live.write_text(generated)
+    assert reconfigure.with_members(generated, live) == generated
+    assert "--initial-cluster" not in reconfigure.with_members(generated, tmp_path / "gone")
 
 
 def test_only_the_part_that_changed_is_replaced(tmp_path: Path, fake_program: FakeProgram) -> None:
@@ -86,16 +93,51 @@ def test_a_part_that_does_not_come_up_gets_its_old_settings_back(
     tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _kubeadm(fake_program, "new")
-    monkeypatch.setattr(reconfigure, "_well", lambda url: "6443" not in url)
+    monkeypatch.setattr(reconfigure, "_well", lambda url: "6443" not in url or _api_server(tmp_path) == "old\n")
     log = tmp_path / "logs" / "kube-system_kube-apiserver-controller-0_1" / "kube-apiserver" / "0.log"
     log.parent.mkdir(parents=True)
     log.write_text("unknown flag: --nonsense\n")
-    with pytest.raises(PutBackError, match=r"(?s)kube-apiserver did not come up.*unknown flag: --nonsense.*back"):
+    with pytest.raises(PutBackError, match=r"(?s)kube-apiserver did not come up.*flag: --nonsense.*back.*and works"):
         reconfigure.reconfigure(replace(_NODE, leader=True), ["files", "kubelet"])
     assert _api_server(tmp_path) == "old\n"
     assert (tmp_path / "audit.yaml").read_text() == "1"
     assert _in_force(tmp_path, "files") == {str(tmp_path / "audit.yaml"): "1"}
-    assert not any("upload-config" in call or "upgrade" in call for call in fake_program.calls())
+    assert not any("upload-config" in call or "kubelet" in call for call in fake_program.calls())
+
+
+def test_a_part_that_works_keeps_its_new_settings_when_a_later_one_fails(
+    tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """etcd and API server would else be restarted once more, while something is wrong."""
+    _kubeadm(fake_program, "new")
+    scheduler = tmp_path / "manifests" / "kube-scheduler.yaml"
+    scheduler.write_text("older\n")
+    monkeypatch.setattr(reconfigure, "_well", lambda url: "10259" not in url)
+    with pytest.raises(PutBackError, match="kube-scheduler has its old settings back, and does not work yet"):
+        reconfigure.reconfigure(_NODE, ["files"])
+    assert scheduler.read_text() == "older\n"
+    assert _api_server(tmp_path) == "new\n"
+    assert (tmp_path / "audit.yaml").read_text() == "2"  # which that API server reads
+
+
+def test_what_somebody_changed_on_the_host_is_seen_and_mended(tmp_path: Path, fake_program: FakeProgram) -> None:
+    _kubeadm(fake_program)
+    reconfigure.reconfigure(_NODE, ["files"])
+    known = stamp.read(tmp_path / "in-force")
+    assert "files" not in stamp.touched(known)
+    (tmp_path / "manifests" / "kube-apiserver.yaml").unlink()
+    assert "files" in stamp.touched(known)
+    assert reconfigure.reconfigure(_NODE, ["files"]) == ["kube-apiserver"]
+    assert _api_server(tmp_path) == "old\n"
+
+
+def test_files_that_nobody_wants_any_more_are_removed(tmp_path: Path, fake_program: FakeProgram) -> None:
+    _kubeadm(fake_program)
+    wanted = stamp.read(tmp_path / "wanted")
+    stamp.save(tmp_path / "wanted", {**wanted, "files": {str(tmp_path / "other.yaml"): "3"}})
+    reconfigure.reconfigure(_NODE, ["files"])
+    assert not (tmp_path / "audit.yaml").exists()
+    assert (tmp_path / "other.yaml").read_text() == "3"
 
 
 def test_nothing_is_replaced_while_another_member_of_etcd_is_unwell(tmp_path: Path, fake_program: FakeProgram) -> None:
@@ -125,7 +167,6 @@ def test_a_killed_run_leaves_it_unknown_what_is_in_force(
 def test_a_kubelet_that_does_not_come_up_gets_its_old_settings_back(
     tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "kubelet.yaml").write_text("maxPods: 1")
     fake_program("kubeadm", f"echo 'maxPods: many' > {tmp_path}/kubelet.yaml")
     fake_program("systemctl", f"cat {tmp_path}/kubelet.yaml >> {tmp_path}/started")
     fake_program("journalctl", "echo 'E1124 cannot parse maxPods'")
@@ -140,8 +181,41 @@ def test_a_kubelet_has_to_answer_for_a_while(fake_program: FakeProgram, monkeypa
     answers = iter([True, True, False, True, True, True])
     patient = replace(_NODE, timeout=60)
     monkeypatch.setattr(reconfigure, "answers", lambda *_: next(answers))
-    monkeypatch.setattr(reconfigure, "_KUBELET", Path("/dev/null"))
     for name in ("kubeadm", "systemctl"):
         fake_program(name, "true")
     assert reconfigure.reconfigure(patient, ["kubelet"]) == ["kubelet"]
     assert list(answers) == []
+
+
+def test_the_leaders_kubelet_goes_first_and_then_the_clusters_copy(
+    fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconfigure, "answers", lambda *_: True)
+    for name in ("kubeadm", "systemctl"):
+        fake_program(name, "true")
+    reconfigure.reconfigure(replace(_NODE, leader=True, timeout=60), ["kubelet"])
+    assert [" ".join(call.split()[:4]) for call in fake_program.calls()] == [
+        "kubeadm init phase kubelet-start",
+        "systemctl restart kubelet.service",
+        "kubeadm init phase upload-config",
+    ]
+
+
+def test_kube_proxy_is_started_anew_once(
+    tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("kind: ClusterConfiguration")
+    monkeypatch.setattr("module_utils.kubeadm.CONFIG", tmp_path / "config")
+    template = tmp_path / "template"
+    template.write_text('{"spec": {"template": {"metadata": {}}}}')
+    fake_program("kubeadm", f"cat {tmp_path}/kube-proxy.yaml > {tmp_path}/given")
+    fake_program(
+        "kubectl",
+        f'case "$*" in *"get --namespace"*) cat {template};; *patch*) for word; do last=$word; done;'
+        f' echo "$last" | sed s/^--patch=// > {template};; *"get nodes"*) echo node/a;; esac',
+    )
+    leader = replace(_NODE, leader=True, timeout=60)
+    assert reconfigure.reconfigure(leader, ["kube-proxy"]) == ["kube-proxy"]
+    assert '{"mode": "nftables"}' in (tmp_path / "given").read_text()
+    assert reconfigure.reconfigure(leader, ["kube-proxy"]) == []
+    assert "--timeout=70s" in fake_program.calls()[-1]  # a node more, ten seconds more

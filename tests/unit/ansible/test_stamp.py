@@ -30,11 +30,14 @@ def test_what_a_standing_cluster_keeps_is_named_with_both_values() -> None:
     assert stamp.refusals({}, {"fixed": {"network.pods": "10.99.0.0/16"}}) == []
 
 
-def test_a_diff_names_each_file() -> None:
+def test_a_diff_leaves_files_to_those_who_read_them() -> None:
     wanted = {**_KNOWN, "files": {"/a": "1", "/b": "3"}, "kubelet": {"maxPods": 100}}
-    found = stamp.diff(_KNOWN, wanted, ["files", "kubelet"])
-    assert [(item["before_header"], item["before"], item["after"]) for item in found[:1]] == [("/b", "2", "3")]
-    assert found[1]["after_header"] == "kubelet"
+    (found,) = stamp.diff(_KNOWN, wanted, ["files", "kubelet"])
+    assert (found["before_header"], found["before"]) == ("kubelet", '{\n "maxPods": 110\n}\n')
+
+
+def test_what_was_undone_on_the_host_is_applied_again() -> None:
+    assert stamp.differing(_KNOWN, _KNOWN, ["files", "elsewhere"]) == ["files"]
 
 
 def test_settings_are_kept_in_a_file_for_root(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def look_at_host(_machine: Machine, _deadline: float) -> Verdict:
 def judge_host(swap: Sequence[str], wanted: Mapping[str, int], current: Mapping[str, int | None]) -> Verdict:
     """The kernel swaps to nothing and has the settings."""
     problems = [f"it swaps to {area}" for area in swap]
+    problems += [] if wanted else [f"{host.SETTINGS_FILE} holds none of the settings that an apply gave it"]
     problems += [
         f"{key} is {now}, wanted {value}" for key, (now, value) in host.settings_to_change(wanted, current).items()
     ]

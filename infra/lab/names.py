@@ -1,4 +1,4 @@
-"""Names: a resolver for the machines (dnsmasq, without upstream), and a marked block in this host's /etc/hosts."""
+"""Names: a resolver for the machines (dnsmasq, without upstream), and marked lines in this host's /etc/hosts."""
 
 from __future__ import annotations
 
@@ -42,30 +42,27 @@ class Resolver:
 
 
 def update_hosts(owner: str, records: Records, path: Path = _HOSTS) -> None:
-    """Make the owner's block of /etc/hosts hold these records; none takes the block away.
+    """Make the owner's lines of /etc/hosts be these records.
 
     The file is written in place, since it may be a bind mount, and under a lock, since another lab may do the same.
     """
     with path.open("r+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         old = file.read()
-        new = replace_block(old.decode(), owner, records).encode()
+        # what others wrote may be in any encoding: each byte of it comes back as it was
+        new = replace_lines(old.decode(errors="surrogateescape"), owner, records).encode(errors="surrogateescape")
         if new != old:
             os.pwrite(file.fileno(), new, 0)
             os.ftruncate(file.fileno(), len(new))
 
 
-def replace_block(text: str, owner: str, records: Records) -> str:
-    """Return the text of a hosts file with the owner's block replaced, put at the end, or taken away."""
-    begin, end = f"# begin {owner}\n", f"# end {owner}\n"
-    head, found, rest = text.partition(begin)
-    if found:
-        text = head + rest.partition(end)[2]
-    if not records:
-        return text
-    if text and not text.endswith("\n"):
-        text += "\n"
-    return f"{text}{begin}{_lines(records)}{end}"
+def replace_lines(text: str, owner: str, records: Records) -> str:
+    """Return the text of a hosts file with the owner's lines, each of which tells whose it is, replaced."""
+    mark = f" # {owner}"
+    kept = "\n".join(line for line in text.split("\n") if not line.endswith(mark))
+    if records and kept and not kept.endswith("\n"):
+        kept += "\n"
+    return kept + "".join(f"{address} {name}{mark}\n" for address, name in records)
 
 
 def _lines(records: Records) -> str:

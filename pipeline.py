@@ -178,6 +178,7 @@ def make_machines(run: Run) -> None:
     plan = run.terraform.plan(run.display)
     run.display.say(plan.summary())
     run.terraform.write_outputs()  # what is there may have been made from another checkout
+    keep_api(run.cluster.nodes, plan)
     keep_majority(run.cluster.nodes, plan)
     if plan.disruptive:
         confirm(run, f"This deletes, replaces or stops what is there: {', '.join(plan.disruptive)}.")
@@ -188,6 +189,20 @@ def make_machines(run: Run) -> None:
         early = not named(run, plan.disruptive)
         apply_and_prepare(run) if early else run.terraform.apply(run.display)
         run.terraform.write_outputs()
+
+
+def keep_api(nodes: Iterable[Node], plan: Plan) -> None:
+    """See that a plan leaves a cluster's load balancer: its name is in every kubeconfig and in certificates.
+
+    Raises:
+        RefusedError: it does not.
+    """
+    if plan.renames_api and any(nodes):
+        raise RefusedError(
+            "this would replace the API's load balancer, and the new one has another name",
+            why="nodes and people know the cluster by the old one, and its certificates hold no other",
+            todo="undo the change in the environment file; to have the new one, destroy the environment, then apply",
+        )
 
 
 def keep_majority(nodes: Iterable[Node], plan: Plan) -> None:

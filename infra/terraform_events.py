@@ -18,6 +18,7 @@ from infra.progress import Progress
 
 _ACTIONS = ("create", "update", "replace", "delete")
 _MACHINE = "aws_instance"
+_API = "aws_lb.apiserver"
 _EXPIRED = re.compile(r"Expired ?Token|token .*expired|credentials have expired", re.IGNORECASE)
 _DOING = {"create": "creating", "update": "updating", "delete": "deleting", "read": "reading"}
 _DONE = {"create": "created", "update": "updated", "delete": "deleted", "read": "read"}
@@ -51,6 +52,11 @@ class Plan:
     def disruptive(self) -> tuple[str, ...]:
         """What is there now and would be gone, made anew, or away for a while."""
         return (*self.removes, *self.stop)
+
+    @property
+    def renames_api(self) -> bool:
+        """Whether the API's load balancer would be made anew, and with it get another name."""
+        return _API in self.removes
 
     @property
     def updated_machines(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from tests.e2e.traces import traces
 pytestmark = pytest.mark.e2e
 
 CIDR = IPv4Network("10.79.0.0/16")
+SUBNET = "10.79.128.0/20"
 ADDRESSES = ("10.79.128.20", "10.79.128.21")
 
 
@@ -61,6 +62,11 @@ class Lab:
             aws_access_key_id="lab",
             aws_secret_access_key="lab",
         )
+
+    def subnet(self) -> dict[str, Any]:
+        answer = self.client("ec2").describe_subnets(Filters=[{"Name": "cidrBlock", "Values": [SUBNET]}])
+        found: dict[str, Any] = answer["Subnets"][0]
+        return found
 
     def ssh(self, address: str, command: str, *, check: bool = True) -> str:
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
@@ -103,23 +109,26 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def machines(lab: Lab) -> tuple[str, ...]:
     ec2 = lab.client("ec2")
     vpc = ec2.create_vpc(CidrBlock=str(CIDR))["Vpc"]["VpcId"]
-    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.79.128.0/20")["Subnet"]["SubnetId"]
+    ec2.create_subnet(VpcId=vpc, CidrBlock=SUBNET)
     public_key = (lab.folder.parent / "key.pub").read_bytes()
     ec2.import_key_pair(KeyName="test", PublicKeyMaterial=public_key)
-    started = []
-    for number, address in enumerate(ADDRESSES):
-        answer = ec2.run_instances(
-            ImageId="ami-debian-12",
-            MinCount=1,
-            MaxCount=1,
-            KeyName="test",
-            SubnetId=subnet,
-            PrivateIpAddress=address,
-            UserData=f"#cloud-config\nhostname: node-{number}\nfqdn: node-{number}.test\npreserve_hostname: false\n",
-        )
-        started.append(answer["Instances"][0]["InstanceId"])
+    started = tuple(run_instance(lab, number) for number in range(len(ADDRESSES)))
     eventually(lambda: all(lab.ssh(address, "echo up", check=False) == "up" for address in ADDRESSES))
-    return tuple(started)
+    return started
+
+
+def run_instance(lab: Lab, number: int) -> str:
+    answer = lab.client("ec2").run_instances(
+        ImageId="ami-debian-12",
+        MinCount=1,
+        MaxCount=1,
+        KeyName="test",
+        SubnetId=lab.subnet()["SubnetId"],
+        PrivateIpAddress=ADDRESSES[number],
+        UserData=f"#cloud-config\nhostname: node-{number}\nfqdn: node-{number}.test\npreserve_hostname: false\n",
+    )
+    identity: str = answer["Instances"][0]["InstanceId"]
+    return identity
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +137,7 @@ def load_balancer(lab: Lab, machines: tuple[str, ...]) -> str:
     for address in ADDRESSES:
         lab.ssh(address, "mkdir w && cd w && hostname >name && echo ok >readyz")
         lab.ssh(address, "sudo systemd-run --quiet --working-directory=$PWD/w python3 -m http.server 8080")
-    ec2, elb = lab.client("ec2"), lab.client("elbv2")
-    subnet = ec2.describe_subnets(Filters=[{"Name": "cidrBlock", "Values": ["10.79.128.0/20"]}])["Subnets"][0]
+    elb, subnet = lab.client("elbv2"), lab.subnet()
     created = elb.create_load_balancer(Name="test-api", Type="network", Subnets=[subnet["SubnetId"]])
     balancer = created["LoadBalancers"][0]
     group = elb.create_target_group(
@@ -218,14 +226,22 @@ def test_user_data_that_the_lab_does_not_know_is_a_problem_that_status_shows(lab
     eventually(lambda: not lab.state()["problems"])
 
 
-def test_a_stopped_instance_stops_and_a_terminated_one_is_gone(lab: Lab, machines: tuple[str, ...]) -> None:
+def test_a_stopped_instance_stops_and_starts_again_with_its_disk(lab: Lab, machines: tuple[str, ...]) -> None:
     ec2 = lab.client("ec2")
     ec2.stop_instances(InstanceIds=[machines[1]])
     eventually(lambda: not lab.state()["machines"][machines[1]]["running"])
     ec2.start_instances(InstanceIds=[machines[1]])
     eventually(lambda: lab.ssh(ADDRESSES[1], "cat w/readyz", check=False) == "ok")
-    ec2.terminate_instances(InstanceIds=[machines[1]])
+
+
+def test_a_terminated_instance_is_gone_and_another_may_have_its_address(lab: Lab, machines: tuple[str, ...]) -> None:
+    lab.client("ec2").terminate_instances(InstanceIds=[machines[1]])
     eventually(lambda: not lab.layout.machine(machines[1]).exists())
+    assert run(["pgrep", "--full", f"systemd-nspawn.*--machine={machines[1]}"], check=False).stdout == ""
+    assert lab.ssh(ADDRESSES[1], "echo up", check=False) == ""
+
+    assert run_instance(lab, 1) != machines[1]
+    eventually(lambda: lab.ssh(ADDRESSES[1], "hostname; ls w", check=False) == "node-1")  # a disk of its own
 
 
 def test_start_finds_the_running_lab(lab: Lab) -> None:

@@ -192,6 +192,13 @@ def test_a_plan_that_costs_etcd_its_majority_is_refused(count: int, lost: int) -
         pipeline.keep_majority(control_planes(count), Plan((), (), resources[:1], resources[1:], outputs=True))
 
 
+def test_a_load_balancer_that_nodes_know_by_name_stays() -> None:
+    replaced = Plan((), (), ("aws_lb.apiserver",), (), outputs=True)
+    with pytest.raises(RefusedError, match="another name"):
+        pipeline.keep_api(control_planes(1), replaced)
+    pipeline.keep_api([], replaced)  # nobody knows it yet
+
+
 def test_those_that_are_missing_already_do_not_vote() -> None:
     gone, replaced = ("aws_instance.controller-0",), ("aws_instance.controller-1",)
     with pytest.raises(RefusedError, match="controller-0 is missing already"):

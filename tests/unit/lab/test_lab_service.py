@@ -12,31 +12,55 @@ from infra.lab import service as module
 from infra.lab.service import Service
 
 
-def turn(service: Service, argv: list[str], seconds: float) -> None:
-    """Look after the service as the daemon does."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        service.keep_alive(argv)
+class Clock:
+    """Stands in for the module's `time`: it goes on only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+def ended(service: Service) -> None:
+    deadline = time.monotonic() + 30
+    while service.alive:
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_what_cannot_start_is_a_problem_and_is_tried_ever_later(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    service = Service("dnsmasq", log)
-    turn(service, ["sh", "-c", "echo address in use; exit 2"], 1.5)
+def test_what_cannot_start_is_a_problem_and_is_tried_ever_later(tmp_path: Path, clock: Clock) -> None:
+    argv = ["sh", "-c", "echo address in use; exit 2"]
+    log, service, starts = tmp_path / "log", Service("dnsmasq", tmp_path / "log"), []
+    for seconds in (0, 0.1, 1.9, 0.2, 3.7, 0.4):
+        clock.now += seconds
+        service.keep_alive(argv)
+        ended(service)
+        starts.append(log.read_text().count("address in use"))
+    assert starts == [1, 2, 2, 3, 3, 4]  # at once, then after 2 s, then after 4 s
     assert service.problem == "dnsmasq ended (2): address in use"
-    assert log.read_text().count("address in use") == 2  # the third start is due after two seconds
 
 
-def test_a_problem_is_over_when_the_program_runs_for_some_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LASTING", 0.3)
-    service = Service("haproxy", tmp_path / "log")
-    turn(service, ["sleep", "60"], 0.1)
+def test_a_problem_is_over_when_the_program_runs_for_some_time(tmp_path: Path, clock: Clock) -> None:
+    argv, service = ["sleep", "60"], Service("haproxy", tmp_path / "log")
+    service.keep_alive(argv)
     service.signal(signal.SIGKILL)
-    turn(service, ["sleep", "60"], 0.2)
-    assert service.problem.startswith("haproxy ended (-9)")
-    turn(service, ["sleep", "60"], 0.4)
+    ended(service)
+    clock.now += 0.1
+    service.keep_alive(argv)
     assert service.alive
+    clock.now += 9
+    service.keep_alive(argv)
+    assert service.problem.startswith("haproxy ended (-9)")
+    clock.now += 2
+    service.keep_alive(argv)
     assert service.problem == ""
     service.stop()
     assert not service.alive

@@ -26,11 +26,10 @@ if TYPE_CHECKING:
     from bootstrap.toolchain import Toolchain
     from infra.cluster import Cluster
     from infra.config.model import Environment
-    from infra.contract import Contract, Node
+    from infra.contract import Contract
     from infra.display import Display
     from infra.lab.cloud import Running
     from infra.terraform import Terraform
-    from infra.terraform_events import Plan
 
 ROOT = Path(__file__).resolve().parent
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -173,13 +172,13 @@ def synthesize(run: Run) -> None:
 
 def make_machines(run: Run) -> None:
     """Apply the plan, after asking when it takes something away; prepare the machines while the rest is being made."""
-    from infra import ssh
+    from infra import guards, ssh
 
     plan = run.terraform.plan(run.display)
     run.display.say(plan.summary())
     run.terraform.write_outputs()  # what is there may have been made from another checkout
-    keep_api(run.cluster.nodes, plan)
-    keep_majority(run.cluster.nodes, plan)
+    guards.keep_api(run.cluster.nodes, plan)
+    guards.keep_majority(run.cluster.nodes, plan)
     if plan.disruptive:
         confirm(run, f"This deletes, replaces or stops what is there: {', '.join(plan.disruptive)}.")
     if plan.changes:
@@ -189,44 +188,6 @@ def make_machines(run: Run) -> None:
         early = not named(run, plan.disruptive)
         apply_and_prepare(run) if early else run.terraform.apply(run.display)
         run.terraform.write_outputs()
-
-
-def keep_api(nodes: Iterable[Node], plan: Plan) -> None:
-    """See that a plan leaves a cluster's load balancer: its name is in every kubeconfig and in certificates.
-
-    Raises:
-        RefusedError: it does not.
-    """
-    if plan.renames_api and any(nodes):
-        raise RefusedError(
-            "this would replace the API's load balancer, and the new one has another name",
-            why="nodes and people know the cluster by the old one, and its certificates hold no other",
-            todo="undo the change in the environment file; to have the new one, destroy the environment, then apply",
-        )
-
-
-def keep_majority(nodes: Iterable[Node], plan: Plan) -> None:
-    """See that a plan leaves most of the control planes: with the majority of etcd's members go the cluster's data.
-
-    Those that are missing already, and that the plan makes anew, do not vote either.
-
-    Raises:
-        RefusedError: it does not.
-    """
-    members = [node.name for node in nodes if node.role == "control-plane"]
-    removed, missing = (
-        [name for name in members if name in {resource.rpartition(".")[2] for resource in resources}]
-        for resources in (plan.removes, plan.create)
-    )
-    if removed and 2 * (len(members) - len(removed) - len(missing)) <= len(members):
-        beside = f", and {', '.join(missing)} is missing already" if missing else ""
-        raise RefusedError(
-            f"this would delete or replace {len(removed)} of {len(members)} control planes at once{beside}",
-            where=", ".join(removed),
-            why="etcd would lose the majority of its members, and the cluster its data",
-            todo="undo the change in the environment file; `make plan` shows what it would do."
-            " To give up the cluster and its data, destroy the environment, then apply",
-        )
 
 
 def named(run: Run, resources: Iterable[str]) -> list[str]:

@@ -1,0 +1,47 @@
+"""What no plan may do to a standing cluster, because no later one could undo it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from infra.contract import Node
+from infra.errors import RefusedError
+from infra.terraform_events import Plan
+
+
+def keep_api(nodes: Iterable[Node], plan: Plan) -> None:
+    """See that a plan leaves a cluster's load balancer: its name is in every kubeconfig and in certificates.
+
+    Raises:
+        RefusedError: it does not.
+    """
+    if plan.renames_api and any(nodes):
+        raise RefusedError(
+            "this would replace the API's load balancer, and the new one has another name",
+            why="nodes and people know the cluster by the old one, and its certificates hold no other",
+            todo="undo the change in the environment file; to have the new one, destroy the environment, then apply",
+        )
+
+
+def keep_majority(nodes: Iterable[Node], plan: Plan) -> None:
+    """See that a plan leaves most of the control planes: with the majority of etcd's members go the cluster's data.
+
+    Those that are missing already, and that the plan makes anew, do not vote either.
+
+    Raises:
+        RefusedError: it does not.
+    """
+    members = [node.name for node in nodes if node.role == "control-plane"]
+    removed, missing = (
+        [name for name in members if name in {resource.rpartition(".")[2] for resource in resources}]
+        for resources in (plan.removes, plan.create)
+    )
+    if removed and 2 * (len(members) - len(removed) - len(missing)) <= len(members):
+        beside = f", and {', '.join(missing)} is missing already" if missing else ""
+        raise RefusedError(
+            f"this would delete or replace {len(removed)} of {len(members)} control planes at once{beside}",
+            where=", ".join(removed),
+            why="etcd would lose the majority of its members, and the cluster its data",
+            todo="undo the change in the environment file; `make plan` shows what it would do."
+            " To give up the cluster and its data, destroy the environment, then apply",
+        )

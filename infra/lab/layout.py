@@ -9,6 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 PREFIX = "kp-"  # of every lab's bridge and cgroup
+DNS_PORT = 53  # of the machines' resolver
+API_PORT = 6443  # of the load balancer
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import psutil
 
 from infra.config.model import Environment
 from infra.errors import PreflightError
-from infra.lab import cgroups, cloud, kernel, network
-from infra.lab.layout import Layout
+from infra.lab import cgroups, cloud, kernel, network, ports
+from infra.lab.layout import Addresses, Layout
 from infra.lab.lock import holder
 from infra.process import find, run
 
@@ -34,8 +34,8 @@ def check(environment: Environment, folder: Path) -> None:
     """Check that the embedded cloud of `environment` can run here, with its things in `folder`.
 
     Raises:
-        PreflightError: not root, a program or a part of the kernel is missing, the range is in use, or memory,
-            disk or the disk's filesystem are not enough.
+        PreflightError: not root, a program or a part of the kernel is missing, the range or a port is in use,
+            or memory, disk or the disk's filesystem are not enough.
     """
     if os.geteuid() != 0:
         raise PreflightError(
@@ -53,6 +53,7 @@ def check(environment: Environment, folder: Path) -> None:
         return
     kernel.refuse_incapable()
     network.refuse_conflict(environment.network.cidr, layout.id)
+    ports.refuse_taken(Addresses(environment.network.cidr))
     filesystem(run(["stat", "--file-system", "--format=%T", existing]).stdout.strip(), existing)
     memory(environment, available_memory())
     disk(environment, shutil.disk_usage(existing).free, existing)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from infra.config.model import Environment
 from infra.errors import PreflightError
@@ -49,19 +50,12 @@ def start(environment: Environment, folder: Path, artifacts: Path, progress: Pro
     addresses = Addresses(environment.network.cidr)
     if holder(layout.lock) is not None:
         _refuse_change(layout, addresses)
-        return _wait(layout)
-    network.refuse_conflict(addresses.cidr, layout.id)
-    kernel.load()
-    root = template(progress)
-    progress.update("embedded cloud", "starting")
-    _remove(layout)
-    layout.folder.mkdir(parents=True, mode=0o700)
-    layout.lock.touch()
-    _use_host(layout)
-    network.create(layout.id, addresses)
-    process = _launch(layout, environment, root, artifacts.resolve())
-    running = _wait(layout, lambda: os.waitpid(process, os.WNOHANG) == (0, 0))
-    progress.update("embedded cloud", f"answers at {running.endpoint}", done=True)
+        running = _wait(layout)
+    else:
+        running = _begin(layout, environment, artifacts.resolve(), progress)
+    # here and not in the daemon, whose /run, with the lock of iptables, is another; and each time, since a firewall
+    # that is loaded anew has lost the rules
+    network.accept(layout.id, addresses, urlsplit(running.mirror).port or 80)
     return running
 
 
@@ -103,6 +97,23 @@ def abandoned(folder: Path) -> bool:
     """
     layout = Layout(folder.resolve())
     return holder(layout.lock) is None and any(layout.disks())
+
+
+def _begin(layout: Layout, environment: Environment, artifacts: Path, progress: Progress) -> Running:
+    addresses = Addresses(environment.network.cidr)
+    network.refuse_conflict(addresses.cidr, layout.id)
+    kernel.load()
+    root = template(progress)
+    progress.update("embedded cloud", "starting")
+    _remove(layout)
+    layout.folder.mkdir(parents=True, mode=0o700)
+    layout.lock.touch()
+    _use_host(layout)
+    network.create(layout.id, addresses)
+    process = _launch(layout, environment, root, artifacts)
+    running = _wait(layout, lambda: os.waitpid(process, os.WNOHANG) == (0, 0))
+    progress.update("embedded cloud", f"answers at {running.endpoint}", done=True)
+    return running
 
 
 def _launch(layout: Layout, environment: Environment, root: Path, artifacts: Path) -> int:

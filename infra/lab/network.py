@@ -6,6 +6,7 @@ Machines set their own address when they boot; Elastic IPs are put on them from 
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -15,8 +16,8 @@ from typing import Any
 import psutil
 
 from infra.errors import PreflightError
-from infra.lab.layout import Addresses
-from infra.process import find, run
+from infra.lab.layout import API_PORT, DNS_PORT, Addresses
+from infra.process import Completed, find, run
 
 MACHINE_DEVICE = "host0"  # as systemd-nspawn calls the machine's end of its link to the bridge
 
@@ -66,8 +67,34 @@ def create(bridge: str, addresses: Addresses) -> None:
     run(["ip", "link", "set", bridge, "up"])
     run(["ip", "address", "add", f"{addresses.gateway}/{addresses.cidr.prefixlen}", "dev", bridge])
     add_address(bridge, addresses.name_server)
-    for rule in _accepting(bridge):
-        run(["iptables", "--wait", "--insert", *rule])
+
+
+def accept(bridge: str, addresses: Addresses, mirror: int) -> None:
+    """Let machines through to what the lab itself serves, and to each other, where this host's iptables may not.
+
+    For all else that this host serves, its own rules go on to decide. `mirror` is the port of the artifacts.
+    """
+    if not find("iptables"):
+        return
+    for rule in accepting(bridge, addresses, mirror):
+        if _iptables("--check", *rule, check=False).code != 0:
+            _iptables("--insert", *rule)
+
+
+def accepting(bridge: str, addresses: Addresses, mirror: int) -> tuple[tuple[str, ...], ...]:
+    """Return the firewall's rules for a lab, as iptables takes them."""
+    served = (
+        ("--destination", f"{addresses.name_server}/32", "--protocol", "udp", "--dport", str(DNS_PORT)),
+        ("--destination", f"{addresses.name_server}/32", "--protocol", "tcp", "--dport", str(DNS_PORT)),
+        ("--destination", f"{addresses.gateway}/32", "--protocol", "tcp", "--dport", str(mirror)),
+        ("--destination", str(addresses.cidr), "--protocol", "tcp", "--dport", str(API_PORT)),
+        ("--protocol", "icmp"),
+        ("--match", "conntrack", "--ctstate", "ESTABLISHED,RELATED"),
+    )
+    return (
+        *(("INPUT", "--in-interface", bridge, *match, "--jump", "ACCEPT") for match in served),
+        ("FORWARD", "--in-interface", bridge, "--out-interface", bridge, "--jump", "ACCEPT"),
+    )
 
 
 def add_address(device: str, address: IPv4Address, of: int | None = None) -> None:
@@ -101,23 +128,24 @@ def remove(bridge: str, patience: float = 5) -> None:
         time.sleep(0.05)
     if exists(bridge):
         run(["ip", "link", "delete", bridge])
-    for rule in _accepting(bridge):
-        while run(["iptables", "--wait", "--delete", *rule], check=False).code == 0:
-            pass  # a start that was killed half-way may have left one more
+    if find("iptables"):
+        for chain in ("INPUT", "FORWARD"):
+            for rule in rules_of(bridge, _iptables("--list-rules", chain, check=False).stdout):
+                _iptables("--delete", *rule)
+
+
+def rules_of(bridge: str, listed: str) -> list[list[str]]:
+    """Return the rules that are the bridge's, of those that `iptables --list-rules` tells."""
+    rules = [shlex.split(line) for line in listed.splitlines()]
+    return [words[1:] for words in rules if words[0] == "-A" and bridge in words]
 
 
 def _within(machine: int | None) -> tuple[str, ...]:
     return ("nsenter", "--target", str(machine), "--net") if machine else ()
 
 
-def _accepting(bridge: str) -> tuple[tuple[str, ...], ...]:
-    """Return firewall rules for a host whose iptables may drop what its bridges carry, as Docker and ufw make it."""
-    if not find("iptables"):
-        return ()
-    return (
-        ("INPUT", "--in-interface", bridge, "--jump", "ACCEPT"),
-        ("FORWARD", "--in-interface", bridge, "--out-interface", bridge, "--jump", "ACCEPT"),
-    )
+def _iptables(*words: str, check: bool = True) -> Completed:
+    return run([find("iptables") or "iptables", "--wait", *words], check=check)
 
 
 def _ip(*words: str) -> list[dict[str, Any]]:

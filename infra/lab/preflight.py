@@ -10,7 +10,7 @@ import psutil
 
 from infra.config.model import Environment
 from infra.errors import PreflightError
-from infra.lab import cgroups, cloud, kernel, network, ports
+from infra.lab import cgroups, cloud, firewall, kernel, network, ports
 from infra.lab.layout import Addresses, Layout
 from infra.lab.lock import holder
 from infra.process import find, run
@@ -35,7 +35,7 @@ def check(environment: Environment, folder: Path) -> None:
 
     Raises:
         PreflightError: not root, a program or a part of the kernel is missing, the range or a port is in use,
-            or memory, disk or the disk's filesystem are not enough.
+            the firewall is closed, or memory, disk or the disk's filesystem are not enough.
     """
     if os.geteuid() != 0:
         raise PreflightError(
@@ -53,7 +53,10 @@ def check(environment: Environment, folder: Path) -> None:
         return
     kernel.refuse_incapable()
     network.refuse_conflict(environment.network.cidr, layout.id)
-    ports.refuse_taken(Addresses(environment.network.cidr))
+    addresses = Addresses(environment.network.cidr)
+    ports.refuse_taken(addresses)
+    if not network.exists(layout.id):  # else it is left of a lab whose machines did reach each other
+        firewall.refuse_closed(layout.id, addresses)
     filesystem(run(["stat", "--file-system", "--format=%T", existing]).stdout.strip(), existing)
     memory(environment, available_memory())
     disk(environment, shutil.disk_usage(existing).free, existing)

@@ -1,13 +1,18 @@
-"""The lab takes no addresses that this host needs for something else."""
+"""The lab takes no addresses that this host needs itself, and opens no more of its firewall than it must."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.lab.network import conflict
+from infra.lab import network
+from infra.lab.layout import Addresses
+from infra.lab.network import accepting, conflict, rules_of
+from infra.process import Completed
 
 CIDR = IPv4Network("10.79.0.0/16")
 BRIDGE = "kp-test-1"
@@ -51,3 +56,47 @@ def test_a_range_is_free(links: list[dict[str, Any]], routes: list[dict[str, Any
 )
 def test_a_range_is_in_use(links: list[dict[str, Any]], routes: list[dict[str, Any]], found: str) -> None:
     assert conflict(CIDR, BRIDGE, links, routes) == found
+
+
+def test_the_host_s_firewall_is_opened_for_what_the_lab_serves_and_nothing_else() -> None:
+    rules = accepting(BRIDGE, Addresses(CIDR), 41234)
+    opened = [" ".join(rule) for rule in rules]
+    assert all(rule.endswith("--jump ACCEPT") and f"--in-interface {BRIDGE}" in rule for rule in opened)
+    ports = [rule[-3] for rule in rules if "--dport" in rule]
+    assert ports == ["53", "53", "41234", "6443"]
+    # nothing else may be said of a new connection to this host: its own rules decide
+    others = [rule for rule in opened if rule.startswith("INPUT") and "--dport" not in rule]
+    assert [rule.partition(f"{BRIDGE} ")[2] for rule in others] == [
+        "--protocol icmp --jump ACCEPT",
+        "--match conntrack --ctstate ESTABLISHED,RELATED --jump ACCEPT",
+    ]
+
+
+def test_rules_are_made_once_and_all_of_the_lab_s_own_are_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = ["-P INPUT DROP", "-A INPUT -i kp-other -j ACCEPT", '-A INPUT -m comment --comment "a b" -j ACCEPT']
+    rules = [*kept, f"-A INPUT -i {BRIDGE} -p tcp -j ACCEPT"]  # one of an earlier version
+
+    def run(argv: Sequence[str | Path], *, check: bool = True) -> Completed:
+        action, chain, *rest = map(str, argv[2:])
+        if argv[0] == "ip":
+            return Completed((), 1, "", "does not exist")
+        line = f"-A {chain} {' '.join(rest)}"
+        if action == "--insert":
+            rules.insert(0, line)
+        if action == "--delete":
+            rules.remove(line)
+        listed = "\n".join(rule for rule in rules if rule.split()[1] == chain)
+        return Completed((), 0 if line in rules else 1, listed, "")
+
+    monkeypatch.setattr(network, "run", run)
+    monkeypatch.setattr(network, "find", lambda _: Path("/usr/sbin/iptables"))
+    for _ in range(2):
+        network.accept(BRIDGE, Addresses(CIDR), 41234)
+    assert len(rules) == len(kept) + 1 + 7
+    network.remove(BRIDGE)
+    assert rules == kept
+
+
+def test_the_lines_of_iptables_name_the_lab_s_rules() -> None:
+    listed = f"-P INPUT ACCEPT\n-A INPUT -i {BRIDGE} -p icmp -j ACCEPT\n-A INPUT -i {BRIDGE}2 -j ACCEPT\n"
+    assert rules_of(BRIDGE, listed) == [["INPUT", "-i", BRIDGE, "-p", "icmp", "-j", "ACCEPT"]]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import httpx
@@ -18,16 +22,19 @@ from botocore.client import BaseClient
 
 from infra.config.model import Aws, ControlPlane, Environment, Network
 from infra.errors import PreflightError
-from infra.lab import cloud
-from infra.lab.layout import Layout
+from infra.lab import cgroups, cloud, host
+from infra.lab.layout import PREFIX, Layout
 from infra.lab.lock import holder
-from infra.process import run
+from infra.lab.template import template
+from infra.process import Completed, run
 from infra.progress import Silent
 from tests.e2e.traces import traces
 
 pytestmark = pytest.mark.e2e
 
+ROOT = Path(__file__).resolve().parents[2]
 CIDR = IPv4Network("10.79.0.0/16")
+OTHER_CIDR = IPv4Network("10.78.0.0/16")
 SUBNET = "10.79.128.0/20"
 ADDRESSES = ("10.79.128.20", "10.79.128.21")
 
@@ -49,6 +56,7 @@ class Lab:
     folder: Path
     running: cloud.Running
     artifacts: Path
+    settings: dict[str, str]  # of this host, before it started
 
     @property
     def layout(self) -> Layout:
@@ -86,6 +94,10 @@ def eventually(holds: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.2)
 
 
+def settings() -> dict[str, str]:
+    return {name: Path("/proc/sys", *name.split(".")).read_text(encoding="ascii") for name in host._SETTINGS}
+
+
 def get(url: str) -> str:
     try:
         return httpx.get(url, timeout=2).text
@@ -99,8 +111,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     artifacts = tmp_path_factory.mktemp("artifacts")
     (artifacts / "binary").write_bytes(os.urandom(1000))
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder.parent / "key"])
+    before = settings()
     try:
-        yield Lab(folder, cloud.start(environment("test-lab"), folder, artifacts, Silent()), artifacts)
+        yield Lab(folder, cloud.start(environment("test-lab"), folder, artifacts, Silent()), artifacts, before)
     finally:
         cloud.stop(None, folder, Silent())
 
@@ -254,23 +267,100 @@ def test_a_range_in_use_is_refused_before_anything_is_made(lab: Lab, tmp_path: P
     assert not (tmp_path / "lab").exists()
 
 
+@pytest.fixture(scope="module")
+def firewalled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Completed]:
+    """Try a firewall, made by commands of the template's own nft and iptables, in a network that nobody else sees."""
+    folder, root = tmp_path_factory.mktemp("programs"), template(Silent())
+    for name in ("nft", "iptables"):
+        (folder / name).write_text(f'#!/bin/sh\nexec chroot {root} /usr/sbin/{name} "$@"\n')
+        (folder / name).chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}"
+
+    def attempt(*commands: str) -> Completed:
+        argv = ["unshare", "--net", sys.executable, "-c", FIREWALLED, json.dumps(commands)]
+        return run(argv, cwd=ROOT, env={"PATH": path, "PYTHONPATH": str(ROOT)}, check=False)
+
+    return attempt
+
+
+FIREWALLED = """
+import json, sys
+from ipaddress import IPv4Network
+from infra.lab import firewall
+from infra.lab.layout import Addresses
+from infra.process import run
+for command in json.loads(sys.argv[1]):
+    run(["sh", "-c", command])
+firewall.refuse_closed("kp-firewalled", Addresses(IPv4Network("10.79.0.0/16")))
+print(run(["iptables", "--list-rules"]).stdout, run(["ip", "link"]).stdout)
+"""
+CHAIN = "nft 'add table inet filter; add chain inet filter a {{ type filter hook {} priority 0; policy drop; }}'"
+
+
+@pytest.mark.parametrize(("hook", "whom"), [("input", "this host"), ("forward", "each other")])
+def test_a_closed_firewall_is_refused(firewalled: Callable[..., Completed], hook: str, whom: str) -> None:
+    done = firewalled(CHAIN.format(hook))
+    assert f"PreflightError: this host's firewall does not let machines reach {whom}" in done.stderr
+    opened = firewalled(CHAIN.format(hook), """nft 'insert rule inet filter a iifname "kp-*" accept'""")
+    assert opened.code == 0, opened.stderr
+
+
+def test_rules_of_iptables_let_machines_through_for_as_long_as_they_are_there(
+    firewalled: Callable[..., Completed],
+) -> None:
+    done = firewalled("iptables -P INPUT DROP; iptables -P FORWARD DROP")
+    assert done.code == 0, done.stderr
+    assert "-P INPUT DROP" in done.stdout
+    assert "kp-firewalled" not in done.stdout
+
+
 def test_a_daemon_that_ends_at_once_is_told_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cloud, "_PROJECT", tmp_path)  # where the daemon finds no code
     try:
         with pytest.raises(PreflightError, match="the embedded cloud ended") as caught:
-            cloud.start(environment("ends", IPv4Network("10.78.0.0/16")), tmp_path / "lab", tmp_path, Silent())
+            cloud.start(environment("ends", OTHER_CIDR), tmp_path / "lab", tmp_path, Silent())
         assert "No module named" in str(caught.value)
     finally:
         cloud.stop(None, tmp_path / "lab", Silent())
     assert traces(Layout(tmp_path / "lab")) == []
 
 
+def test_two_labs_live_side_by_side_and_one_s_end_is_nothing_to_the_other(
+    lab: Lab, machines: tuple[str, ...], tmp_path: Path
+) -> None:
+    other = Layout(tmp_path / "lab")
+    try:
+        running = cloud.start(environment("other", OTHER_CIDR), other.folder, lab.artifacts, Silent())
+        assert running.endpoint != lab.running.endpoint
+        assert IPv4Address(urlsplit(running.mirror).hostname or "") in OTHER_CIDR
+    finally:
+        cloud.stop(None, other.folder, Silent())
+    assert traces(other) == []
+    assert cloud.start(environment("test-lab"), lab.folder, lab.artifacts, Silent()) == lab.running
+    assert cloud.problems(lab.folder) == ()
+    assert lab.ssh(ADDRESSES[0], "getent hosts node-1").split()[0] == ADDRESSES[1]
+    assert lab.layout.id in Path("/etc/hosts").read_text(encoding="utf-8")
+    assert int(settings()["fs.inotify.max_user_instances"]) >= 8192
+
+
+def test_a_killed_run_takes_the_build_of_the_template_along() -> None:
+    code = "from infra.lab import template; template.run([*template._WITH_US, 'sleep', '86399'])"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    sleeping = ["pgrep", "--full", "^sleep 86399"]
+    eventually(lambda: run(sleeping, check=False).code == 0)
+    process.kill()
+    process.wait()
+    eventually(lambda: run(sleeping, check=False).code != 0)
+
+
 def test_nothing_is_left_after_stop(lab: Lab) -> None:
     assert traces(lab.layout), "this check would find nothing even now"
     cloud.stop(environment("test-lab"), lab.folder, Silent())
     assert traces(lab.layout) == []
+    if not cgroups.any_left(PREFIX):
+        assert settings() == lab.settings
     cloud.stop(environment("test-lab"), lab.folder, Silent())
 
 

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from infra.lab.layout import Layout
+from infra.lab import cgroups, host
+from infra.lab.layout import PREFIX, Layout
 from infra.process import find, run
 
 
 def traces(layout: Layout) -> list[str]:
-    """Return whatever this host has of the lab: files, bridge, firewall rules, names, cgroups, processes, mounts."""
+    """Return whatever this host has of the lab: files, links, firewall rules, names, cgroups, settings, processes."""
     found = [str(path) for path in Path("/sys/fs/cgroup").rglob(layout.id)]
     found += [str(path) for path in [layout.folder, Path("/sys/class/net") / layout.id] if path.exists()]
     if find("iptables-save"):  # without it, the lab makes no rules either
         found += [rule for rule in run(["iptables-save"]).stdout.splitlines() if layout.id in rule]
     if layout.id in Path("/etc/hosts").read_text(encoding="utf-8"):
         found.append("/etc/hosts")
-    return [*found, *_processes(str(layout.folder).encode())]
+    if host._SAVED.exists() and not cgroups.any_left(PREFIX):  # no other lab needs the changed settings
+        found.append(str(host._SAVED))
+    return [*found, *_links(), *_processes(str(layout.folder).encode())]
+
+
+def _links() -> list[str]:
+    """Return the links of machines that lead to no bridge any more, whichever lab's they were."""
+    links = json.loads(run(["ip", "-json", "link", "show", "type", "veth"]).stdout or "[]")
+    return [link["ifname"] for link in links if link["ifname"].startswith("vb-") and "master" not in link]
 
 
 def _processes(folder: bytes) -> list[str]:

@@ -6,7 +6,6 @@ import argparse
 import errno
 import json
 import os
-import platform
 import shlex
 import shutil
 import sys
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from infra.terraform import Terraform
 
 ROOT = Path(__file__).resolve().parent
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass
@@ -141,10 +139,11 @@ def resolve_artifacts(run: Run) -> None:
     """Find every binary and image that the machines will install, and where each comes from."""
     from bootstrap import artifacts
     from infra.files import write_atomically
+    from infra.process import architecture
 
     # The lab's machines are of this machine's kind; preflight has seen to it that those of a cloud are amd64.
-    architecture = _ARCHITECTURES.get(platform.machine(), "amd64") if run.environment.lab else "amd64"
-    resolved = [asdict(artifact) for artifact in artifacts.resolve(run.environment, architecture, run.display)]
+    kind = architecture() if run.environment.lab else "amd64"
+    resolved = [asdict(artifact) for artifact in artifacts.resolve(run.environment, kind, run.display)]
     write_atomically(run.folder / "artifacts.json", json.dumps(resolved, indent=1), mode=0o600)
 
 

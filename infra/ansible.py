@@ -216,6 +216,7 @@ class _Watcher:
 
 def _message(result: Mapping[str, Any]) -> str:
     parts = [str(result.get(key, "")).strip() for key in ("msg", "stderr", "stdout", "exception")]
+    parts = [part for part in parts if part != "(traceback unavailable)"]  # Ansible's own words
     return "\n".join(dict.fromkeys(part for part in parts if part)) or str(result.get("censored", result))
 
 

@@ -20,6 +20,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from bootstrap import toolchain
 from infra.config import find
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,7 +81,7 @@ def _synth(file: Path, scratch: Path) -> list[str]:
     key = scratch / "key.pub"
     key.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl bench\n")
     words = ["cdktf/main.py", "--environment", str(file), "--public-key", str(key)]
-    return [*words, "--provider-version", "6.62.0", "--output", str(scratch / "cdk.tf.json")]
+    return [*words, "--provider-version", toolchain.PROVIDER, "--output", str(scratch / "cdk.tf.json")]
 
 
 def draw(figures: list[Figures], before: list[Figures]) -> None:

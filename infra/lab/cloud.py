@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import signal
 import sys
@@ -24,7 +23,7 @@ from infra.lab import cgroups, host, kernel, names, network
 from infra.lab.layout import PREFIX, Addresses, Layout
 from infra.lab.lock import holder
 from infra.lab.template import template
-from infra.process import daemon, tail
+from infra.process import architecture, daemon, tail
 from infra.progress import Progress
 
 _PROJECT = Path(__file__).parents[2]
@@ -214,7 +213,7 @@ def _image(image: str) -> dict[str, str]:
         "name": image,
         "description": "the template of the embedded cloud",
         "owner_id": "123456789012",
-        "architecture": "arm64" if platform.machine() == "aarch64" else "x86_64",
+        "architecture": "arm64" if architecture() == "arm64" else "x86_64",
         "virtualization_type": "hvm",
         "hypervisor": "xen",
         "root_device_name": "/dev/xvda",

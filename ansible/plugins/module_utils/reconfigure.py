@@ -99,7 +99,12 @@ def _control_plane(node: Node, before: dict[str, str], wanted: dict[str, str]) -
     found = changes([File(Path(path), text, 0o600) for path, text in wanted.items()])
     apply(found)
     restarted: list[str] = []
-    for name, manifest in generate().items():
+    try:
+        manifests = generate()
+    except CommandError:
+        _undo(found)
+        raise
+    for name, manifest in manifests.items():
         path = MANIFESTS / f"{name}.yaml"
         (change,) = changes([File(path, with_members(manifest, path) if name == "etcd" else manifest, 0o600)]) or (
             None,
@@ -128,16 +133,20 @@ def _or_back(node: Node, name: str, own: Sequence[Change]) -> Iterator[None]:
         yield
     except (CommandError, OSError) as error:
         since = time.time()
-        for change in own:
-            if change.before is None:
-                change.file.path.unlink(missing_ok=True)
-            else:
-                write(change.file.path, change.before.encode(), change.file.mode)
+        _undo(own)
         try:
             _await(node, name, since)
         except CommandError as still:
             raise PutBackError(f"{error}\n{name} has its old settings back, and does not work yet: {still}") from error
         raise PutBackError(f"{error}\n{name} has its old settings back on this node, and works") from error
+
+
+def _undo(made: Sequence[Change]) -> None:
+    for change in made:
+        if change.before is None:
+            change.file.path.unlink(missing_ok=True)
+        else:
+            write(change.file.path, change.before.encode(), change.file.mode)
 
 
 def _upload() -> None:

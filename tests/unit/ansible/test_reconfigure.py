@@ -120,6 +120,13 @@ def test_a_part_that_works_keeps_its_new_settings_when_a_later_one_fails(
     assert (tmp_path / "audit.yaml").read_text() == "2"  # which that API server reads
 
 
+def test_settings_that_kubeadm_does_not_understand_are_taken_back(tmp_path: Path, fake_program: FakeProgram) -> None:
+    fake_program("kubeadm", "echo 'cannot unmarshal string into maxPods' >&2; exit 1")
+    with pytest.raises(CommandError, match="cannot unmarshal"):
+        reconfigure.reconfigure(_NODE, ["files"])
+    assert (tmp_path / "audit.yaml").read_text() == "1"
+
+
 def test_what_somebody_changed_on_the_host_is_seen_and_mended(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program)
     reconfigure.reconfigure(_NODE, ["files"])

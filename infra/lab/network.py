@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import time
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
@@ -121,12 +120,11 @@ def exists(bridge: str) -> bool:
     return run(["ip", "link", "show", bridge], check=False).code == 0
 
 
-def remove(bridge: str, patience: float = 5) -> None:
-    """Remove the bridge, after the kernel has taken the interfaces of dead machines off it (for `patience` seconds)."""
-    deadline = time.monotonic() + patience
-    while exists(bridge) and _ip("link", "show", "master", bridge) and time.monotonic() < deadline:
-        time.sleep(0.05)
+def remove(bridge: str) -> None:
+    """Remove the bridge, and the interfaces of dead machines on it, which the kernel itself takes seconds to remove."""
     if exists(bridge):
+        for link in _ip("link", "show", "master", bridge):
+            run(["ip", "link", "delete", link["ifname"]], check=False)  # it may be gone just now
         run(["ip", "link", "delete", bridge])
     if find("iptables"):
         for chain in ("INPUT", "FORWARD"):

@@ -44,6 +44,10 @@ options:
     description: Whether the cluster has a metrics-server.
     type: bool
     required: true
+  kubelet:
+    description: What the environment sets for every kubelet.
+    type: dict
+    required: true
   nodes:
     description: The machines of the inventory.
     type: list
@@ -83,6 +87,7 @@ EXAMPLES = r"""
     api_port: 6443
     dns_domain: cluster.local
     metrics_server: true
+    kubelet: {maxPods: 110}
     nodes: [{name: controller-0, address: 10.20.0.10, control_plane: true, labels: {}, taints: []}]
     images: [registry.k8s.io/e2e-test-images/agnhost:2.63.0]
     versions: {containerd: 2.3.4}
@@ -114,6 +119,7 @@ SPEC = {
     "api_port": {"type": "int", "required": True},
     "dns_domain": {"type": "str", "required": True},
     "metrics_server": {"type": "bool", "required": True},
+    "kubelet": {"type": "dict", "required": True},
     "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_SPEC},
     "images": {"type": "list", "elements": "str", "required": True},
     "versions": {"type": "dict", "required": True},
@@ -130,6 +136,7 @@ def wanted(parameters: dict[str, Any]) -> state.Wanted:
         api_port=parameters["api_port"],
         dns_domain=parameters["dns_domain"],
         metrics_server=parameters["metrics_server"],
+        kubelet=parameters["kubelet"],
         nodes=tuple(state.WantedNode(**node) for node in nodes),
         images=tuple(parameters["images"]),
         versions=parameters["versions"],

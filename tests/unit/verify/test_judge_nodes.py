@@ -10,6 +10,7 @@ WANTED = state.Wanted(
     api_port=6443,
     dns_domain="cluster.local",
     metrics_server=True,
+    kubelet={},
     nodes=(
         state.WantedNode(
             "controller-0", "10.0.0.10", True, {"zone": "a"}, frozenset({f"{state.CONTROL_PLANE}:NoSchedule"})

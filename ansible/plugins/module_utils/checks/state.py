@@ -22,13 +22,18 @@ class WantedNode:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A cluster as the inventory describes it. `images` are the artifacts' references, `versions` go by their names."""
+    """A cluster as the inventory describes it.
+
+    `images` are the artifacts' references, `versions` go by their names, `kubelet` is what the environment says of all
+    kubelets.
+    """
 
     version: str
     api_host: str
     api_port: int
     dns_domain: str
     metrics_server: bool
+    kubelet: Mapping[str, Any]
     nodes: tuple[WantedNode, ...]
     images: tuple[str, ...]
     versions: Mapping[str, str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -110,7 +111,7 @@ def look_at_kubelets(cluster: Cluster, _deadline: float) -> Verdict:
     """Ask each kubelet through the API server for its running configuration, and directly for its certificate."""
     answers = concurrently(lambda node: _kubelet_problems(cluster, node), cluster.wanted.nodes)
     good = sum(not problems for problems in answers)
-    seen = f"{good} of {len(answers)} kubelets answer with a certificate of the cluster and rotate theirs"
+    seen = f"{good} of {len(answers)} kubelets answer with a certificate of the cluster and have their settings"
     return Verdict(seen, tuple(problem for problems in answers for problem in problems))
 
 
@@ -121,8 +122,21 @@ def _kubelet_problems(cluster: Cluster, node: state.WantedNode) -> list[str]:
             cluster.api.context.wrap_socket(plain, server_hostname=node.address).close()
     except FAILURES as error:
         return [f"{node.name}: kubelet at {node.address}:{_KUBELET_PORT}: {error}"]
-    off = [key for key in ("rotateCertificates", "serverTLSBootstrap") if config.get(key) is not True]
-    return [f"{node.name}: its kubelet runs with {key} off" for key in off]
+    return [f"{node.name}: {problem}" for problem in judge_settings(cluster.wanted.kubelet, config)]
+
+
+def judge_settings(environment: Mapping[str, Any], running: Mapping[str, Any]) -> list[str]:
+    """A kubelet renews its certificates, and runs with what the environment sets.
+
+    Of that, numbers and switches are compared: a kubelet spells durations and quantities in its own way.
+    """
+    wanted = {key: value for key, value in environment.items() if isinstance(value, int)}
+    wanted = {"rotateCertificates": True, "serverTLSBootstrap": True, **wanted}
+    return [
+        f"its kubelet runs with {key} {running.get(key)}, wanted is {value}"
+        for key, value in wanted.items()
+        if running.get(key) != value
+    ]
 
 
 def look_at_metrics(cluster: Cluster, _deadline: float) -> Verdict:

@@ -103,8 +103,10 @@ def test_a_pod_that_never_gets_ready(environment: Own) -> None:
 def test_a_machine_that_never_answers_ssh(environment: Own) -> None:
     leader = environment.leader("general-0")
     contract = environment.contract()
-    environment.ssh("general-0", "sudo systemctl kill --signal=STOP ssh")  # it takes connections and says nothing
+    # It takes connections and says nothing. Not the whole service: this command may run inside it.
+    stop = "sudo kill -STOP $(systemctl show --property=MainPID --value ssh)"
     try:
+        environment.ssh("general-0", stop)
         with pytest.raises(AnsibleError, match=r"did not answer SSH within \d+ s") as raised:
             ssh.wait_until_reachable(contract, environment.build / "ssh_config", Silent(), patience=5)
     finally:

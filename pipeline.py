@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from infra.display import Display
     from infra.lab.cloud import Running
     from infra.terraform import Terraform
+    from infra.terraform_events import Plan
 
 ROOT = Path(__file__).resolve().parent
 
@@ -176,8 +177,7 @@ def make_machines(run: Run) -> None:
     plan = run.terraform.plan(run.display)
     run.display.say(plan.summary())
     run.terraform.write_outputs()  # what is there may have been made from another checkout
-    guards.keep_api(run.cluster.nodes, plan)
-    guards.keep_majority(run.cluster.nodes, plan)
+    guards.check(run.cluster.nodes, plan)
     if plan.disruptive:
         confirm(run, f"This deletes, replaces or stops what is there: {', '.join(plan.disruptive)}.")
     if plan.changes:
@@ -376,18 +376,36 @@ def command_plan(run: Run) -> int:
         with run.display.stage("plan", "compare with what is there"):
             plan = run.terraform.plan(run.display)
             run.terraform.write_outputs()
+        refused = refusal(run, plan)
         made = named(run, (*plan.create, *plan.replace))
         standing = {node.name for node in run.cluster.nodes}
         # What Terraform finds missing cannot be asked.
         changed = check_hosts(run) if standing and not standing & set(made) else []
     lines = [plan.summary(), *(f"Ansible: {host}: {task}" for host, task in changed)]
     lines += [f"Ansible: installs Kubernetes on {', '.join(made)}"] if made else []
+    lines += [] if made or changed else ["Ansible: no changes"]
+    lines += [f"apply would refuse this: {refused}"] if refused else []
     emit(
         run,
-        {"terraform": plan.as_dict(), "ansible": {"changes": [list(item) for item in changed], "installs": made}},
-        "\n".join([*lines, "" if made or changed else "Ansible: no changes"]).rstrip(),
+        {
+            "terraform": plan.as_dict(),
+            "ansible": {"changes": [list(item) for item in changed], "installs": made},
+            "refused": refused,
+        },
+        "\n".join(lines),
     )
     return 2 if run.options.detailed_exitcode and (plan.changes or changed) else 0
+
+
+def refusal(run: Run, plan: Plan) -> str | None:
+    """Return why apply would refuse a plan, if it would."""
+    from infra import guards
+
+    try:
+        guards.check(run.cluster.nodes, plan)
+    except RefusedError as error:
+        return str(error)
+    return None
 
 
 def check_hosts(run: Run) -> list[tuple[str, str]]:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from infra.contract import Node
 from infra.errors import RefusedError
 from infra.terraform_events import Plan
 
 
-def keep_api(nodes: Iterable[Node], plan: Plan) -> None:
+def check(nodes: Sequence[Node], plan: Plan) -> None:
+    """See that a plan may be applied.
+
+    Raises:
+        RefusedError: it may not.
+    """
+    _keep_api(nodes, plan)
+    _keep_majority(nodes, plan)
+
+
+def _keep_api(nodes: Sequence[Node], plan: Plan) -> None:
     """See that a plan leaves a cluster's load balancer: its name is in every kubeconfig and in certificates.
 
     Raises:
         RefusedError: it does not.
     """
-    if plan.renames_api and any(nodes):
+    if plan.renames_api and nodes:
         raise RefusedError(
             "this would replace the API's load balancer, and the new one has another name",
             why="nodes and people know the cluster by the old one, and its certificates hold no other",
@@ -23,7 +33,7 @@ def keep_api(nodes: Iterable[Node], plan: Plan) -> None:
         )
 
 
-def keep_majority(nodes: Iterable[Node], plan: Plan) -> None:
+def _keep_majority(nodes: Sequence[Node], plan: Plan) -> None:
     """See that a plan leaves most of the control planes: with the majority of etcd's members go the cluster's data.
 
     Those that are missing already, and that the plan makes anew, do not vote either.

@@ -60,7 +60,7 @@ def missing() -> list[str]:
 
 
 def refuse_incapable() -> None:
-    """Check that this host's kernel can do what is needed, or has the modules for it. Loads none of them.
+    """Check that this host's kernel can do what is needed, or has the modules for it; loads none of them itself.
 
     Raises:
         PreflightError: it neither can nor has.

@@ -14,6 +14,7 @@ from .commands import CommandError, kubectl, run
 from .files import write
 from .serving_certificates import known_nodes, record
 
+CONFIG = Path("/etc/kubernetes/kubeadm.yaml")  # of a control plane, written by the module settings
 ENCRYPTION = Path("/etc/kubernetes/policy/encryption.json")
 _PURPOSE = "kube-pipeline"  # the description of tokens that are ours to delete
 _ETCD_CREDENTIALS = (
@@ -54,7 +55,12 @@ def find_departed(
     Raises:
         CommandError: the API or etcd does not answer.
     """
-    recorded = known_nodes()
+    try:
+        recorded = known_nodes()
+    except CommandError:
+        if joining:
+            raise
+        return [], {}  # settings that are brought back may let the API answer again; a later run asks anew
     gone = {name: node["addresses"][0] for name, node in recorded.items() if name not in inventory}
     if not joining and not gone:
         return [], {}
@@ -83,11 +89,11 @@ def remove(nodes: Sequence[str], members: Mapping[str, str]) -> None:
         if len(refused) == len(left):
             raise next(iter(refused.values()))
         left = list(refused)
+    if nodes:
+        kubectl("delete", "node", "--wait=false", *nodes)
     for name in nodes:  # their machines are gone: else Services and DNS count on these Pods for a minute more
         on_it = ("--all-namespaces", f"--field-selector=spec.nodeName={name}")
         kubectl("delete", "pods", *on_it, "--force", "--grace-period=0", "--wait=false")
-    if nodes:
-        kubectl("delete", "node", "--wait=false", *nodes)
 
 
 def lost_majority() -> str | None:
@@ -131,9 +137,7 @@ def keep_encryption(content: str) -> None:
     write(ENCRYPTION, content.encode(), 0o600)
 
 
-def credentials(
-    config: str, lifetime: str, joining: Mapping[str, Mapping[str, Any]], *, control_planes: bool
-) -> dict[str, str]:
+def credentials(lifetime: str, joining: Mapping[str, Mapping[str, Any]], *, control_planes: bool) -> dict[str, str]:
     """Let hosts join for a while, by a new token and, for control planes, the certificates under a new key.
 
     Who will join (`joining`, as `known_nodes` has it) is recorded first: a host that joins and never gets ready is
@@ -153,7 +157,7 @@ def credentials(
         "ca_hash": words[words.index("--discovery-token-ca-cert-hash") + 1],
     }
     if control_planes:
-        printed = run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs", f"--config={config}"])
+        printed = run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs", f"--config={CONFIG}"])
         found["certificate_key"] = certificate_key(printed)
         found["encryption"] = ENCRYPTION.read_text(encoding="utf-8")
     return found

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import ssl
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import OK
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .admission import etcdctl
+from .admission import CONFIG, etcdctl
+from .checks.client import FAILURES, fetch, trust_anyone
 from .commands import CommandError, kubectl, run
-from .files import RUNTIME, Change, File, apply, changes, write
-from .kubeadm import CONFIG, answers, cluster_config, kubelet_errors
+from .files import RUNTIME, File, apply, changes, write
+from .kubeadm import answers, cluster_config, kubelet_errors
 from .stamp import IN_FORCE, KUBELET, MANIFESTS, PARTS, WANTED, Settings, generated, read, save
 
 _LOGS = Path("/var/log/pods")
@@ -56,13 +56,14 @@ def reconfigure(node: Node, sections: Sequence[str]) -> list[str]:
     """Bring this node to the settings that were left for it; return the parts that were started anew.
 
     Raises:
-        PutBackError: a part did not work, and has its old settings back.
+        PutBackError: a part did not work, and was given its old settings back.
         CommandError: something else failed; the next call does it again.
     """
     wanted, restarted = read(WANTED), []
     if "files" in sections:
-        with _changing("files", wanted) as before:
-            restarted += _control_plane(node, before, wanted["files"])
+        _see_to_peers(node)
+        with _changing("files", wanted):
+            restarted += _control_plane(node, wanted["files"])
             if node.leader and "kubelet" not in sections:
                 _upload()
     if "kubelet" in sections:
@@ -77,63 +78,68 @@ def reconfigure(node: Node, sections: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def _changing(section: str, wanted: Settings) -> Iterator[dict[str, str]]:
+def _changing(section: str, wanted: Settings) -> Iterator[None]:
     """Note a section as in force when all is done; a run that is killed meanwhile leaves it noted as unknown.
 
-    The block is given what was in force.
+    What worked before is kept until then, so that also a later run can go back to it.
     """
     known = read(IN_FORCE)
     before = known.pop(section, None)
+    if section == "files" and "before" not in known:
+        known["before"] = {str(path): path.read_text(encoding="utf-8") for path in _own_files(before or {})}
     save(IN_FORCE, known)
     try:
-        yield before or {}
+        yield
     except PutBackError:
         if before is not None:
             save(IN_FORCE, {**known, section: before})
         raise
+    if section == "files":
+        del known["before"]
     made = {**known.get("generated", {}), section: generated(section)}
     save(IN_FORCE, {**known, section: wanted[section], "fixed": wanted["fixed"], "generated": made})
 
 
-def _control_plane(node: Node, before: dict[str, str], wanted: dict[str, str]) -> list[str]:
-    found = changes([File(Path(path), text, 0o600) for path, text in wanted.items()])
-    apply(found)
+def _own_files(section: Mapping[str, str]) -> list[Path]:
+    """Return those that are there of a control plane's files: the section's, and the manifests of its parts."""
+    paths = [*map(Path, section), *(MANIFESTS / f"{name}.yaml" for name in PARTS)]
+    return [path for path in paths if path.exists()]
+
+
+def _control_plane(node: Node, wanted: Mapping[str, str]) -> list[str]:
+    before = read(IN_FORCE)["before"]
+    apply(changes([File(Path(path), text, 0o600) for path, text in wanted.items()]))
     restarted: list[str] = []
     try:
         manifests = generate()
     except CommandError:
-        _undo(found)
+        _put_back(before, wanted)
         raise
     for name, manifest in manifests.items():
         path = MANIFESTS / f"{name}.yaml"
-        (change,) = changes([File(path, with_members(manifest, path) if name == "etcd" else manifest, 0o600)]) or (
-            None,
-        )
-        if change is None:
-            continue
-        _see_to_peers(node)
+        found = changes([File(path, with_members(manifest, path) if name == "etcd" else manifest, 0o600)])
+        if found:
+            _see_to_peers(node)
         # An API server that runs with the new files needs them.
-        own = [change] if "kube-apiserver" in restarted else [change, *found]
-        with _or_back(node, name, own):
-            since = time.time()
-            apply([change])
+        own = [str(path), *(wanted if "kube-apiserver" not in restarted else ())]
+        with _or_back(node, name, before, own):
+            since = time.time() if found else 0  # what a killed run replaced is awaited, too
+            apply(found)
             _await(node, name, since)
-        restarted.append(name)
-    for name in PARTS:  # also what a killed run replaced
-        _await(node, name, 0)
-    for gone in before.keys() - wanted.keys():
+        restarted += [name] if found else []
+    for gone in before.keys() - wanted.keys() - {str(MANIFESTS / f"{name}.yaml") for name in PARTS}:
         Path(gone).unlink(missing_ok=True)
     return restarted
 
 
 @contextmanager
-def _or_back(node: Node, name: str, own: Sequence[Change]) -> Iterator[None]:
-    """Undo changes when a part of the control plane does not work with them, and see whether it works again."""
+def _or_back(node: Node, name: str, before: Mapping[str, str], own: Collection[str]) -> Iterator[None]:
+    """Give a part of the control plane its old files back when it does not work, and see whether it works again."""
     try:
         yield
     except (CommandError, OSError) as error:
         since = time.time()
-        _undo(own)
+        _put_back(before, own)
         try:
             _await(node, name, since)
         except CommandError as still:
@@ -141,12 +147,12 @@ def _or_back(node: Node, name: str, own: Sequence[Change]) -> Iterator[None]:
         raise PutBackError(f"{error}\n{name} has its old settings back on this node, and works") from error
 
 
-def _undo(made: Sequence[Change]) -> None:
-    for change in made:
-        if change.before is None:
-            change.file.path.unlink(missing_ok=True)
+def _put_back(before: Mapping[str, str], paths: Collection[str]) -> None:
+    for path in paths:
+        if path in before:
+            apply(changes([File(Path(path), before[path], 0o600)]))
         else:
-            write(change.file.path, change.before.encode(), change.file.mode)
+            Path(path).unlink(missing_ok=True)
 
 
 def _upload() -> None:
@@ -221,12 +227,9 @@ def _by_age(pattern: str) -> list[tuple[float, Path]]:
 
 
 def _well(url: str) -> bool:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent; this host's own parts
     try:
-        with urllib.request.urlopen(url, timeout=5, context=context) as answer:  # noqa: S310 - the addresses of `health`
-            return int(answer.status) == 200
-    except OSError:
+        return fetch(url, context=trust_anyone())[0] == OK
+    except FAILURES:
         return False
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import ssl
 import threading
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import OK
 from pathlib import Path
 
+from .checks.client import FAILURES, fetch, trust_anyone
 from .commands import CommandError, run
 
 _BOOTSTRAP = Path("/etc/kubernetes/bootstrap-kubelet.conf")
@@ -52,13 +52,8 @@ def _watch(ended: threading.Event) -> None:
 
 def _ready() -> bool:
     """Tell whether the API server that the kubelet asks is ready."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent; the kubelet itself checks
     try:
         server = api_server(_BOOTSTRAP.read_text(encoding="utf-8"))
-        if server is None:
-            return False
-        with urllib.request.urlopen(f"{server}/readyz", timeout=3, context=context):  # noqa: S310 - kubeadm's own file
-            return True
-    except (OSError, ValueError):
+        return server is not None and fetch(f"{server}/readyz", context=trust_anyone(), timeout=3)[0] == OK
+    except FAILURES:
         return False

@@ -10,8 +10,8 @@ DOCUMENTATION = r"""
 module: encryption_key
 short_description: Make or keep the key with which the API servers encrypt Secrets
 description:
-  - Writes an EncryptionConfiguration, with a random key or the one that is given, unless there is one. A node's key is
-    never replaced. It is neither returned nor logged.
+  - With C(create), writes an EncryptionConfiguration with a random key, unless there is one. With C(content), for a
+    host that is no node yet, writes that one, whatever is there. The key is neither returned nor logged.
 options:
   create:
     description: Whether to make a key where there is none. What a cluster has encrypted, a new key does not read.

@@ -14,10 +14,6 @@ description:
   - Makes a bootstrap token and, for control planes, uploads the cluster's certificates under a new key.
   - The result holds secrets, so the task needs C(no_log).
 options:
-  config:
-    description: Path of the kubeadm configuration on this control plane.
-    type: path
-    required: true
   lifetime:
     description: How long the token is good for, such as C(15m).
     type: str
@@ -36,7 +32,6 @@ author: [kube-pipeline]
 EXAMPLES = r"""
 - name: Let hosts join
   join_credentials:
-    config: /etc/kubernetes/kubeadm.yaml
     lifetime: 15m
     control_planes: true
     joining: {worker-0: {addresses: [10.20.0.14], labels: {}, taints: []}}
@@ -55,7 +50,6 @@ credentials:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "config": {"type": "path", "required": True},
             "lifetime": {"type": "str", "required": True},
             "control_planes": {"type": "bool", "required": True},
             "joining": {"type": "dict", "required": True},
@@ -67,9 +61,7 @@ def main() -> None:
         module.exit_json(changed=True, credentials=dict.fromkeys(names, "made when it is applied"))
     wanted = module.params
     try:
-        found = credentials(
-            wanted["config"], wanted["lifetime"], wanted["joining"], control_planes=wanted["control_planes"]
-        )
+        found = credentials(wanted["lifetime"], wanted["joining"], control_planes=wanted["control_planes"])
     except (CommandError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=True, credentials=found)

@@ -46,8 +46,8 @@ def test_stale_members_of_etcd_go_before_nodes(fake_program: FakeProgram) -> Non
     admission.remove(*admission.find_departed(joining, joining, list(joining)))
     assert [call.split()[0] + " " + " ".join(call.split()[-2:]) for call in fake_program.calls()[3:]] == [
         "etcdctl remove ffd",
-        "kubectl --grace-period=0 --wait=false",  # its Pods
         "kubectl --wait=false control-plane-1",
+        "kubectl --grace-period=0 --wait=false",  # its Pods
     ]
 
 
@@ -83,6 +83,13 @@ def test_a_cluster_that_nobody_left_is_asked_once(fake_program: FakeProgram) -> 
     assert len(fake_program.calls()) == 1
 
 
+def test_while_the_api_is_away_nobody_is_forgotten(fake_program: FakeProgram) -> None:
+    fake_program("kubectl", "echo Forbidden >&2; exit 1")
+    assert admission.find_departed({}, {}, ["worker-0"]) == ([], {})
+    with pytest.raises(CommandError):
+        admission.find_departed({"worker-1": "10.0.0.21"}, {}, ["worker-0"])
+
+
 def test_each_encryption_key_is_new_and_long_enough() -> None:
     keys = []
     for _ in range(2):
@@ -109,10 +116,10 @@ def test_credentials_are_read_from_kubeadm(
     fake_program("kubectl", f'case "$*" in *apply*) cat > {tmp_path}/recorded;; esac')
     joining = {"worker-0": {"addresses": ["10.0.0.20"]}}
     workers_only = {"token": "a.b", "ca_hash": "sha256:c"}
-    assert admission.credentials("/config", "15m", joining, control_planes=False) == workers_only
+    assert admission.credentials("15m", joining, control_planes=False) == workers_only
     expected = {**workers_only, "certificate_key": key, "encryption": "kept"}
     assert json.loads(json.loads((tmp_path / "recorded").read_text())["data"]["nodes.json"]) == joining
-    assert admission.credentials("/config", "15m", {}, control_planes=True) == expected
+    assert admission.credentials("15m", {}, control_planes=True) == expected
     assert not any(key in call or "a.b" in call for call in fake_program.calls())
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from module_utils.reconfigure import Node, PutBackError
 if TYPE_CHECKING:
     from tests.unit.ansible.conftest import FakeProgram
 
+_STARTED = reconfigure._started  # before the fixture takes its place
 _NODE = Node("controller-0", "10.0.0.10", 6443, (), leader=False, timeout=0)
 _ETCD = "spec:\n    - etcd\n    - --initial-cluster={}\n    - --key-file=x\n"
 _JOINED = _ETCD.format("a=https://1:2380,b=https://2:2380\n    - --initial-cluster-state=existing")
@@ -125,6 +127,50 @@ def test_settings_that_kubeadm_does_not_understand_are_taken_back(tmp_path: Path
     with pytest.raises(CommandError, match="cannot unmarshal"):
         reconfigure.reconfigure(_NODE, ["files"])
     assert (tmp_path / "audit.yaml").read_text() == "1"
+
+
+def test_what_a_killed_run_replaced_can_still_be_put_back(
+    tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files and manifest are the new ones already when a later run finds that the part does not work with them."""
+    _kubeadm(fake_program, "new")
+
+    def killed(url: str) -> bool:
+        if "6443" in url:
+            raise KeyboardInterrupt
+        return True
+
+    monkeypatch.setattr(reconfigure, "_well", killed)
+    with pytest.raises(KeyboardInterrupt):
+        reconfigure.reconfigure(_NODE, ["files"])
+    assert _api_server(tmp_path) == "new\n"
+    assert (tmp_path / "audit.yaml").read_text() == "2"
+    monkeypatch.setattr(reconfigure, "_well", lambda url: "6443" not in url or _api_server(tmp_path) == "old\n")
+    with pytest.raises(PutBackError, match="and works"):
+        reconfigure.reconfigure(_NODE, ["files"])
+    assert _api_server(tmp_path) == "old\n"
+    assert (tmp_path / "audit.yaml").read_text() == "1"
+    assert "before" in stamp.read(tmp_path / "in-force")  # what works is known until something else does
+
+
+def test_a_part_counts_as_started_when_its_new_container_has_a_log(tmp_path: Path) -> None:
+    logs, started = tmp_path / "logs", _STARTED
+    assert started(_NODE, "etcd") == 0
+    for pod, moment in (("old", 100), ("new", 200)):
+        folder = logs / f"kube-system_etcd-controller-0_{pod}" / "etcd"
+        folder.mkdir(parents=True)
+        os.utime(folder, (moment, moment))
+    (logs / "kube-system_etcd-controller-01_other" / "etcd").mkdir(parents=True)
+    assert started(_NODE, "etcd") == 200
+
+
+def test_the_old_container_of_a_part_does_not_count(
+    tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _kubeadm(fake_program, "new")
+    monkeypatch.setattr(reconfigure, "_started", lambda *_: 100.0)  # before any change here
+    with pytest.raises(CommandError, match="kube-apiserver did not come up"):
+        reconfigure.reconfigure(_NODE, ["files"])
 
 
 def test_what_somebody_changed_on_the_host_is_seen_and_mended(tmp_path: Path, fake_program: FakeProgram) -> None:

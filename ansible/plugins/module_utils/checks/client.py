@@ -105,6 +105,13 @@ def trust(authority: str, certificate: str | None = None, key: str | None = None
     return context
 
 
+def trust_anyone() -> ssl.SSLContext:
+    """Return a context for a question that sends nothing, and of whose answer nothing is believed but that it came."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def trust_kubeconfig(document: Mapping[str, Any]) -> ssl.SSLContext:
     """Return the context of a kubeconfig (JSON of `kubectl config view --raw --flatten --minify`)."""
     user, cluster = document["users"][0]["user"], document["clusters"][0]["cluster"]

@@ -528,10 +528,16 @@ def perform(run: Run, *names: str) -> None:
         try:
             with run.display.stage(step.name, step.description):
                 step.do(run)
-        except PipelineError as error:
+        except (PipelineError, KeyboardInterrupt) as stop:
+            error = stop if isinstance(stop, PipelineError) else stopped()
             if run.command == "apply":
                 error.resume = f"make apply ENV={run.options.environment} FROM={resume_at(run, step)}"
-            raise
+            raise error from stop.__cause__
+
+
+def stopped() -> InterruptedRunError:
+    """Return the error of a run that was asked to stop."""
+    return InterruptedRunError("stopped", todo="run the same command again: it goes on where it was")
 
 
 def resume_at(run: Run, failed: Step) -> str:
@@ -594,9 +600,7 @@ def main(arguments: Sequence[str]) -> int:
                 closing.enter_context(exclusive(ROOT / "build" / ".locks" / name, name, claim))
             return COMMANDS[options.command](run) or 0
     except KeyboardInterrupt:
-        return report(
-            InterruptedRunError("stopped", todo="run the same command again: it goes on where it was"), options
-        )
+        return report(stopped(), options)
     except PipelineError as error:
         return report(error, options)
     except OSError as error:

@@ -134,6 +134,7 @@ class Machines:
             "etc/machine-id": f"{hashlib.md5(machine.id.encode(), usedforsecurity=False).hexdigest()}\n",
             "etc/resolv.conf": f"nameserver {self._addresses.name_server}\n",
             "etc/lab/network": f"ADDRESS={machine.address}/{self._addresses.cidr.prefixlen}\n"
+            f"HARDWARE={network.hardware_address(machine.address)}\n"
             f"GATEWAY={self._addresses.gateway}\n",
         }
 

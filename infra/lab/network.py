@@ -106,6 +106,11 @@ def remove_address(device: str, address: IPv4Address, of: int | None = None) -> 
     run([*_within(of), "ip", "address", "flush", "dev", device, "to", f"{address}/32"])
 
 
+def hardware_address(address: IPv4Address) -> str:
+    """Return the hardware address of the machine at `address`: a locally administered one that holds it."""
+    return ":".join(f"{byte:02x}" for byte in (2, 0, *address.packed))
+
+
 def machine_at(supervisor: int) -> int | None:
     """Return process 1 of the machine that a systemd-nspawn runs, or None while its network is not there."""
     for child in psutil.Process(supervisor).children():

@@ -131,6 +131,19 @@ def test_an_interrupt_after_a_failed_preparation_stops_terraform(
     assert terraform.asked.is_set()
 
 
+def test_a_step_that_is_interrupted_tells_how_to_go_on(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: pipeline.Run) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "APPLY", (pipeline.Step("lab", "", interrupted), pipeline.APPLY[-1]))
+    options = argparse.Namespace(start=None, environment="prod")
+    with pytest.raises(InterruptedRunError) as raised:
+        pipeline.perform(pipeline.Run("apply", environment, options, ExitStack()), "lab")
+    assert raised.value.resume == "make apply ENV=prod FROM=lab"
+
+
 def test_a_failed_check_is_gone_on_with_by_checking_again(
     environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

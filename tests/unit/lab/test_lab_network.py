@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +100,7 @@ def test_rules_are_made_once_and_all_of_the_lab_s_own_are_taken_away(monkeypatch
 def test_the_lines_of_iptables_name_the_lab_s_rules() -> None:
     listed = f"-P INPUT ACCEPT\n-A INPUT -i {BRIDGE} -p icmp -j ACCEPT\n-A INPUT -i {BRIDGE}2 -j ACCEPT\n"
     assert rules_of(BRIDGE, listed) == [["INPUT", "-i", BRIDGE, "-p", "icmp", "-j", "ACCEPT"]]
+
+
+def test_a_machine_made_anew_has_the_hardware_address_that_its_neighbours_know() -> None:
+    assert network.hardware_address(IPv4Address("10.77.0.10")) == "02:00:0a:4d:00:0a"

@@ -100,7 +100,9 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
         output = printed.read()
     _forget_runs(private)
     if watcher.cancelled.is_set():
-        raise InterruptedRunError("Ansible was stopped", todo="run the same command again: every task is repeatable", log=log)
+        raise InterruptedRunError(
+            "Ansible was stopped", todo="run the same command again: every task is repeatable", log=log
+        )
     # A playbook that succeeds although a host was out of reach allowed for it: verification makes that a result.
     if watcher.recap.failures and runner.status != "successful":
         raise _failed(watcher.recap.failures, log)

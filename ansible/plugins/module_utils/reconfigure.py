@@ -86,7 +86,9 @@ def _changing(section: str, wanted: Settings) -> Iterator[None]:
     known = read(IN_FORCE)
     before = known.pop(section, None)
     if section == "files" and "before" not in known:
-        known["before"] = {str(path): path.read_text(encoding="utf-8") for path in _own_files(before or {})}
+        known["before"] = {
+            str(path): path.read_text(encoding="utf-8") for path in _own_files([*(before or {}), *wanted[section]])
+        }
     save(IN_FORCE, known)
     try:
         yield
@@ -100,9 +102,9 @@ def _changing(section: str, wanted: Settings) -> Iterator[None]:
     save(IN_FORCE, {**known, section: wanted[section], "fixed": wanted["fixed"], "generated": made})
 
 
-def _own_files(section: Mapping[str, str]) -> list[Path]:
-    """Return those that are there of a control plane's files: the section's, and the manifests of its parts."""
-    paths = [*map(Path, section), *(MANIFESTS / f"{name}.yaml" for name in PARTS)]
+def _own_files(named: Collection[str]) -> list[Path]:
+    """Return those that are there of a control plane's files: the named ones, and the manifests of its parts."""
+    paths = [*map(Path, named), *(MANIFESTS / f"{name}.yaml" for name in PARTS)]
     return [path for path in paths if path.exists()]
 
 

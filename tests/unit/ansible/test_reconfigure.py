@@ -153,6 +153,17 @@ def test_what_a_killed_run_replaced_can_still_be_put_back(
     assert "before" in stamp.read(tmp_path / "in-force")  # what works is known until something else does
 
 
+def test_files_that_were_there_come_back_also_where_nothing_was_noted(
+    tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _kubeadm(fake_program, "new")
+    (tmp_path / "in-force").unlink()
+    monkeypatch.setattr(reconfigure, "_well", lambda url: "6443" not in url or _api_server(tmp_path) == "old\n")
+    with pytest.raises(PutBackError, match="and works"):
+        reconfigure.reconfigure(_NODE, ["files"])
+    assert (tmp_path / "audit.yaml").read_text() == "1"
+
+
 def test_a_part_counts_as_started_when_its_new_container_has_a_log(tmp_path: Path) -> None:
     logs, started = tmp_path / "logs", _STARTED
     assert started(_NODE, "etcd") == 0

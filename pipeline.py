@@ -200,8 +200,14 @@ def named(run: Run, resources: Iterable[str]) -> list[str]:
 
 def apply_and_prepare(run: Run) -> None:
     """Let Terraform apply; a load balancer takes minutes, and the machines are prepared meanwhile."""
+    from infra.process import stop_signals
+
+    def stop() -> None:
+        run.terraform.interrupt()  # at once: what reaches for machines takes seconds to end
+        raise KeyboardInterrupt
+
     ended = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
+    with stop_signals(stop), ThreadPoolExecutor(1) as pool:
         applying = pool.submit(run.terraform.apply, run.display)
         applying.add_done_callback(lambda _: ended.set())
         try:

@@ -34,7 +34,7 @@ def fewer_workers(document: dict[str, Any]) -> None:
     document["pools"][0]["count"] = 1
 
 
-def test_an_interrupted_apply_stops_terraform_in_order_and_says_how_to_go_on(environment: Own) -> None:
+def test_an_interrupted_apply_stops_terraform_in_order_says_how_to_go_on_and_can_be_destroyed(environment: Own) -> None:
     with environment.started("apply") as process:
         told(process, ": created in ")  # Terraform's first resource; no machine is begun yet
         process.send_signal(signal.SIGINT)
@@ -46,6 +46,7 @@ def test_an_interrupted_apply_stops_terraform_in_order_and_says_how_to_go_on(env
     log = (environment.build / "logs" / "terraform-apply.log").read_text()
     errors = [line["@message"] for line in map(json.loads, log.splitlines()) if line["@level"] == "error"]
     assert set(errors) <= {"Error: execution halted"}  # what it was making then, it made to the end
+    environment.destroy()
 
 
 def test_an_apply_killed_while_machines_are_made_can_be_destroyed(environment: Own) -> None:

@@ -4,6 +4,7 @@ import argparse
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -110,6 +111,28 @@ def test_an_interrupt_while_terraform_applies_stops_terraform(
     with pytest.raises(KeyboardInterrupt):
         pipeline.apply_and_prepare(run)
     assert terraform.asked.is_set()
+
+
+def test_an_interrupt_reaches_terraform_before_the_wait_for_machines_ends(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terraform = SlowTerraform()
+    asked_at_once: list[bool] = []
+
+    def reaching(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            asked_at_once.append(terraform.asked.is_set())
+
+    monkeypatch.setattr(pipeline, "reach", reaching)
+    document = environment.model_dump(mode="json")
+    document["network"]["bastion"] = None
+    run = pipeline.Run("apply", Environment.model_validate(document), argparse.Namespace(start=None), ExitStack())
+    run.__dict__["terraform"] = terraform
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.apply_and_prepare(run)
+    assert asked_at_once == [True]
 
 
 def test_an_interrupt_after_a_failed_preparation_stops_terraform(

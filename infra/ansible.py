@@ -91,6 +91,7 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
             extravars=dict(playbook.variables),
             cmdline="--check --diff" if playbook.check else None,
             skip_tags=playbook.skip_tags,
+            fact_cache=str(playbook.sockets / "facts"),  # what one playbook learns of the hosts, the next one knows
             envvars=_environment(log, playbook.sockets) | {_MARK: str(playbook.folder)},
             event_handler=watcher.handle,
             cancel_callback=watcher.cancelled.is_set,
@@ -158,7 +159,7 @@ def connections(folder: Path) -> Iterator[Path]:
             ssh.share_bastion(folder / "ssh_config", Path(name), {_MARK: str(folder)})
             yield Path(name)
         finally:
-            for socket in Path(name).iterdir():
+            for socket in filter(Path.is_socket, Path(name).iterdir()):
                 run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "none"], check=False)
             link.unlink()
 

@@ -18,7 +18,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.errors import InterruptedRunError, PipelineError, PreflightError, RefusedError, VerificationError
+from infra.errors import (
+    ContractError,
+    InterruptedRunError,
+    PipelineError,
+    PreflightError,
+    RefusedError,
+    VerificationError,
+)
 
 if TYPE_CHECKING:
     from bootstrap.keys import KeyPair
@@ -421,10 +428,32 @@ def check_hosts(run: Run) -> list[tuple[str, str]]:
         return run.cluster.play("site", "check", check=True).changed
 
 
+def require_machines(run: Run) -> None:
+    """See that the machines are known: what follows is about them.
+
+    Raises:
+        ContractError: they are not; without this it would be told in Terraform's terms, or as a file that is missing.
+    """
+    from infra.contract import read_outputs
+
+    if read_outputs(run.folder).get("contract"):
+        return
+    given, bucket = run.options.environment, run.environment.state.bucket
+    raise ContractError(
+        f"no machines of {run.environment.name} are known here",
+        why="it was never applied, or its apply has not come to its machines yet"
+        + (f"; or another checkout has applied it, whose state is in the bucket {bucket}" if bucket else ""),
+        todo=f"make apply ENV={given}{', without FROM' if run.options.start else ''}"
+        + (f"; make plan ENV={given} looks what is there, and changes nothing" if bucket else ""),
+    )
+
+
 def command_apply(run: Run) -> None:
     """Make the environment what its file says: machines, Kubernetes, verification, report."""
     names = [step.name for step in APPLY]
     start = names.index(run.options.start) if run.options.start else 0
+    if start > names.index("machines"):
+        require_machines(run)
     if start > names.index("lab") and lab_ended(run):
         raise PreflightError(
             "the embedded cloud does not run, and its machines ended with it",
@@ -437,6 +466,7 @@ def command_apply(run: Run) -> None:
 
 def command_verify(run: Run) -> int:
     """Check the cluster and write the report."""
+    require_machines(run)
     try:
         with run.display.live():
             perform(run, "verify", "report")
@@ -481,6 +511,7 @@ def command_inventory(run: Run) -> None:
 
     from infra import inventory
 
+    require_machines(run)
     if run.options.list:
         print(json.dumps(inventory.as_script_output(run.cluster.inventory(run.cluster.contract)), indent=2))
     else:
@@ -489,11 +520,13 @@ def command_inventory(run: Run) -> None:
 
 def command_kubeconfig(run: Run) -> None:
     """Fetch the kubeconfig and print its path."""
+    require_machines(run)
     print(run.cluster.fetch_kubeconfig())
 
 
 def command_ssh(run: Run) -> None:
     """Open a shell on a machine, or run a command there."""
+    require_machines(run)
     names = [node.name for node in run.cluster.contract.nodes]
     if run.options.host not in names:
         raise RefusedError(f"no machine is called {run.options.host!r}", todo=f"choose among {', '.join(names)}")

@@ -89,7 +89,7 @@ def read_outputs(folder: Path) -> dict[str, Any]:
             "Terraform's outputs cannot be read",
             where=str(path),
             why=str(error),
-            todo="apply again: it writes them anew",
+            todo="apply again, without FROM: it writes them anew",
         ) from error
     return outputs
 

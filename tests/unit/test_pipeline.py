@@ -61,9 +61,33 @@ def test_an_environment_that_another_run_holds_is_refused(tmp_path: Path, capsys
     assert "another run works on local: apply, process 1" in capsys.readouterr().err
 
 
-def test_contract_errors_exit_with_13(capsys: pytest.CaptureFixture[str]) -> None:
-    assert pipeline.main(["inventory", LOCAL]) == 13
-    assert "hold no contract" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("inventory", []),
+        ("kubeconfig", []),
+        ("verify", []),
+        ("ssh", ["controller-0"]),
+        ("apply", ["--from", "install"]),
+    ],
+)
+def test_what_needs_machines_says_that_none_were_made(
+    command: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pipeline.main([command, LOCAL, *words]) == 13
+    said = capsys.readouterr().err
+    assert "no machines of local are known here" in said
+    assert "never applied" in said
+    assert f"do: make apply ENV={LOCAL}{', without FROM' if command == 'apply' else ''}\n" in said
+    assert "resume" not in said, "the step that was asked for is not where it goes on"
+    assert not [path for path in (tmp_path / "build" / "local").rglob("*") if path.is_file()]
+
+
+def test_what_needs_machines_names_the_state_that_others_may_have_filled(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["verify", "prod", "--json"]) == 13
+    said = json.loads(capsys.readouterr().out)["detail"]
+    assert "state is in the bucket acme-kubernetes-state" in said
+    assert "make plan ENV=prod looks what is there" in said
 
 
 def test_status_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,6 +203,16 @@ def test_a_failed_check_is_gone_on_with_by_checking_again(
     assert pipeline.resume_at(run, steps["artifacts"]) == "artifacts"
 
 
+@pytest.fixture
+def made(tmp_path: Path, contract_document: dict[str, object]) -> Path:
+    """The folder of an environment `local` whose machines an apply has made."""
+    folder = tmp_path / "build" / "local"
+    folder.mkdir(parents=True)
+    (folder / "outputs.json").write_text(json.dumps({"contract": {"value": contract_document}}))
+    return folder
+
+
+@pytest.mark.usefixtures("made")
 def test_a_lab_that_ended_is_not_gone_on_with(capsys: pytest.CaptureFixture[str]) -> None:
     assert pipeline.main(["apply", LOCAL, "--from", "install"]) == 11
     assert "the embedded cloud does not run" in capsys.readouterr().err

@@ -486,7 +486,7 @@ def command_status(run: Run) -> None:
     """Say what exists: machines, and nodes as the API sees them."""
     from infra import status
 
-    found = status.look(run.folder)
+    found = status.look(run.folder, run.environment.state.bucket)
     emit(run, found.as_dict(), found.text())
 
 

@@ -29,9 +29,9 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """An environment: `made` is what applies have got to; `problem` says why the API does not answer, if so."""
+    """An environment: `made` is what applies have got to; `problem` says why that or the API is not known, if so."""
 
-    made: Literal["nothing", "partly", "machines"]
+    made: Literal["unknown", "nothing", "partly", "machines"]
     api: bool
     problem: str
     endpoint: str
@@ -50,6 +50,8 @@ class Status:
         """Return it as a person reads it."""
         if self.made == "nothing":
             return "nothing is there: nobody has applied it here"
+        if self.made == "unknown":
+            return f"no machines are known in this checkout: {self.problem}"
         if self.made == "partly":
             return "an apply began and did not get to its end: apply again, or destroy"
         rows = [
@@ -59,10 +61,16 @@ class Status:
         return "\n".join([f"API {self.endpoint}: {'answers' if self.api else self.problem}", *rows])
 
 
-def look(folder: Path) -> Status:
-    """Look at an environment: at what lies in `build/<env>`, and at the API that its kubeconfig names."""
+def look(folder: Path, bucket: str | None) -> Status:
+    """Look at an environment: at what lies in `build/<env>`, and at the API that its kubeconfig names.
+
+    Only Terraform could say what a state in an S3 `bucket` holds, and status is to answer at once.
+    """
     outputs = read_outputs(folder)
     if not outputs.get("contract"):
+        if bucket:
+            elsewhere = f"the state is in the bucket {bucket}, where `plan` looks"
+            return Status("unknown", api=False, problem=elsewhere, endpoint="", nodes=())
         begun = (folder / "logs" / "terraform-apply.log").exists()
         return Status("partly" if begun else "nothing", api=False, problem="", endpoint="", nodes=())
     contract = decode(outputs)
@@ -79,7 +87,7 @@ def look(folder: Path) -> Status:
 def _nodes(kubeconfig: Path) -> tuple[dict[str, tuple[str, str]], str]:
     """Return state and version of each node by name, and why the API could not be asked, if so."""
     if not kubeconfig.exists():
-        return {}, "has no kubeconfig yet: the install did not get to its end"
+        return {}, "has no kubeconfig here: `kubeconfig` fetches it, once the install has got to its end"
     document = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
     cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
     try:

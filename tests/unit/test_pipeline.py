@@ -95,6 +95,16 @@ def test_status_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nothing is there" in capsys.readouterr().out
 
 
+def test_status_does_not_vouch_for_a_state_that_it_did_not_look_into(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["status", "prod"]) == 0
+    said = capsys.readouterr().out
+    assert "nothing is there" not in said
+    assert "no machines are known in this checkout: the state is in the bucket acme-kubernetes-state" in said
+    assert "where `plan` looks" in said
+    assert pipeline.main(["status", "prod", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["made"] == "unknown"
+
+
 def test_graph_shows_each_zone_and_pool(capsys: pytest.CaptureFixture[str]) -> None:
     assert pipeline.main(["graph", LOCAL]) == 0
     graph = capsys.readouterr().out

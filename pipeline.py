@@ -51,13 +51,17 @@ class Run:
     closing: ExitStack
     prepared: bool = False
 
+    @property
+    def place(self) -> Path:
+        """`build/<env>`, whether or not it is there."""
+        return ROOT / "build" / self.environment.name
+
     @cached_property
     def folder(self) -> Path:
         """`build/<env>`, readable by its owner only."""
-        folder = ROOT / "build" / self.environment.name
-        for path in (folder, folder / "logs"):
+        for path in (self.place, self.place / "logs"):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return folder
+        return self.place
 
     @cached_property
     def display(self) -> Display:
@@ -490,10 +494,26 @@ def command_status(run: Run) -> None:
     emit(run, found.as_dict(), found.text())
 
 
+def nothing_made(run: Run) -> bool:
+    """Return whether it is certain, without asking Terraform, that nothing of the environment is there."""
+    from infra.lab import cgroups
+    from infra.lab.layout import Layout
+
+    if run.environment.state.backend != "local":
+        return False  # another checkout may have made it
+    if any(not path.is_dir() for path in run.place.rglob("*")):  # other commands than apply leave empty folders
+        return False
+    # A lab outlives the removal of its folder, and is known by that folder's path.
+    return not (run.environment.lab and cgroups.any_left(Layout((run.place / "lab").resolve()).id))
+
+
 def command_destroy(run: Run) -> None:
     """Take everything down again."""
     from infra import ansible
 
+    if nothing_made(run):
+        print(f"nothing of {run.environment.name} is there: nobody has applied it here")
+        return
     confirm(run, f"This deletes the environment {run.environment.name}: machines, disks, network, load balancer.")
     ansible.end_leftovers(run.folder)
     with run.display.live():

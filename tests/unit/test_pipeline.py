@@ -14,10 +14,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
 
 import pipeline
+from bootstrap import toolchain
 from infra.config.model import Environment
 from infra.errors import AnsibleError, InterruptedRunError
+from infra.lab import cgroups, cloud
 
 ROOT = Path(pipeline.__file__).parent
 LOCAL = str(ROOT / "environments" / "local.yaml")
@@ -46,7 +49,47 @@ def test_an_unknown_environment_exits_with_10(capsys: pytest.CaptureFixture[str]
     assert "did you mean local?" in printed.err
 
 
+@pytest.mark.usefixtures("made")
 def test_destroy_without_a_terminal_wants_yes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["destroy", LOCAL]) == 16
+    assert "--yes" in capsys.readouterr().err
+
+
+@pytest.fixture
+def untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a destroy fail that looks for tools, or goes to the embedded cloud."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("there was nothing to do")
+
+    monkeypatch.setattr(toolchain, "resolve", refuse)
+    monkeypatch.setattr(cloud, "stop", refuse)
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("lab", [True, False])
+def test_destroy_of_nothing_does_not_ask(lab: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = yaml.safe_load(Path(LOCAL).read_text())
+    document["aws"]["machine_image"] = "ami-0123456789abcdef0"
+    file = tmp_path / "local.yaml"
+    file.write_text(yaml.safe_dump(document | {"lab": lab}))
+    assert pipeline.main(["status", str(file)]) == 0  # leaves empty folders
+    for _ in range(2):
+        assert pipeline.main(["destroy", str(file)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.count("nothing of local is there") == 2
+    assert not printed.err
+
+
+def test_destroy_asks_where_others_may_have_made_something(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["destroy", "prod"]) == 16
+    assert "--yes" in capsys.readouterr().err
+
+
+def test_destroy_asks_where_a_lab_outlived_its_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cgroups, "any_left", lambda prefix: prefix.startswith("kp-local-"))
     assert pipeline.main(["destroy", LOCAL]) == 16
     assert "--yes" in capsys.readouterr().err
 

@@ -24,6 +24,7 @@ from infra.errors import (
     PipelineError,
     PreflightError,
     RefusedError,
+    UsageError,
     VerificationError,
 )
 
@@ -546,10 +547,14 @@ def command_kubeconfig(run: Run) -> None:
 
 def command_ssh(run: Run) -> None:
     """Open a shell on a machine, or run a command there."""
+    names = [node.name for node in run.cluster.nodes]
+    choice = f"choose among {', '.join(names)}" if names else "apply makes them"
+    if run.options.host is None:
+        example = f"make ssh ENV={run.options.environment} HOST={names[0] if names else 'controller-0'}"
+        raise UsageError("ssh wants the name of a machine", todo=f"{example}; {choice}")
     require_machines(run)
-    names = [node.name for node in run.cluster.contract.nodes]
     if run.options.host not in names:
-        raise RefusedError(f"no machine is called {run.options.host!r}", todo=f"choose among {', '.join(names)}")
+        raise UsageError(f"no machine is called {run.options.host!r}", todo=choice)
     # No shell is wanted: ssh takes the place of this process, with the words as they are.
     os.execvp("ssh", ["ssh", "-F", str(run.folder / "ssh_config"), run.options.host, *run.options.words])  # noqa: S606
 
@@ -639,7 +644,8 @@ def _own_options(name: str, command: argparse.ArgumentParser) -> None:
     if name == "inventory":
         command.add_argument("--list", action="store_true", help="print it as an Ansible inventory script does")
     if name == "ssh":
-        command.add_argument("host", metavar="HOST")
+        # Optional for argparse only, which does not know the names that there are.
+        command.add_argument("host", metavar="HOST", nargs="?", help="name of a machine, such as controller-0")
         command.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
 
 

@@ -55,6 +55,12 @@ def _labelled(*values: tuple[str, object]) -> list[str]:
     return [f"  {label}: {value.replace(chr(10), chr(10) + '    ')}" for label, value in found]
 
 
+class UsageError(PipelineError):
+    """The command line is incomplete, or names something that is not there."""
+
+    exit_code = 2  # as argparse's own
+
+
 class ConfigurationError(PipelineError):
     """The environment file says something that cannot be done."""
 

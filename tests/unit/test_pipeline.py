@@ -133,6 +133,35 @@ def test_what_needs_machines_names_the_state_that_others_may_have_filled(capsys:
     assert "make plan ENV=prod looks what is there" in said
 
 
+@pytest.mark.usefixtures("made")
+@pytest.mark.parametrize("words", [[], ["controller-9"], ["controller-9", "id"]])
+def test_ssh_to_no_machine_is_wrong_usage_and_names_those_there_are(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pipeline.main(["ssh", LOCAL, *words]) == 2
+    said = capsys.readouterr().err
+    assert "choose among controller-0, big-disk-0, big-disk-1" in said
+    assert "controller-9" in said if words else f"do: make ssh ENV={LOCAL} HOST=controller-0" in said
+
+
+def test_ssh_without_a_machine_says_how_before_there_are_any(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["ssh", LOCAL]) == 2
+    assert f"do: make ssh ENV={LOCAL} HOST=controller-0; apply makes them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["controller-0"], []),
+        (["controller-0", "id", "-u"], ["id", "-u"]),
+        (["controller-0", "--", "sudo", "-n", "id"], ["sudo", "-n", "id"]),
+    ],
+)
+def test_ssh_hands_on_the_words_after_the_machine(words: list[str], expected: list[str]) -> None:
+    options = pipeline.parse(["ssh", "local", *words])
+    assert (options.host, options.words) == ("controller-0", expected)
+
+
 def test_status_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert pipeline.main(["status", LOCAL]) == 0
     assert "nothing is there" in capsys.readouterr().out

@@ -26,6 +26,7 @@ from infra.errors import (
     RefusedError,
     UsageError,
     VerificationError,
+    exit_codes,
 )
 
 if TYPE_CHECKING:
@@ -618,7 +619,13 @@ def emit(run: Run, document: object, text: str) -> None:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(prog="pipeline.py", description=__doc__)
+    meanings = [f"  {code:<5}{meaning}" for code, meaning in exit_codes().items()]
+    parser = argparse.ArgumentParser(
+        prog="pipeline.py",
+        description=__doc__,
+        epilog="\n".join(["exit codes:", *meanings]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # else the lines of the epilog run together
+    )
     parser.add_argument("--version", action="version", version="0.1.0")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, function in COMMANDS.items():

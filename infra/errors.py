@@ -74,7 +74,7 @@ class PreflightError(PipelineError):
 
 
 class TerraformError(PipelineError):
-    """Synthesis, plan, apply or destroy failed."""
+    """Terraform failed, or the synthesis of its stack."""
 
     exit_code = 12
 
@@ -86,7 +86,7 @@ class ContractError(PipelineError):
 
 
 class AnsibleError(PipelineError):
-    """A task failed, or a host could not be reached."""
+    """A task of Ansible failed, or a host could not be reached."""
 
     exit_code = 14
 
@@ -107,3 +107,9 @@ class InterruptedRunError(PipelineError):
     """The user or the system asked the run to stop (Ctrl-C, SIGTERM)."""
 
     exit_code = 130
+
+
+def exit_codes() -> dict[int, str]:
+    """Return what each exit code of a command tells, in the words of the class that owns it."""
+    owned = {kind.exit_code: (kind.__doc__ or "").rstrip(".") for kind in PipelineError.__subclasses__()}
+    return {0: "Done"} | owned

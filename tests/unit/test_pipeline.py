@@ -4,6 +4,7 @@ import argparse
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -35,6 +36,23 @@ def test_help_lists_every_command() -> None:
     done = subprocess.run([sys.executable, ROOT / "pipeline.py", "--help"], capture_output=True, text=True, check=True)
     listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("    ") and line[4] != " "]
     assert set(pipeline.COMMANDS) <= set(listed)
+
+
+def test_help_tells_the_exit_codes_that_the_readme_tells() -> None:
+    done = subprocess.run([sys.executable, ROOT / "pipeline.py", "--help"], capture_output=True, text=True, check=True)
+    _, _, told = done.stdout.partition("\nexit codes:\n")
+    (line,) = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("Exit codes:")]
+    documented = re.findall(r"(?:: |· )(\d+) ", line)
+    assert [line.split()[0] for line in told.splitlines()] == documented
+    assert "  16   A guard refused: nobody confirmed, or another run holds the environment\n" in told
+
+
+def test_help_imports_nothing_that_is_slow() -> None:
+    script = "import pipeline, sys\ntry: pipeline.main(['--help'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert {name for name in loaded if name.startswith(("infra", "bootstrap"))} == {"infra", "infra.errors"}
+    assert not {"pydantic", "rich", "yaml", "asyncio"} & set(loaded)
 
 
 def test_validate_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:

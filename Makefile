@@ -9,12 +9,14 @@ PIPELINE = $(PYTHON) pipeline.py
 export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 
 .DEFAULT_GOAL := help
+# full.yaml is there to be read: it has every key once.
+ENVIRONMENTS = $(filter-out full,$(patsubst environments/%.yaml,%,$(wildcard environments/*.yaml)))
 COMMANDS := validate preflight plan apply status verify ssh kubeconfig destroy synth inventory graph
 
 .PHONY: help $(COMMANDS) check test e2e bench format golden schema
 
 help: # print this menu
-	@echo "make COMMAND ENV=name      an environment: $(patsubst environments/%.yaml,%,$(wildcard environments/*.yaml)), or a path to a file"
+	@echo "make COMMAND ENV=name      an environment: $(ENVIRONMENTS), or a path to a file (environments/full.yaml has every key once)"
 	@sed -nE 's/^([a-z0-9]+):.* ## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 	@echo "ARGS=… is handed on: make plan ENV=prod ARGS=--detailed-exitcode, make apply ENV=local ARGS=--help"
 	@echo

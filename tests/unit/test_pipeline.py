@@ -335,6 +335,15 @@ def test_make_hands_on_what_its_own_command_line_says_only(words: str, called: s
     assert " ".join(done.stdout.splitlines()[-1].split()) == f".venv/bin/python pipeline.py {called}".strip()
 
 
+def test_the_menu_offers_environments_to_apply() -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # make test
+    done = subprocess.run(["make"], cwd=ROOT, env=clean, capture_output=True, text=True, check=True)
+    offered = re.search(r"an environment: ([^,]+),", done.stdout)
+    assert offered
+    assert {"local", "prod"} <= set(offered[1].split())
+    assert "full" not in offered[1].split()
+
+
 def test_a_damaged_file_is_an_error_not_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "build").write_text("not a folder")
     assert pipeline.main(["status", LOCAL]) == 11

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.errors import (
+    ConfigurationError,
     ContractError,
     InterruptedRunError,
     PipelineError,
@@ -57,6 +58,11 @@ class Run:
     def place(self) -> Path:
         """`build/<env>`, whether or not it is there."""
         return ROOT / "build" / self.environment.name
+
+    @property
+    def origin(self) -> Path:
+        """The file in `build/<env>` that says which environment file it is made from."""
+        return self.place / "environment"
 
     @cached_property
     def folder(self) -> Path:
@@ -165,12 +171,17 @@ def synthesize(run: Run) -> None:
     """Write `cdk.tf.json`: the whole stack of the environment."""
     from infra.config import find
     from infra.errors import TerraformError
+    from infra.files import write_atomically
     from infra.process import run as execute
 
+    file = find(run.options.environment).resolve()
+    # Relative to a checkout that holds it, which may be moved or copied with all that is in it.
+    origin = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
+    write_atomically(run.origin, os.fsencode(origin), mode=0o600)
     argv: list[str | Path] = [sys.executable, ROOT / "cdktf" / "main.py"]
     argv += [
         "--environment",
-        find(run.options.environment),
+        file,
         "--public-key",
         run.keys.public,
         "--provider-version",
@@ -364,6 +375,26 @@ def confirm(run: Run, question: str) -> None:
         raise RefusedError("nobody is there to confirm this", why=question, todo="add --yes (make … YES=1)")
     if run.display.ask(f"{question}\nType the environment's name to go on: ").strip() != run.environment.name:
         raise RefusedError("not confirmed; nothing was changed")
+
+
+def refuse_another_file(run: Run) -> None:
+    """See that `build/<env>` was made from this environment file, where it is known from which.
+
+    Raises:
+        ConfigurationError: it was made from another one that names its environment the same, and is still there.
+    """
+    from infra.config import find
+
+    if not run.origin.is_file():
+        return
+    file, other = find(run.options.environment), ROOT / os.fsdecode(run.origin.read_bytes())
+    if other.exists() and not other.samefile(file):
+        raise ConfigurationError(
+            f"another file names its environment {run.environment.name}, too",
+            where=str(file),
+            why=f"{run.place} and its machines were made from {other}",
+            todo=f"write another name into this file; if it is to take the other's place, remove {run.origin}",
+        )
 
 
 # Commands
@@ -670,6 +701,8 @@ def main(arguments: Sequence[str]) -> int:
                 name = run.environment.name
                 claim = f"{run.command}, process {os.getpid()}"
                 closing.enter_context(exclusive(ROOT / "build" / ".locks" / name, name, claim))
+            if options.command not in ("validate", "graph"):  # they are about the file alone
+                refuse_another_file(run)
             return COMMANDS[options.command](run) or 0
     except KeyboardInterrupt:
         return report(stopped(), options)

@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 import pipeline
-from bootstrap import toolchain
+from bootstrap import keys, toolchain
+from infra import process
 from infra.config.model import Environment
 from infra.errors import AnsibleError, InterruptedRunError
 from infra.lab import cgroups, cloud
@@ -342,6 +343,29 @@ def test_the_menu_offers_environments_to_apply() -> None:
     assert offered
     assert {"local", "prod"} <= set(offered[1].split())
     assert "full" not in offered[1].split()
+
+
+def test_two_files_do_not_share_a_folder(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(process, "run", lambda *_, **__: None)  # the stack's own program
+    first, second, link = (tmp_path / name for name in ("first.yaml", "second.yaml", "link.yaml"))
+    for file in (first, second):
+        file.write_text(Path(LOCAL).read_text())
+    link.symlink_to(first)
+    run = pipeline.Run("synth", environment.model_copy(update={"name": "local"}), argparse.Namespace(), ExitStack())
+    run.options.environment = str(first)
+    run.__dict__ |= {"toolchain": toolchain.Toolchain(first, "1", first), "keys": keys.KeyPair(first, first)}
+    pipeline.synthesize(run)
+    for command in ("status", "kubeconfig", "destroy"):
+        assert pipeline.main([command, str(second)]) == 10
+        said = capsys.readouterr().err
+        assert f"were made from {first}" in said
+        assert f"remove {tmp_path / 'build' / 'local' / 'environment'}" in said
+    assert pipeline.main(["validate", str(second)]) == 0
+    assert pipeline.main(["status", str(link)]) == 0
+    first.rename(tmp_path / "elsewhere.yaml")
+    assert pipeline.main(["status", str(second)]) == 0, "a file that was moved goes on with its environment"
 
 
 def test_a_damaged_file_is_an_error_not_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,14 +31,15 @@ def ensure(environment: Environment, folder: Path) -> KeyPair:
         private = folder / "id_ed25519"
         if not private.exists():
             _generate(private, environment.name)
-    return KeyPair(private, _public(private))
+    return KeyPair(private, _public(private, environment))
 
 
 def _named(key: str) -> Path:
     try:
         return Path(key).expanduser().absolute()
     except RuntimeError as error:
-        raise PreflightError("the SSH private key cannot be found", where=key, why=str(error)) from error
+        todo = "write the key file's whole path under ssh.key"
+        raise PreflightError("the SSH private key cannot be found", where=key, why=str(error), todo=todo) from error
 
 
 def _generate(private: Path, name: str) -> None:
@@ -52,19 +54,20 @@ def _generate(private: Path, name: str) -> None:
     new.replace(private)
 
 
-def _public(private: Path) -> Path:
+def _public(private: Path, environment: Environment) -> Path:
     # ssh-keygen -y proves that the private key is readable, unencrypted and whole.
     found = run(["ssh-keygen", "-y", "-P", "", "-f", private], check=False)
     if found.code != 0:
+        why = found.stderr.strip() or "ssh-keygen refused it"
         raise PreflightError(
             "the SSH private key cannot be used",
             where=str(private),
-            why=found.stderr.strip() or "ssh-keygen refused it",
+            why=why,
             command=found.argv,
-            todo="name a readable key of mode 0600 without a passphrase under ssh.key, or none to have one made",
+            todo=_remedy(private, environment, missing="No such file" in why),
         )
     public = private.with_name(f"{private.name}.pub")
-    todo = f"ssh-keygen -y -f {private} > {public}"
+    todo = f"ssh-keygen -y -f {shlex.quote(str(private))} > {shlex.quote(str(public))}"
     if not public.exists():
         raise PreflightError("the SSH key has no public half beside it", where=str(public), todo=todo)
     if _bare(public.read_text(encoding="utf-8", errors="replace")) != _bare(found.stdout):
@@ -75,6 +78,25 @@ def _public(private: Path) -> Path:
             todo=todo,
         )
     return public
+
+
+def _remedy(private: Path, environment: Environment, *, missing: bool) -> str:
+    """Say what to do about a private key that cannot be used, in an environment of this kind."""
+    file = shlex.quote(str(private))
+    if not environment.ssh.key:
+        return (
+            f"chmod 600 {file}; if that is not it, restore the file from a copy, or remove it to have another made,"
+            " which does not open the machines that are there already"
+        )
+    if missing:
+        made = f"make one: ssh-keygen -t ed25519 -N '' -f {file}"
+        if environment.state.backend == "s3":
+            return f"put the key there that all who share the state have; if nobody has one yet, {made}"
+        return f"name a key that is there under ssh.key, or {made}; without ssh.key a key pair is made for you"
+    todo = f"chmod 600 {file}; take a passphrase off with ssh-keygen -p -N '' -f {file}; or name another key"
+    if environment.state.backend == "s3":
+        return f"{todo} under ssh.key, which all who share the state need to have"
+    return f"{todo}, or none to have one made, under ssh.key"
 
 
 def _bare(public: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -40,9 +41,9 @@ class PipelineError(Exception):
 
     def __str__(self) -> str:
         lines = [self.what]
-        lines += _labelled(
-            ("where", self.where), ("why", self.why), ("command", " ".join(self.command) if self.command else None)
-        )
+        # As a shell takes it: who copies the line runs the same command.
+        command = shlex.join(self.command) if self.command else None
+        lines += _labelled(("where", self.where), ("why", self.why), ("command", command))
         if self.output:
             lines += ["  output:", *(f"    {line}" for line in self.output.rstrip().splitlines()[-15:])]
         lines += _labelled(("do", self.todo), ("resume", self.resume), ("log", self.log))

@@ -102,3 +102,9 @@ def test_what_is_followed_keeps_its_exit_code(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "said\nsaid\n"
     with pytest.raises(PreflightError, match="no-such-program is not installed"), streaming(["no-such-program"]):
         pass
+
+
+def test_the_command_of_an_error_can_be_copied_to_a_shell() -> None:
+    with pytest.raises(PreflightError) as caught:
+        run(["sh", "-c", "exit 3", "", "two words", "$HOME"])
+    assert "command: sh -c 'exit 3' '' 'two words' '$HOME'" in str(caught.value).splitlines()[1]

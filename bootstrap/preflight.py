@@ -16,6 +16,12 @@ from infra.progress import Progress
 
 _PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 _FREE_BYTES = 2 * 1024**3
+# Seconds. With one more try, a service that does not answer is known not to within half a minute.
+_CONNECT, _ANSWER, _TRIES = 5, 10, 2
+_LOOKED_FOR = (
+    "looked for in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in the profile AWS_PROFILE (else `default`) of"
+    " ~/.aws/config and ~/.aws/credentials, and in the role of the machine or container that this is"
+)
 
 
 def check(environment: Environment, folder: Path, progress: Progress) -> None:
@@ -69,21 +75,26 @@ class _Aws:
         # boto3 takes longer to import than most commands take altogether.
         import boto3  # noqa: PLC0415 - see above
         from botocore.config import Config  # noqa: PLC0415 - as above
+        from botocore.session import Session  # noqa: PLC0415 - as above
 
         self._environment = environment
-        settings = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 2})
-        with _aws_errors("the cloud's credentials cannot be used", "set AWS_PROFILE to a profile that exists"):
-            session = boto3.Session(region_name=environment.aws.region)
-        self._client: Callable[[str], Any] = lambda service: session.client(service, config=settings)
+        core = Session()
+        # Also for the clients that botocore makes itself, to get credentials from a role or a login.
+        core.set_default_client_config(
+            Config(connect_timeout=_CONNECT, read_timeout=_ANSWER, retries={"total_max_attempts": _TRIES})
+        )
+        with self._errors("the cloud's credentials cannot be used", "set AWS_PROFILE to a profile that exists"):
+            session = boto3.Session(botocore_session=core, region_name=environment.aws.region)
+        self._client: Callable[[str], Any] = session.client
 
     def credentials(self) -> None:
         todo = "log in again, for instance with `aws sso login`, then run the same command again"
-        with _aws_errors("the cloud does not accept the credentials", todo):
+        with self._errors("the cloud does not accept the credentials", todo):
             self._client("sts").get_caller_identity()
 
     def zones(self) -> None:
         wanted = set(self._environment.aws.zones)
-        with _aws_errors("the zones cannot be listed", "allow ec2:DescribeAvailabilityZones"):
+        with self._errors("the zones cannot be listed", "allow ec2:DescribeAvailabilityZones"):
             answer = self._client("ec2").describe_availability_zones()
         there = {zone["ZoneName"] for zone in answer["AvailabilityZones"] if zone["State"] == "available"}
         if missing := sorted(wanted - there):
@@ -95,7 +106,7 @@ class _Aws:
 
     def machine_image(self) -> None:
         image = self._environment.aws.machine_image
-        with _aws_errors(f"the machine image {image} cannot be found", "name an AMI of this region"):
+        with self._errors(f"the machine image {image} cannot be found", "name an AMI of this region"):
             found = self._client("ec2").describe_images(ImageIds=[image])["Images"]
         if not found:
             raise PreflightError(
@@ -115,7 +126,7 @@ class _Aws:
         bucket = self._environment.state.bucket
         if self._environment.state.backend != "s3" or not bucket:
             return
-        with _aws_errors(
+        with self._errors(
             f"the state bucket {bucket} cannot be reached", "make it, versioned and private, once by hand"
         ):
             answer = self._client("s3").head_bucket(Bucket=bucket)
@@ -129,12 +140,27 @@ class _Aws:
                 todo=f"set state.bucket to one in {wanted}",
             )
 
+    @contextmanager
+    def _errors(self, what: str, todo: str) -> Iterator[None]:
+        """Tell errors of a call: there are no credentials, AWS cannot be reached, else `what` failed, do `todo`."""
+        from botocore import exceptions as aws  # noqa: PLC0415 - see above
 
-@contextmanager
-def _aws_errors(what: str, todo: str) -> Iterator[None]:
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
-
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise PreflightError(what, why=str(error), todo=todo) from error
+        try:
+            yield
+        except (aws.NoCredentialsError, aws.PartialCredentialsError, aws.NoAuthTokenError) as error:
+            raise PreflightError(
+                "there are no credentials for the cloud",
+                why=f"{error}: {_LOOKED_FOR}",
+                todo="set AWS_PROFILE to a profile that has some, or both variables to an access key;"
+                " `aws configure sso` or `aws configure` makes a profile",
+            ) from error
+        except (aws.ConnectionError, aws.HTTPClientError) as error:
+            raise PreflightError(
+                "the cloud cannot be reached from this machine",
+                where=f"aws.region {self._environment.aws.region}",
+                why=str(error),
+                todo="see that this machine has a way to that address, if need be by HTTPS_PROXY,"
+                " and that aws.region is a region that exists",
+            ) from error
+        except (aws.BotoCoreError, aws.ClientError) as error:
+            raise PreflightError(what, why=str(error), todo=todo) from error

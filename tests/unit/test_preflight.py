@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import socket
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -22,11 +25,15 @@ def environment(**changes: object) -> Environment:
     document: dict[str, object] = {
         "name": "prod",
         "cloud": "aws",
-        "aws": {"region": "eu-central-1", "zones": ["eu-central-1a"], "machine_image": an_image()},
+        "aws": changes.get("aws") or account(an_image()),
         "control_plane": {"count": 1},
         "pools": [],
     }
     return Environment.model_validate(document | changes)
+
+
+def account(image: str) -> dict[str, object]:
+    return {"region": "eu-central-1", "zones": ["eu-central-1a"], "machine_image": image}
 
 
 def an_image() -> str:
@@ -75,3 +82,82 @@ def test_missing_programs_name_their_package(aws: None, monkeypatch: pytest.Monk
     monkeypatch.setattr(preflight, "_PROGRAMS", {"no-such-program": "its-package"})
     with pytest.raises(PreflightError, match="apt-get install its-package"):
         preflight.check(environment(), tmp_path, Silent())
+
+
+NOWHERE = account("ami-0123456789abcdef0")
+
+
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Listen where nobody ever answers; return the URL of it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("key", [None, "AKIAEXAMPLE"])
+def test_where_credentials_are_looked_for_is_told(
+    key: str | None, no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if key:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    with pytest.raises(PreflightError, match="there are no credentials") as caught:
+        preflight.check(environment(aws=NOWHERE), tmp_path, Silent())
+    for place in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "~/.aws/credentials"):
+        assert place in (caught.value.why or "")
+    assert "log in again" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "why"),
+    [
+        ({"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1"}, "Could not connect"),
+        ({"AWS_ENDPOINT_URL_STS": "http://no-such-host.invalid"}, "Could not connect"),
+        ({"AWS_ENDPOINT_URL_STS": "http://sts.invalid", "HTTP_PROXY": "http://127.0.0.1:1"}, "Failed to connect to p"),
+    ],
+)
+def test_a_cloud_out_of_reach_is_not_taken_for_refused_credentials(
+    variables: dict[str, str], why: str, aws: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(PreflightError, match="cannot be reached") as caught:
+        preflight.check(environment(aws=NOWHERE), tmp_path, Silent())
+    assert why in (caught.value.why or "")
+    assert caught.value.where == "aws.region eu-central-1"
+    assert "HTTPS_PROXY" in (caught.value.todo or "")
+
+
+def test_a_cloud_that_does_not_answer_is_waited_for_so_long_and_no_longer(
+    aws: None, silent: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", silent)
+    monkeypatch.setattr(preflight, "_ANSWER", 0.2)
+    start = time.monotonic()
+    with pytest.raises(PreflightError, match="cannot be reached") as caught:
+        preflight.check(environment(aws=NOWHERE), tmp_path, Silent())
+    assert "Read timeout" in (caught.value.why or "")
+    assert time.monotonic() - start < 5
+
+
+def test_a_role_s_credentials_are_waited_for_no_longer_than_the_rest(
+    no_credentials: None, silent: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "AWS_CONFIG_FILE").write_text(
+        "[default]\nrole_arn = arn:aws:iam::123456789012:role/admin\nsource_profile = ours\n"
+        "[profile ours]\naws_access_key_id = testing\naws_secret_access_key = testing\n"
+    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", silent)
+    monkeypatch.setattr(preflight, "_ANSWER", 0.2)
+    with pytest.raises(PreflightError, match="cannot be reached"):
+        preflight.check(environment(aws=NOWHERE), tmp_path, Silent())

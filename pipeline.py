@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.errors import (
+    Checks,
     ConfigurationError,
     ContractError,
     InterruptedRunError,
@@ -148,11 +149,13 @@ def check_machine(run: Run) -> None:
     """Check this machine and the account before anything is made."""
     from bootstrap import preflight
 
+    checks = Checks()
     if run.environment.lab:
         from infra.lab import preflight as lab_preflight
 
-        lab_preflight.check(run.environment, run.folder / "lab")
-    preflight.check(run.environment, run.folder, run.display)
+        checks.passes(lambda: lab_preflight.check(run.environment, run.folder / "lab"))
+    checks.passes(lambda: preflight.check(run.environment, run.folder, run.display))
+    checks.refuse()
 
 
 def resolve_artifacts(run: Run) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bootstrap import keys
 from infra.config.model import Environment
-from infra.errors import PreflightError
+from infra.errors import Checks, PreflightError
 from infra.process import find
 from infra.progress import Progress
 
@@ -28,25 +29,30 @@ def check(environment: Environment, folder: Path, progress: Progress) -> None:
     """Check this machine, the SSH key and, unless the embedded cloud is used, the cloud account.
 
     Raises:
-        PreflightError: the first thing that is not as it must be.
+        PreflightError: what is not as it must be; an UnreadyError where that is more than one thing.
     """
-    checks: list[tuple[str, Callable[[], object]]] = [
-        ("programs", _programs),
-        ("disk", lambda: _disk(folder)),
-        ("SSH key", lambda: keys.ensure(environment, folder / "ssh")),
+    # Each with those that it needs: what follows from another's failure is not told.
+    steps: list[tuple[str, Callable[[], object], set[str]]] = [
+        ("programs", _programs, set()),
+        ("disk", lambda: _disk(folder), set()),
+        ("SSH key", lambda: keys.ensure(environment, folder / "ssh"), {"programs"}),
     ]
     if not environment.lab:
         cloud = _Aws(environment)
-        checks += [
-            ("credentials", cloud.credentials),
-            ("zones", cloud.zones),
-            ("machine image", cloud.machine_image),
-            ("state bucket", cloud.state_bucket),
+        steps += [
+            ("credentials", cloud.credentials, set()),
+            ("zones", cloud.zones, {"credentials"}),
+            ("machine image", cloud.machine_image, {"credentials"}),
+            ("state bucket", cloud.state_bucket, {"credentials"}),
         ]
-    for name, verify in checks:
-        progress.update(name, "checking")
-        verify()
-        progress.update(name, "ok", done=True)
+    checks, passed = Checks(), set[str]()
+    for name, verify, needs in steps:
+        if needs <= passed:
+            progress.update(name, "checking")
+            if checks.passes(verify):
+                passed.add(name)
+            progress.update(name, "ok" if name in passed else "not ready", done=True)
+    checks.refuse()
 
 
 def _programs() -> None:
@@ -72,20 +78,24 @@ class _Aws:
     """Checks of an AWS account, each one call that changes nothing."""
 
     def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    @cached_property
+    def _client(self) -> Callable[[str], Any]:
         # boto3 takes longer to import than most commands take altogether.
         import boto3  # noqa: PLC0415 - see above
         from botocore.config import Config  # noqa: PLC0415 - as above
         from botocore.session import Session  # noqa: PLC0415 - as above
 
-        self._environment = environment
         core = Session()
         # Also for the clients that botocore makes itself, to get credentials from a role or a login.
         core.set_default_client_config(
             Config(connect_timeout=_CONNECT, read_timeout=_ANSWER, retries={"total_max_attempts": _TRIES})
         )
         with self._errors("the cloud's credentials cannot be used", "set AWS_PROFILE to a profile that exists"):
-            session = boto3.Session(botocore_session=core, region_name=environment.aws.region)
-        self._client: Callable[[str], Any] = session.client
+            session = boto3.Session(botocore_session=core, region_name=self._environment.aws.region)
+        client: Callable[[str], Any] = session.client
+        return client
 
     def credentials(self) -> None:
         todo = "log in again, for instance with `aws sso login`, then run the same command again"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -72,6 +72,45 @@ class PreflightError(PipelineError):
     """This machine, its tools or the artifacts are not ready for the run."""
 
     exit_code = 11
+
+
+class UnreadyError(PreflightError):
+    """Several things at once that are not ready, each with its own way out."""
+
+    def __init__(self, errors: Sequence[PreflightError]) -> None:
+        self.errors = tuple(errors)
+        told = ("- " + str(error).replace("\n", "\n  ") for error in errors)
+        super().__init__("\n".join([f"{len(errors)} things are not ready", *told]))
+
+
+class Checks:
+    """Runs checks that do not depend on one another, and tells all that they found at once."""
+
+    def __init__(self) -> None:
+        self._errors: list[PreflightError] = []
+
+    def passes(self, check: Callable[[], object]) -> bool:
+        """Run a check and keep its error for later; return whether there was none."""
+        try:
+            check()
+        except UnreadyError as several:
+            self._errors += several.errors
+        except PreflightError as error:
+            self._errors.append(error)
+        else:
+            return True
+        return False
+
+    def refuse(self) -> None:
+        """Raise what the checks found, if anything.
+
+        Raises:
+            PreflightError: the one error, or an UnreadyError of several.
+        """
+        if len(self._errors) == 1:
+            raise self._errors[0]
+        if self._errors:
+            raise UnreadyError(self._errors)
 
 
 class TerraformError(PipelineError):

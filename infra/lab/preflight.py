@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from infra.config.model import Environment
-from infra.errors import PreflightError
+from infra.errors import Checks, PreflightError
 from infra.lab import cgroups, cloud, firewall, kernel, network, ports
 from infra.lab.layout import Addresses, Layout
 from infra.lab.lock import holder
@@ -35,31 +35,50 @@ def check(environment: Environment, folder: Path) -> None:
 
     Raises:
         PreflightError: not root, a program or a part of the kernel is missing, the range or a port is in use,
-            the firewall is closed, or memory, disk or the disk's filesystem are not enough.
+            the firewall is closed, or memory, disk or the disk's filesystem are not enough; an UnreadyError where
+            that is more than one thing.
     """
+    checks = Checks()
+    able = checks.passes(root)
+    able &= checks.passes(lambda: programs(tuple(program for program in PROGRAMS if not find(program))))
+    if os.geteuid() == 0:  # else the folder may not be looked into
+        _check_host(environment, Layout(folder.resolve()), checks, able=able)
+    checks.refuse()
+
+
+def _check_host(environment: Environment, layout: Layout, checks: Checks, *, able: bool) -> None:
+    """Check what root can see; network and kernel only if `able`, with the programs that it takes."""
+    existing = next(path for path in (layout.folder, *layout.folder.parents) if path.exists())
+    there = 0
+    if holder(layout.lock) is not None:  # what it needs is taken already, but for machines that are yet to be made
+        there = len((cloud.status(layout.folder) or {}).get("machines", ()))
+    else:
+        if able:
+            _check_network(environment, layout, checks)
+        checks.passes(lambda: filesystem(_kind(existing), existing))
+    checks.passes(lambda: memory(environment, available_memory(), there))
+    checks.passes(lambda: disk(environment, shutil.disk_usage(existing).free, existing, there))
+
+
+def _check_network(environment: Environment, layout: Layout, checks: Checks) -> None:
+    addresses = Addresses(environment.network.cidr)
+    possible = checks.passes(kernel.refuse_incapable)
+    possible &= checks.passes(lambda: network.refuse_conflict(environment.network.cidr, layout.id))
+    checks.passes(lambda: ports.refuse_taken(addresses))
+    # The firewall is tried with a bridge of these addresses. One that is there is left of a lab whose machines did
+    # reach each other.
+    if possible and not network.exists(layout.id):
+        checks.passes(lambda: firewall.refuse_closed(layout.id, addresses))
+
+
+def root() -> None:
+    """Refuse to go on as another user."""
     if os.geteuid() != 0:
         raise PreflightError(
             "the embedded cloud needs root",
             why="it makes machines, a bridge and cgroups",
             todo="run the command as root, for instance with sudo",
         )
-    programs(tuple(program for program in PROGRAMS if not find(program)))
-    layout = Layout(folder.resolve())
-    existing = next(path for path in (layout.folder, *layout.folder.parents) if path.exists())
-    if holder(layout.lock) is not None:  # what it needs is taken already, but for machines that are yet to be made
-        there = len((cloud.status(folder) or {}).get("machines", ()))
-        memory(environment, available_memory(), there)
-        disk(environment, shutil.disk_usage(existing).free, existing, there)
-        return
-    kernel.refuse_incapable()
-    network.refuse_conflict(environment.network.cidr, layout.id)
-    addresses = Addresses(environment.network.cidr)
-    ports.refuse_taken(addresses)
-    if not network.exists(layout.id):  # else it is left of a lab whose machines did reach each other
-        firewall.refuse_closed(layout.id, addresses)
-    filesystem(run(["stat", "--file-system", "--format=%T", existing]).stdout.strip(), existing)
-    memory(environment, available_memory())
-    disk(environment, shutil.disk_usage(existing).free, existing)
 
 
 def programs(missing: tuple[str, ...]) -> None:
@@ -70,6 +89,10 @@ def programs(missing: tuple[str, ...]) -> None:
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
             todo=f"apt-get install {' '.join(packages)}",
         )
+
+
+def _kind(folder: Path) -> str:
+    return run(["stat", "--file-system", "--format=%T", folder]).stdout.strip()
 
 
 def filesystem(kind: str, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -145,6 +146,16 @@ def test_a_key_that_cannot_be_used(
     assert "  do: " in said
     assert "resume: make apply" in said
     assert "FROM=preflight" in said, "it is found before anything is fetched or made"
+
+
+def test_what_a_lab_and_every_environment_need_is_told_at_once(
+    environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    said = failed(capsys, 11, "apply", environment(ssh={"key": str(tmp_path / "key")}))
+    assert "error: 2 things are not ready\n- the embedded cloud needs root\n" in said
+    assert "\n- the SSH private key cannot be used\n    where: " in said
+    assert "\n  resume: make apply" in said, "it belongs to none of them"
 
 
 def test_a_full_disk(environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

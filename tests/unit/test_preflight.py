@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from bootstrap import preflight
 from infra.config.model import Environment
-from infra.errors import PreflightError
+from infra.errors import PreflightError, UnreadyError
 from infra.progress import Silent
 
 
@@ -19,6 +19,15 @@ from infra.progress import Silent
 def aws(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
+
+
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 def environment(**changes: object) -> Environment:
@@ -34,6 +43,9 @@ def environment(**changes: object) -> Environment:
 
 def account(image: str) -> dict[str, object]:
     return {"region": "eu-central-1", "zones": ["eu-central-1a"], "machine_image": image}
+
+
+NOWHERE = account("ami-0123456789abcdef0")
 
 
 def an_image() -> str:
@@ -84,16 +96,57 @@ def test_missing_programs_name_their_package(aws: None, monkeypatch: pytest.Monk
         preflight.check(environment(), tmp_path, Silent())
 
 
-NOWHERE = account("ami-0123456789abcdef0")
+class Lines:
+    """A Progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def update(self, item: str, state: str, *, passing: bool = False, done: bool = False) -> None:
+        del passing
+        if done:
+            self.said.append(f"{item}: {state}")
 
 
-@pytest.fixture
-def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def test_all_that_is_missing_is_told_at_once(
+    no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(preflight, "_PROGRAMS", {"no-such-program": "its-package"})
+    monkeypatch.setattr(preflight, "_FREE_BYTES", 2**80)
+    lines = Lines()
+    with pytest.raises(UnreadyError) as caught:
+        preflight.check(environment(aws=NOWHERE), tmp_path, lines)
+    told = str(caught.value).splitlines()
+    assert caught.value.exit_code == 11
+    assert told[:3] == [
+        "3 things are not ready",
+        "- no-such-program is not installed",
+        "    do: apt-get install its-package",
+    ]
+    assert "- there are no credentials for the cloud" in told
+    assert len([line for line in told if line.startswith("    do: ")]) == 3, "each with its own way out"
+    assert lines.said == ["programs: not ready", "disk: not ready", "credentials: not ready"], (
+        "no check of what follows"
+    )
+
+
+@mock_aws
+def test_what_is_wrong_in_an_account_is_told_at_once(aws: None, tmp_path: Path) -> None:
+    lines = Lines()
+    nowhere = NOWHERE | {"zones": ["eu-central-1x"]}
+    with pytest.raises(UnreadyError, match="zone eu-central-1x") as caught:
+        preflight.check(environment(aws=nowhere), tmp_path, lines)
+    assert "ami-0123456789abcdef0" in str(caught.value)
+    assert lines.said[:4] == ["programs: ok", "disk: ok", "SSH key: ok", "credentials: ok"]
+
+
+def test_a_profile_that_does_not_exist_is_told_with_the_rest(
+    no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setattr(preflight, "_FREE_BYTES", 2**80)
+    with pytest.raises(UnreadyError, match=r"(?s)are free.*profile \(nobody\) could not be found"):
+        preflight.check(environment(aws=NOWHERE), tmp_path, Silent())
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,8 @@ import psutil
 import pytest
 
 from infra.config.model import Aws, ControlPlane, Environment, Pool
-from infra.errors import PreflightError
-from infra.lab import cgroups, preflight
+from infra.errors import PreflightError, UnreadyError
+from infra.lab import cgroups, firewall, kernel, network, ports, preflight
 
 GIB = 1024**3
 ENVIRONMENT = Environment(
@@ -23,6 +24,13 @@ ENVIRONMENT = Environment(
     control_plane=ControlPlane(count=3),
     pools=(Pool(name="general", count=2),),
 )
+
+
+def room(monkeypatch: pytest.MonkeyPatch, *, memory: float, disk: float) -> None:
+    """Let this machine have so many GiB, on a filesystem that is good for a lab."""
+    monkeypatch.setattr(preflight, "available_memory", lambda: int(memory * GIB))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(disk * GIB)))
+    monkeypatch.setattr(preflight, "_kind", lambda _: "ext2/ext3")
 
 
 def test_another_user_than_root_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -36,10 +44,43 @@ def test_missing_programs_come_with_the_command_that_installs_them(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(preflight, "find", lambda program: None if program in {"dnsmasq", "haproxy"} else Path("/x"))
+    room(monkeypatch, memory=8, disk=20)
     with pytest.raises(PreflightError, match="haproxy, dnsmasq are not installed") as caught:
         preflight.check(ENVIRONMENT, tmp_path)
     assert caught.value.todo == "apt-get install dnsmasq-base haproxy"
     assert caught.value.exit_code == 11
+
+
+def test_all_that_is_missing_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(preflight, "find", lambda program: None if program == "haproxy" else Path("/x"))
+    monkeypatch.setattr(kernel, "refuse_incapable", lambda: pytest.fail("it takes programs that may be missing"))
+    room(monkeypatch, memory=1, disk=1)
+    with pytest.raises(UnreadyError, match="3 things are not ready") as caught:
+        preflight.check(ENVIRONMENT, tmp_path)
+    assert [error.what.partition(" ")[0] for error in caught.value.errors] == ["haproxy", "3", "5"]
+
+
+def test_another_user_hears_of_missing_programs_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(preflight, "find", lambda _: None)
+    with pytest.raises(UnreadyError, match=r"(?s)needs root.*apt-get install .*haproxy"):
+        preflight.check(ENVIRONMENT, tmp_path)
+
+
+def test_the_firewall_is_not_tried_where_the_range_is_in_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def taken(*_: object) -> None:
+        raise PreflightError("taken")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(preflight, "find", lambda _: Path("/x"))
+    monkeypatch.setattr(kernel, "refuse_incapable", lambda: None)
+    monkeypatch.setattr(network, "refuse_conflict", taken)
+    monkeypatch.setattr(ports, "refuse_taken", taken)
+    monkeypatch.setattr(firewall, "refuse_closed", lambda *_: pytest.fail("it makes a bridge with these addresses"))
+    room(monkeypatch, memory=8, disk=20)
+    with pytest.raises(UnreadyError, match="2 things"):
+        preflight.check(ENVIRONMENT, tmp_path)
 
 
 def test_memory_is_that_of_all_machines() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,7 @@ _PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 _FREE_BYTES = 2 * 1024**3
 # Seconds. With one more try, a service that does not answer is known not to within half a minute.
 _CONNECT, _ANSWER, _TRIES = 5, 10, 2
+_DENIED = r"AccessDenied|Unauthorized|Forbidden|^403$"
 _LOOKED_FOR = (
     "looked for in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in the profile AWS_PROFILE (else `default`) of"
     " ~/.aws/config and ~/.aws/credentials, and in the role of the machine or container that this is"
@@ -92,6 +95,8 @@ class _Aws:
         core.set_default_client_config(
             Config(connect_timeout=_CONNECT, read_timeout=_ANSWER, retries={"total_max_attempts": _TRIES})
         )
+        if (authorities := os.environ.get("SSL_CERT_FILE")) and not core.get_config_variable("ca_bundle"):
+            core.set_config_variable("ca_bundle", authorities)  # as Terraform and the downloads have it
         with self._errors("the cloud's credentials cannot be used", "set AWS_PROFILE to a profile that exists"):
             session = boto3.Session(botocore_session=core, region_name=self._environment.aws.region)
         client: Callable[[str], Any] = session.client
@@ -104,7 +109,7 @@ class _Aws:
 
     def zones(self) -> None:
         wanted = set(self._environment.aws.zones)
-        with self._errors("the zones cannot be listed", "allow ec2:DescribeAvailabilityZones"):
+        with self._errors("the zones cannot be listed", denied="allow ec2:DescribeAvailabilityZones"):
             answer = self._client("ec2").describe_availability_zones()
         there = {zone["ZoneName"] for zone in answer["AvailabilityZones"] if zone["State"] == "available"}
         if missing := sorted(wanted - there):
@@ -116,7 +121,8 @@ class _Aws:
 
     def machine_image(self) -> None:
         image = self._environment.aws.machine_image
-        with self._errors(f"the machine image {image} cannot be found", "name an AMI of this region"):
+        todo, denied = "set aws.machine_image to an AMI of this region", "allow ec2:DescribeImages"
+        with self._errors(f"the machine image {image} cannot be found", todo, denied):
             found = self._client("ec2").describe_images(ImageIds=[image])["Images"]
         if not found:
             raise PreflightError(
@@ -136,9 +142,13 @@ class _Aws:
         bucket = self._environment.state.bucket
         if self._environment.state.backend != "s3" or not bucket:
             return
-        with self._errors(
-            f"the state bucket {bucket} cannot be reached", "make it, versioned and private, once by hand"
-        ):
+        todo = "make it, versioned and private, once by hand"
+        # S3 has one namespace for all accounts: a bucket that is refused may be anybody's.
+        denied = (
+            "allow s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject on it; if it is another's, name one"
+            " of your own under state.bucket"
+        )
+        with self._errors(f"the state bucket {bucket} cannot be reached", todo, denied):
             answer = self._client("s3").head_bucket(Bucket=bucket)
         # boto3 finds a bucket wherever it lies; Terraform's backend asks the environment's region only.
         region, wanted = answer.get("BucketRegion"), self._environment.aws.region
@@ -151,9 +161,13 @@ class _Aws:
             )
 
     @contextmanager
-    def _errors(self, what: str, todo: str) -> Iterator[None]:
-        """Tell errors of a call: there are no credentials, AWS cannot be reached, else `what` failed, do `todo`."""
+    def _errors(self, what: str, todo: str | None = None, denied: str | None = None) -> Iterator[None]:
+        """Tell errors of a call: there are no credentials, AWS cannot be reached, else `what` failed.
+
+        Then `todo` helps, or `denied` where it is a permission that lacks.
+        """
         from botocore import exceptions as aws  # noqa: PLC0415 - see above
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415 - as above
 
         try:
             yield
@@ -164,6 +178,19 @@ class _Aws:
                 todo="set AWS_PROFILE to a profile that has some, or both variables to an access key;"
                 " `aws configure sso` or `aws configure` makes a profile",
             ) from error
+        except aws.SSLError as error:
+            raise PreflightError(
+                "the cloud's certificate is not trusted",
+                why=f"{error}: an authority of your own, or a proxy that reads along",
+                todo="if it is right, add its authority to a copy of /etc/ssl/certs/ca-certificates.crt,"
+                " and set SSL_CERT_FILE to that file",
+            ) from error
+        except ResponseParserError as error:
+            raise PreflightError(
+                "what answers in the cloud's place is not the cloud",
+                why=f"{str(error).splitlines()[0]}: a proxy's login page, perhaps",
+                todo="log in to the proxy, or see that HTTPS_PROXY and AWS_ENDPOINT_URL are right",
+            ) from error
         except (aws.ConnectionError, aws.HTTPClientError) as error:
             raise PreflightError(
                 "the cloud cannot be reached from this machine",
@@ -172,5 +199,20 @@ class _Aws:
                 todo="see that this machine has a way to that address, if need be by HTTPS_PROXY,"
                 " and that aws.region is a region that exists",
             ) from error
-        except (aws.BotoCoreError, aws.ClientError) as error:
+        except aws.ClientError as error:
+            todo = _remedy(error.response, denied) or todo
             raise PreflightError(what, why=str(error), todo=todo) from error
+        except aws.BotoCoreError as error:
+            raise PreflightError(what, why=str(error), todo=todo) from error
+
+
+def _remedy(answer: Mapping[str, Any], denied: str | None) -> str | None:
+    """Return what helps against an error of AWS whatever was asked; None if that depends on it."""
+    code, status = str(answer["Error"].get("Code")), answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if status >= 500 or re.search(r"Throttl|LimitExceeded", code):
+        return "wait a little, then run the same command again"
+    if re.search(r"Signature|Skewed|RequestExpired", code):
+        return "set this machine's clock right, and see that the secret access key is the one of the access key"
+    if re.search(r"InvalidClientTokenId|AuthFailure|OptInRequired", code):
+        return "use an access key that exists; a younger region has to be enabled in the account before it takes any"
+    return denied if re.search(_DENIED, code) else None

@@ -101,6 +101,7 @@ def run(  # noqa: PLR0913 - the keywords are those of subprocess.run
             check=False,
         )
     except FileNotFoundError as missing:
+        todo = "install it, or add its folder to PATH"  # the caller's is for a program that runs
         raise error(f"{words[0]} is not installed", command=words, why=str(missing), todo=todo) from missing
     except subprocess.TimeoutExpired as late:
         raise error(f"{Path(words[0]).name} did not end within {timeout:.0f} s", command=words, todo=todo) from late

@@ -22,6 +22,11 @@ from infra.files import cache_folder, write_atomically
 from infra.process import architecture, find, run, streaming, tail
 from infra.progress import Progress
 
+_ELSEWHERE = (
+    "let this machine reach upstream, if need be by HTTPS_PROXY, or set artifacts.mirror to a mirror that has it"
+)
+_ANOTHER_PROXY = "set GOPROXY to one that can be reached, or artifacts.mirror to a mirror of upstream"
+_C_LIBRARY = re.compile(r"pkg-config|Package .* was not found|\.h: No such file|cannot find -l")
 _FORMAT = 1  # of the archives and images made here; a change of it makes them anew
 
 
@@ -63,7 +68,9 @@ def build(recipe: Recipe, programs: set[str], target: Path, progress: Progress, 
     """
     item = f"{recipe.name} {recipe.version}"
     if not (recipe.folder / "go.sum").is_file():
-        raise PreflightError(f"{item} has no recipe to build it from", where=str(recipe.folder))
+        raise PreflightError(
+            f"{item} has to be built, and there is no recipe for it", where=str(recipe.folder), todo=_ELSEWHERE
+        )
     if not find("go"):
         raise PreflightError(
             f"{item} has to be built, and Go is not installed",
@@ -87,7 +94,8 @@ def build(recipe: Recipe, programs: set[str], target: Path, progress: Progress, 
 def _build_c(recipe: Recipe, compiler: str | None, target: Path) -> dict[str, Path]:
     module, _, file = (recipe.component.source or "").partition(" ")
     environment = _go_environment(recipe, None)
-    listed = run(["go", "mod", "download", "-json", module], cwd=recipe.folder, env=environment, timeout=600)
+    fetch = ["go", "mod", "download", "-json", module]
+    listed = run(fetch, cwd=recipe.folder, env=environment, timeout=600, todo=_ANOTHER_PROXY)
     program = target / recipe.name
     values = {
         name: fill(value, recipe.version, recipe.architecture) for name, value in recipe.component.defines.items()
@@ -144,11 +152,14 @@ def _compiler(recipe: Recipe) -> str | None:
 
 def _failed(recipe: Recipe, argv: list[str], log: Path) -> PreflightError:
     output = log.read_text(encoding="utf-8", errors="replace")
-    why, todo = None, None
-    if recipe.architecture in recipe.component.compiler:
-        todo = _install(recipe)
-    if re.search(r"dial tcp|no such host|connection refused|i/o timeout|proxyconnect", output):
-        why, todo = "Go's module proxy cannot be reached", "set GOPROXY to one that can, or artifacts.mirror"
+    why, todo = None, _ELSEWHERE
+    if "no space left on device" in output:
+        why = "a disk is full"
+        todo = "free some space, or set XDG_CACHE_HOME, GOCACHE and TMPDIR to folders on a larger disk"
+    elif re.search(r"dial tcp|no such host|connection refused|i/o timeout|proxyconnect", output):
+        why, todo = "Go's module proxy cannot be reached", _ANOTHER_PROXY
+    elif _C_LIBRARY.search(output) and recipe.architecture in recipe.component.compiler:
+        why, todo = "a header or a library is missing", _install(recipe)
     elif "requires go >=" in output:
         why, todo = "Go is too old", f"install Go {_go_version(recipe)} or newer"
     return PreflightError(

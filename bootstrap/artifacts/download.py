@@ -31,6 +31,7 @@ _TIMEOUT = httpx.Timeout(30, connect=5)  # seconds of silence, and until a conne
 _TRIES = 3
 _CONNECTING = 8  # seconds after which a connection that failed is not tried again
 _NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout)
+_OTHER = "artifacts.mirror to a source that has it"
 _BROKEN_OFF = (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError)
 
 
@@ -161,6 +162,10 @@ class Source:
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
             why = "the server has no such file" if status == httpx.codes.NOT_FOUND else "the server refuses it"
+            if status < httpx.codes.INTERNAL_SERVER_ERROR:
+                # It will say the same again.
+                todo = "put the file there, readable by everybody, or set" if self.mirror else "set"
+                raise self._failed(address, f"HTTP {status}: {why}", f"{todo} {_OTHER}") from error
             raise self._failed(address, f"HTTP {status}: {why}") from error
         except httpx.TimeoutException as error:
             raise self._failed(address, "the server stopped sending") from error
@@ -170,10 +175,8 @@ class Source:
             raise self._failed(address, str(error) or type(error).__name__) from error
 
     @staticmethod
-    def _failed(address: str, why: str) -> PreflightError:
-        return PreflightError(
-            "a download failed", where=address, why=why, todo="run it again, or set artifacts.mirror to another source"
-        )
+    def _failed(address: str, why: str, todo: str = f"run it again, or set {_OTHER}") -> PreflightError:
+        return PreflightError("a download failed", where=address, why=why, todo=todo)
 
 
 def _distrust(error: BaseException | None) -> str | None:

@@ -71,7 +71,12 @@ class Repository:
         for listed in manifests:
             if (listed.platform.get("os"), listed.platform.get("architecture")) == ("linux", architecture):
                 return self._manifest(listed.digest, listed.digest)
-        raise PreflightError(f"{self.reference} is not published for {architecture}", where=self._base)
+        raise PreflightError(
+            f"{self.reference} is not published for {architecture}",
+            where=self._base,
+            why="a mirror may have been filled for another architecture only",
+            todo="copy it with all of its architectures, or set artifacts.mirror to another source",
+        )
 
     def _manifest(self, name: str, digest: str | None) -> tuple[Blob, _Manifest]:
         response = self._get(f"{self._base}/manifests/{name}")
@@ -108,16 +113,24 @@ class Repository:
             self._headers["Authorization"] = f"Bearer {self._token(response)}"
             response = self._source.get(url, self._headers)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            raise PreflightError("the registry refuses anonymous access", where=url)
+            raise self._refused(url)
         return response
 
     def _token(self, refused: httpx.Response) -> str:
         challenge = dict(re.findall(r'(\w+)="([^"]*)"', refused.headers.get("www-authenticate", "")))
         realm = challenge.pop("realm", None)
         if not realm:
-            raise PreflightError("the registry refuses anonymous access", where=str(refused.url))
+            raise self._refused(str(refused.url))
         answer = self._document(self._source.get(str(httpx.URL(realm, params=challenge)), {}))
         return str(answer.get("token") or answer.get("access_token"))
+
+    @staticmethod
+    def _refused(url: str) -> PreflightError:
+        return PreflightError(
+            "the registry refuses anonymous access",
+            where=url,
+            todo="let it be read without a login, or set artifacts.mirror to another source",
+        )
 
     def _document(self, response: httpx.Response) -> dict[str, Any]:
         try:

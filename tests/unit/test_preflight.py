@@ -7,6 +7,8 @@ from pathlib import Path
 
 import boto3
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from bootstrap import preflight
@@ -214,3 +216,40 @@ def test_a_role_s_credentials_are_waited_for_no_longer_than_the_rest(
     monkeypatch.setattr(preflight, "_ANSWER", 0.2)
     with pytest.raises(PreflightError, match="cannot be reached"):
         preflight.check(environment(aws=NOWHERE), tmp_path, Silent())
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "status", "advice"),
+    [
+        ("GetCallerIdentity", "ExpiredToken", 403, "log in again"),
+        ("GetCallerIdentity", "SignatureDoesNotMatch", 403, "clock"),
+        ("GetCallerIdentity", "InvalidClientTokenId", 403, "has to be enabled"),
+        ("GetCallerIdentity", "ServiceUnavailable", 503, "wait a little"),
+        ("DescribeAvailabilityZones", "UnauthorizedOperation", 403, "allow ec2:DescribeAvailabilityZones"),
+        ("DescribeImages", "UnauthorizedOperation", 403, "allow ec2:DescribeImages"),
+        ("DescribeImages", "InvalidAMIID.NotFound", 400, "set aws.machine_image"),
+        ("DescribeImages", "RequestLimitExceeded", 503, "wait a little"),
+        ("HeadBucket", "404", 404, "make it, versioned"),
+        ("HeadBucket", "403", 403, "allow s3:ListBucket"),
+    ],
+)
+@mock_aws
+def test_what_aws_refuses_is_advised_by_its_reason(
+    operation: str, code: str, status: int, advice: str, aws: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shared = environment(state={"backend": "s3", "bucket": "acme-state"})
+    bucket = {"LocationConstraint": "eu-central-1"}
+    boto3.client("s3", "eu-central-1").create_bucket(Bucket="acme-state", CreateBucketConfiguration=bucket)
+    call = BaseClient._make_api_call
+
+    def refusing(client: BaseClient, name: str, arguments: object) -> object:
+        if name == operation:
+            raise ClientError(
+                {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}, name
+            )
+        return call(client, name, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", refusing)
+    with pytest.raises(PreflightError) as caught:
+        preflight.check(shared, tmp_path, Silent())
+    assert advice in (caught.value.todo or "")

@@ -108,3 +108,9 @@ def test_the_command_of_an_error_can_be_copied_to_a_shell() -> None:
     with pytest.raises(PreflightError) as caught:
         run(["sh", "-c", "exit 3", "", "two words", "$HOME"])
     assert "command: sh -c 'exit 3' '' 'two words' '$HOME'" in str(caught.value).splitlines()[1]
+
+
+def test_a_program_that_is_missing_is_not_mended_by_what_mends_its_failures() -> None:
+    with pytest.raises(PreflightError, match="is not installed") as caught:
+        run(["no-such-program"], todo="free some space")
+    assert caught.value.todo == "install it, or add its folder to PATH"

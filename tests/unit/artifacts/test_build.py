@@ -65,6 +65,7 @@ def test_a_failed_build_shows_what_go_said(recipe: Recipe) -> None:
     [
         ("go: example.com/module: dial tcp: lookup proxy: no such host", "Go's module proxy cannot be reached"),
         ("go: go.mod requires go >= 1.21 (running go 1.20; GOTOOLCHAIN=local)", r"(?s)too old.*install Go 1\.21"),
+        ("write /tmp/go-link-1: no space left on device", r"(?s)a disk is full.*do: free some space.*GOCACHE"),
     ],
 )
 def test_the_likely_cause_of_a_failed_build_is_told(
@@ -72,6 +73,29 @@ def test_the_likely_cause_of_a_failed_build_is_told(
 ) -> None:
     fake_go(tmp_path, monkeypatch, f"echo '{said}'; exit 1")
     with pytest.raises(PreflightError, match=cause):
+        make(recipe)
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("seccomp.go:21:10: fatal error: seccomp.h: No such file or directory", "apt-get install gcc"),
+        ("main.go:3: undefined: nothing", "artifacts.mirror"),
+    ],
+)
+def test_packages_are_advised_only_where_they_lack(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, advice: str
+) -> None:
+    fake_go(tmp_path, monkeypatch, f"echo '{said}'; exit 1")
+    monkeypatch.setattr(building, "architecture", lambda: "amd64")
+    with pytest.raises(PreflightError) as raised:
+        make(Recipe("greeter", "1.2.3", "amd64", component(compiler={"amd64": ["gcc"]})))
+    assert advice in str(raised.value.todo)
+
+
+def test_without_a_recipe_the_error_names_another_source(recipe: Recipe) -> None:
+    (recipe.folder / "go.sum").unlink()
+    with pytest.raises(PreflightError, match=r"(?s)there is no recipe for it.*do: .*artifacts\.mirror"):
         make(recipe)
 
 

@@ -45,8 +45,9 @@ def test_a_wrong_checksum_removes_the_file_and_tells_both(server: Server, tmp_pa
 
 
 def test_a_missing_file_is_not_an_unreachable_host(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(PreflightError, match=r"HTTP 404: the server has no such file"):
+    with pytest.raises(PreflightError, match=r"HTTP 404: the server has no such file") as raised:
         source(server.url).file("kubeadm", URL, SHA256, tmp_path / "kubeadm")
+    assert str(raised.value.todo).startswith("put the file there"), "to run it again would not mend it either"
     assert server.requests == [PATH], "another try would not mend it"
 
 

@@ -70,8 +70,14 @@ def test_an_image_is_pulled_with_a_token_and_checked(server: Server, tmp_path: P
 
 def test_an_architecture_that_is_not_published_is_told(server: Server, tmp_path: Path) -> None:
     publish(server)
-    with pytest.raises(PreflightError, match="not published for amd64"):
+    with pytest.raises(PreflightError, match=r"(?s)not published for amd64.*do: copy it with all"):
         repository(server).pull("amd64", None, tmp_path / "image.tar")
+
+
+def test_a_registry_that_wants_a_login_is_told(server: Server, tmp_path: Path) -> None:
+    server.answers[f"{V2}/manifests/3.10.2"] = lambda handler: handler.send_error(401)
+    with pytest.raises(PreflightError, match=r"(?s)refuses anonymous access.*do: let it be read without a login"):
+        repository(server).pull("arm64", None, tmp_path / "image.tar")
 
 
 def test_another_image_under_the_tag_is_refused(server: Server, tmp_path: Path) -> None:

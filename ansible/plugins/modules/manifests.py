@@ -57,7 +57,7 @@ def main() -> None:
         if module.check_mode and state() != "member":
             found = differences([], wanted)
         else:
-            found = apply(wanted, dry_run=module.check_mode)
+            found = apply(wanted, dry_run=module.check_mode) if wanted else []
             found += remove(absent, dry_run=module.check_mode) if absent else []
     except CommandError as error:
         module.fail_json(msg=str(error))

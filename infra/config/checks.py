@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from infra.config.model import Aws, ControlPlane, Environment, Kubernetes, Netwo
 from infra.errors import ConfigurationError
 
 LOCK = Path(__file__).parents[2] / "bootstrap/artifacts/lock.yaml"
+KUBELET = Path(__file__).parent / "kubelet.yaml"
 
 _NODE_PREFIX = 24  # kube-controller-manager's default: a /24 of Pod addresses for each node
 _WIDEST_SSH = 8
@@ -187,6 +189,21 @@ def version_locked(kubernetes: Kubernetes) -> Iterator[Finding]:
         yield ("kubernetes", "version"), what, f"write one of the lock file's releases: {', '.join(releases)}"
 
 
+def kubelet_settings(kubernetes: Kubernetes) -> Iterator[Finding]:
+    """Kubeadm refuses a setting that the kubelet does not have, but only when the machines are there."""
+    minor = kubernetes.version.rpartition(".")[0]
+    known = _read(KUBELET).get(minor) if kubernetes.kubelet else None
+    if known is None:  # of another version, which is told already
+        return
+    for key in kubernetes.kubelet:
+        if key in known or key in {"apiVersion", "kind"}:
+            continue
+        near = difflib.get_close_matches(key, known, n=1)
+        reference = "https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1"
+        todo = f'did you mean "{near[0]}"?' if near else f"write fields of KubeletConfiguration: {reference}"
+        yield ("kubernetes", "kubelet", key), f"the kubelet of Kubernetes {minor} has no such setting", todo
+
+
 Check = Callable[..., Iterator[Finding]]
 # Each check with the top-level keys that it needs, given to it as keywords.
 CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
@@ -206,6 +223,7 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (key_shared, ("state", "ssh")),
     (possible_in_lab, ("network", "ssh", "lab")),
     (version_locked, ("kubernetes",)),
+    (kubelet_settings, ("kubernetes",)),
 )
 
 
@@ -232,6 +250,10 @@ def _free(network: Network) -> IPv4Network:
 
 def _releases() -> list[str]:
     # The lock file is data here: importing its reader would turn the layers around.
+    return [str(version) for version in _read(LOCK)["releases"]]
+
+
+def _read(path: Path) -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    lock = yaml.load(LOCK.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - both are safe loaders
-    return [str(version) for version in lock["releases"]]
+    data: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - both are safe
+    return data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import yaml
 from pydantic import TypeAdapter
 
 import infra.config.loader
-from infra.config import load
+from infra.config import checks, load
 from infra.config.__main__ import schema
 from infra.config.loader import ENVIRONMENTS
 from infra.config.problems import InvalidEnvironmentError
@@ -38,6 +40,35 @@ def test_error(path: Path) -> None:
     assert told == "\n".join(head)
     assert f"{path.name}:{caught.value.problems[0].line}: " in str(caught.value)
     assert caught.value.exit_code == 10
+
+
+@pytest.mark.parametrize("release", yaml.safe_load(checks.LOCK.read_text())["releases"])
+def test_the_kubelet_s_settings_are_those_of_the_release(release: str) -> None:
+    settings = yaml.safe_load(checks.KUBELET.read_text())[release.rpartition(".")[0]]
+    assert settings == sorted(settings)
+    assert {"maxPods", "evictionHard", "featureGates"} <= set(settings)
+    recipe = checks.LOCK.parent / "recipes" / f"kubernetes-{release}"
+    listed = ["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubelet"]
+    environment = os.environ | {"GOPROXY": "off", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local"}
+    try:
+        done = subprocess.run(listed, cwd=recipe, env=environment, capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("no Go here that knows the recipe")
+    source = Path(done.stdout.strip() or "absent") / "config" / "v1beta1" / "types.go"
+    if not source.exists():
+        pytest.skip(f"not in Go's cache: `go mod download k8s.io/kubelet` in {recipe} brings it")
+    (struct,) = re.findall(r"(?ms)^type KubeletConfiguration struct.*?^}", source.read_text())
+    assert settings == sorted(re.findall(r'json:"([A-Za-z0-9]+)[,"]', struct))
+
+
+def test_the_kubelet_s_settings_differ_by_release(tmp_path: Path) -> None:
+    file = tmp_path / "test.yaml"
+    text = (FILES / "aws.happy.smallest.yaml").read_text()
+    file.write_text(f"{text}\nkubernetes: {{version: 1.36.3, kubelet: {{memoryReservationPolicy: None}}}}\n")
+    assert load(str(file)).kubernetes.kubelet
+    file.write_text(file.read_text().replace("1.36.3", "1.35.4"))
+    with pytest.raises(InvalidEnvironmentError, match=r"the kubelet of Kubernetes 1\.35 has no such setting"):
+        load(str(file))
 
 
 def test_a_name_means_the_file_of_that_name() -> None:

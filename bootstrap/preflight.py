@@ -188,7 +188,7 @@ class _Aws:
         except ResponseParserError as error:
             raise PreflightError(
                 "what answers in the cloud's place is not the cloud",
-                why=f"{str(error).splitlines()[0]}: a proxy's login page, perhaps",
+                why=f"{str(error).partition('. Further')[0]}: a proxy's login page, perhaps",
                 todo="log in to the proxy, or see that HTTPS_PROXY and AWS_ENDPOINT_URL are right",
             ) from error
         except (aws.ConnectionError, aws.HTTPClientError) as error:

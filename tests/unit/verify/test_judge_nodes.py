@@ -53,6 +53,13 @@ def test_nodes_as_wanted_pass() -> None:
     assert nodes.judge_nodes(WANTED, [CONTROLLER, WORKER]) == Verdict("2 of 2 nodes Ready")
 
 
+def test_a_wrong_label_is_not_waited_for_unless_something_else_may_still_change() -> None:
+    mislabelled = replace(WORKER, labels={"tier": "db"})
+    assert nodes.judge_nodes(WANTED, [CONTROLLER, mislabelled]).final
+    assert not nodes.judge_nodes(WANTED, [replace(CONTROLLER, ready=False), mislabelled]).final
+    assert not nodes.judge_nodes(WANTED, [CONTROLLER, replace(WORKER, taints=frozenset())]).final
+
+
 @pytest.mark.parametrize(
     ("found", "problem"),
     [

@@ -14,21 +14,28 @@ def judge_nodes(wanted: Wanted, nodes: Sequence[Node]) -> Verdict:
     """Every machine of the inventory is a Ready node with its labels and exactly its taints, and no other node is."""
     by_name = {node.name: node for node in nodes}
     problems: list[str] = []
+    mislabelled: list[str] = []
     for expected in wanted.nodes:
         node = by_name.pop(expected.name, None)
         problems += _node_problems(expected, node) if node else [f"{expected.name}: is not in the cluster"]
+        mislabelled += _label_problems(expected, node) if node else []
     problems += [f"{name}: is in the cluster, but not in the inventory" for name in by_name]
     ready = sum(node.ready for node in nodes)
-    return Verdict(f"{ready} of {len(wanted.nodes)} nodes Ready", tuple(problems))
+    seen = f"{ready} of {len(wanted.nodes)} nodes Ready"
+    # Kubernetes gives taints and takes them back; a label stays as it is.
+    return Verdict(seen, (*problems, *mislabelled), final=bool(mislabelled) and not problems)
+
+
+def _label_problems(expected: WantedNode, node: Node) -> Iterator[str]:
+    labels = {**expected.labels, **({CONTROL_PLANE: ""} if expected.control_plane else {})}
+    for key, value in labels.items():
+        if node.labels.get(key) != value:
+            yield f"{node.name}: label {key} is {_shown(node.labels.get(key))}, wanted {value!r}"
 
 
 def _node_problems(expected: WantedNode, node: Node) -> Iterator[str]:
     if not node.ready:
         yield f"{node.name}: not Ready: {node.reason}"
-    labels = {**expected.labels, **({CONTROL_PLANE: ""} if expected.control_plane else {})}
-    for key, value in labels.items():
-        if node.labels.get(key) != value:
-            yield f"{node.name}: label {key} is {_shown(node.labels.get(key))}, wanted {value!r}"
     for taint in sorted(expected.taints - node.taints):
         yield f"{node.name}: taint {taint} is missing"
     for taint in sorted(node.taints - expected.taints):

@@ -174,17 +174,12 @@ def synthesize(run: Run) -> None:
     """Write `cdk.tf.json`: the whole stack of the environment."""
     from infra.config import find
     from infra.errors import TerraformError
-    from infra.files import write_atomically
     from infra.process import run as execute
 
-    file = find(run.options.environment).resolve()
-    # Relative to a checkout that holds it, which may be moved or copied with all that is in it.
-    origin = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
-    write_atomically(run.origin, os.fsencode(origin), mode=0o600)
     argv: list[str | Path] = [sys.executable, ROOT / "cdktf" / "main.py"]
     argv += [
         "--environment",
-        file,
+        find(run.options.environment),
         "--public-key",
         run.keys.public,
         "--provider-version",
@@ -201,6 +196,7 @@ def make_machines(run: Run) -> None:
     """Apply the plan, after asking when it takes something away; prepare the machines while the rest is being made."""
     from infra import guards, ssh
 
+    claim_folder(run)
     plan = run.terraform.plan(run.display)
     run.display.say(plan.summary())
     run.terraform.write_outputs()  # what is there may have been made from another checkout
@@ -216,6 +212,17 @@ def make_machines(run: Run) -> None:
         run.terraform.write_outputs()
 
 
+def claim_folder(run: Run) -> None:
+    """Note in `build/<env>` from which environment file its machines are made."""
+    from infra.config import find
+    from infra.files import write_atomically
+
+    file = find(run.options.environment).resolve()
+    # Relative to a checkout that holds it, which may be moved or copied with all that is in it.
+    origin = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
+    write_atomically(run.origin, os.fsencode(origin), mode=0o600)
+
+
 def named(run: Run, resources: Iterable[str]) -> list[str]:
     """Return the names of the machines among Terraform's resources."""
     from infra.addresses import machines
@@ -229,9 +236,14 @@ def apply_and_prepare(run: Run) -> None:
     """Let Terraform apply; a load balancer takes minutes, and the machines are prepared meanwhile."""
     from infra.process import stop_signals
 
+    asked = False
+
     def stop() -> None:
+        nonlocal asked
+        repeated, asked = asked, True
         run.terraform.interrupt()  # at once: what reaches for machines takes seconds to end
-        raise KeyboardInterrupt
+        if not repeated:  # else it would end the wait for Terraform
+            raise KeyboardInterrupt
 
     ended = threading.Event()
     with stop_signals(stop), ThreadPoolExecutor(1) as pool:
@@ -247,6 +259,7 @@ def apply_and_prepare(run: Run) -> None:
                 raise
             applying.result()
         except (KeyboardInterrupt, InterruptedRunError):
+            asked = True
             run.terraform.interrupt()
             raise
 
@@ -531,16 +544,25 @@ def command_status(run: Run) -> None:
 
 
 def nothing_made(run: Run) -> bool:
-    """Return whether it is certain, without asking Terraform, that nothing of the environment is there."""
+    """Return whether this checkout knows, without asking Terraform, of nothing that it made for the environment.
+
+    Raises:
+        OSError: `build/<env>` is another user's.
+    """
     from infra.lab import cgroups
     from infra.lab.layout import Layout
 
     if run.environment.state.backend != "local":
         return False  # another checkout may have made it
-    if any(not path.is_dir() for path in run.place.rglob("*")):  # other commands than apply leave empty folders
-        return False
+    if run.place.exists() and any(files for _, _, files in os.walk(run.place, onerror=raise_error)):
+        return False  # folders alone: other commands than apply leave them
     # A lab outlives the removal of its folder, and is known by that folder's path.
     return not (run.environment.lab and cgroups.any_left(Layout((run.place / "lab").resolve()).id))
+
+
+def raise_error(error: OSError) -> None:
+    """Raise what os.walk would pass over."""
+    raise error
 
 
 def command_destroy(run: Run) -> None:
@@ -548,7 +570,10 @@ def command_destroy(run: Run) -> None:
     from infra import ansible
 
     if nothing_made(run):
-        print(f"nothing of {run.environment.name} is there: nobody has applied it here")
+        known = f"nothing of {run.environment.name} is there: nobody has applied it here"
+        # The lab's machines are this machine's, and would have been found.
+        lost = "; what was made with a state that is lost, or lies in another checkout, is not seen from here"
+        print(known if run.environment.lab else known + lost)
         return
     confirm(run, f"This deletes the environment {run.environment.name}: machines, disks, network, load balancer.")
     ansible.end_leftovers(run.folder)

@@ -95,9 +95,9 @@ class _Aws:
         core.set_default_client_config(
             Config(connect_timeout=_CONNECT, read_timeout=_ANSWER, retries={"total_max_attempts": _TRIES})
         )
-        if (authorities := os.environ.get("SSL_CERT_FILE")) and not core.get_config_variable("ca_bundle"):
-            core.set_config_variable("ca_bundle", authorities)  # as Terraform and the downloads have it
         with self._errors("the cloud's credentials cannot be used", "set AWS_PROFILE to a profile that exists"):
+            if (authorities := os.environ.get("SSL_CERT_FILE")) and not core.get_config_variable("ca_bundle"):
+                core.set_config_variable("ca_bundle", authorities)  # as Terraform and the downloads have it
             session = boto3.Session(botocore_session=core, region_name=self._environment.aws.region)
         client: Callable[[str], Any] = session.client
         return client
@@ -202,17 +202,17 @@ class _Aws:
         except aws.ClientError as error:
             todo = _remedy(error.response, denied) or todo
             raise PreflightError(what, why=str(error), todo=todo) from error
-        except aws.BotoCoreError as error:
+        except (aws.BotoCoreError, ValueError) as error:  # the latter of an endpoint that is no address
             raise PreflightError(what, why=str(error), todo=todo) from error
 
 
 def _remedy(answer: Mapping[str, Any], denied: str | None) -> str | None:
     """Return what helps against an error of AWS whatever was asked; None if that depends on it."""
-    code, status = str(answer["Error"].get("Code")), answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if status >= 500 or re.search(r"Throttl|LimitExceeded", code):
+    code, status = str(answer.get("Error", {}).get("Code")), answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if status >= 500 or re.search(r"Throttl|TooManyRequests|RequestLimitExceeded", code):
         return "wait a little, then run the same command again"
     if re.search(r"Signature|Skewed|RequestExpired", code):
         return "set this machine's clock right, and see that the secret access key is the one of the access key"
-    if re.search(r"InvalidClientTokenId|AuthFailure|OptInRequired", code):
+    if re.search(r"InvalidClientTokenId|InvalidAccessKeyId|UnrecognizedClient|AuthFailure|OptInRequired", code):
         return "use an access key that exists; a younger region has to be enabled in the account before it takes any"
     return denied if re.search(_DENIED, code) else None

@@ -101,6 +101,8 @@ def run(  # noqa: PLR0913 - the keywords are those of subprocess.run
             check=False,
         )
     except FileNotFoundError as missing:
+        if missing.filename != words[0]:
+            raise  # it is the folder to run in
         todo = "install it, or add its folder to PATH"  # the caller's is for a program that runs
         raise error(f"{words[0]} is not installed", command=words, why=str(missing), todo=todo) from missing
     except subprocess.TimeoutExpired as late:

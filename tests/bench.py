@@ -53,6 +53,8 @@ def run(environment: str, scratch: Path) -> list[Figures]:
     """Measure the commands that a user waits for."""
     pipeline = "pipeline.py"
     document = yaml.safe_load(find(environment).read_text(encoding="utf-8"))
+    if (ROOT / "build" / document["name"] / "environment").exists():
+        raise SystemExit(f"{document['name']} stands, and would be measured and destroyed: destroy it first")
     # A file of its own, for the whole of its life: another one of that name is refused.
     file = grown(document, document["pools"][0]["count"], scratch / "measured.yaml")
     figures = [measure("help", pipeline, "--help"), measure("validate", pipeline, "validate", environment)]

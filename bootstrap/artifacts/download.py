@@ -162,8 +162,8 @@ class Source:
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
             why = "the server has no such file" if status == httpx.codes.NOT_FOUND else "the server refuses it"
-            if status < httpx.codes.INTERNAL_SERVER_ERROR:
-                # It will say the same again.
+            passing = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS)
+            if status < httpx.codes.INTERNAL_SERVER_ERROR and status not in passing:  # it will say the same again
                 todo = "put the file there, readable by everybody, or set" if self.mirror else "set"
                 raise self._failed(address, f"HTTP {status}: {why}", f"{todo} {_OTHER}") from error
             raise self._failed(address, f"HTTP {status}: {why}") from error

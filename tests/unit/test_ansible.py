@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from infra import ansible
+from infra.errors import AnsibleError
 from infra.progress import Silent
 from infra.timeline import Timeline
 
@@ -81,3 +82,30 @@ def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.Monke
         assert len(recap.changed) == 1
         made.append((tmp_path / "made").exists())
     assert made == [False, True]
+
+
+def test_what_a_playbook_learns_of_the_hosts_the_next_one_of_the_run_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "playbooks" / "learn.yml").write_text(
+        "- {hosts: all, gather_facts: false, tasks: [{set_fact: {learned: here, cacheable: true}}]}\n"
+    )
+    (tmp_path / "playbooks" / "know.yml").write_text(
+        "- {hosts: all, gather_facts: false, tasks: [{assert: {that: ansible_facts.learned == 'here'}}]}\n"
+    )
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    (tmp_path / "hosts").write_text("node-0 ansible_connection=local\n")
+    (tmp_path / "logs").mkdir()
+    monkeypatch.setattr(ansible, "_ROOT", tmp_path)
+    timeline = Timeline(tmp_path / "timeline.json", "test")
+
+    def play(name: str, sockets: Path) -> None:
+        ansible.play(ansible.Playbook(name, tmp_path, tmp_path / "hosts", sockets), "test", timeline, Silent())
+
+    with ansible.connections(tmp_path) as sockets:
+        play("learn", sockets)
+        play("know", sockets)
+    with ansible.connections(tmp_path) as sockets, pytest.raises(AnsibleError):
+        play("know", sockets)  # the next run learns anew
+    assert not sockets.exists()

@@ -18,8 +18,7 @@ import pytest
 import yaml
 
 import pipeline
-from bootstrap import keys, toolchain
-from infra import process
+from bootstrap import toolchain
 from infra.config.model import Environment
 from infra.errors import AnsibleError, InterruptedRunError
 from infra.lab import cgroups, cloud
@@ -260,6 +259,30 @@ def test_an_interrupt_reaches_terraform_before_the_wait_for_machines_ends(
     assert asked_at_once == [True]
 
 
+def test_a_second_interrupt_does_not_end_the_wait_for_terraform(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[bool] = []
+
+    class Stopping(SlowTerraform):
+        def apply(self, progress: object) -> None:
+            try:
+                super().apply(progress)
+            finally:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+                time.sleep(0.5)
+                ended.append(True)
+
+    monkeypatch.setattr(pipeline, "reach", lambda *_: signal.raise_signal(signal.SIGINT))
+    document = environment.model_dump(mode="json")
+    document["network"]["bastion"] = None
+    run = pipeline.Run("apply", Environment.model_validate(document), argparse.Namespace(start=None), ExitStack())
+    run.__dict__["terraform"] = Stopping()
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.apply_and_prepare(run)
+    assert ended
+
+
 def test_an_interrupt_after_a_failed_preparation_stops_terraform(
     environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,15 +371,13 @@ def test_the_menu_offers_environments_to_apply() -> None:
 def test_two_files_do_not_share_a_folder(
     environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(process, "run", lambda *_, **__: None)  # the stack's own program
     first, second, link = (tmp_path / name for name in ("first.yaml", "second.yaml", "link.yaml"))
     for file in (first, second):
         file.write_text(Path(LOCAL).read_text())
     link.symlink_to(first)
     run = pipeline.Run("synth", environment.model_copy(update={"name": "local"}), argparse.Namespace(), ExitStack())
     run.options.environment = str(first)
-    run.__dict__ |= {"toolchain": toolchain.Toolchain(first, "1", first), "keys": keys.KeyPair(first, first)}
-    pipeline.synthesize(run)
+    pipeline.claim_folder(run)
     for command in ("status", "kubeconfig", "destroy"):
         assert pipeline.main([command, str(second)]) == 10
         said = capsys.readouterr().err

@@ -142,12 +142,17 @@ def test_what_is_wrong_in_an_account_is_told_at_once(aws: None, tmp_path: Path) 
     assert lines.said[:4] == ["programs: ok", "disk: ok", "SSH key: ok", "credentials: ok"]
 
 
+@pytest.mark.parametrize("authorities", [None, "/etc/ssl/certs/ca-certificates.crt"])
 def test_a_profile_that_does_not_exist_is_told_with_the_rest(
-    no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    authorities: str | None, no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    if authorities:
+        monkeypatch.setenv("SSL_CERT_FILE", authorities)
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     monkeypatch.setattr(preflight, "_FREE_BYTES", 2**80)
-    with pytest.raises(UnreadyError, match=r"(?s)are free.*profile \(nobody\) could not be found"):
+    told = r"(?s)are free.*profile \(nobody\) could not be found.*set AWS_PROFILE to a profile that exists"
+    with pytest.raises(UnreadyError, match=told):
         preflight.check(environment(aws=NOWHERE), tmp_path, Silent())
 
 
@@ -219,37 +224,30 @@ def test_a_role_s_credentials_are_waited_for_no_longer_than_the_rest(
 
 
 @pytest.mark.parametrize(
-    ("operation", "code", "status", "advice"),
+    ("check", "code", "status", "advice"),
     [
-        ("GetCallerIdentity", "ExpiredToken", 403, "log in again"),
-        ("GetCallerIdentity", "SignatureDoesNotMatch", 403, "clock"),
-        ("GetCallerIdentity", "InvalidClientTokenId", 403, "has to be enabled"),
-        ("GetCallerIdentity", "ServiceUnavailable", 503, "wait a little"),
-        ("DescribeAvailabilityZones", "UnauthorizedOperation", 403, "allow ec2:DescribeAvailabilityZones"),
-        ("DescribeImages", "UnauthorizedOperation", 403, "allow ec2:DescribeImages"),
-        ("DescribeImages", "InvalidAMIID.NotFound", 400, "set aws.machine_image"),
-        ("DescribeImages", "RequestLimitExceeded", 503, "wait a little"),
-        ("HeadBucket", "404", 404, "make it, versioned"),
-        ("HeadBucket", "403", 403, "allow s3:ListBucket"),
+        ("credentials", "ExpiredToken", 403, "log in again"),
+        ("credentials", "SignatureDoesNotMatch", 403, "clock"),
+        ("credentials", "InvalidClientTokenId", 403, "has to be enabled"),
+        ("credentials", "ServiceUnavailable", 503, "wait a little"),
+        ("zones", "UnauthorizedOperation", 403, "allow ec2:DescribeAvailabilityZones"),
+        ("machine_image", "UnauthorizedOperation", 403, "allow ec2:DescribeImages"),
+        ("machine_image", "InvalidAMIID.NotFound", 400, "set aws.machine_image"),
+        ("machine_image", "RequestLimitExceeded", 400, "wait a little"),
+        ("state_bucket", "404", 404, "make it, versioned"),
+        ("state_bucket", "403", 403, "allow s3:ListBucket"),
     ],
 )
-@mock_aws
 def test_what_aws_refuses_is_advised_by_its_reason(
-    operation: str, code: str, status: int, advice: str, aws: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    check: str, code: str, status: int, advice: str, aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = environment(state={"backend": "s3", "bucket": "acme-state"})
-    bucket = {"LocationConstraint": "eu-central-1"}
-    boto3.client("s3", "eu-central-1").create_bucket(Bucket="acme-state", CreateBucketConfiguration=bucket)
-    call = BaseClient._make_api_call
+    answer = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
 
-    def refusing(client: BaseClient, name: str, arguments: object) -> object:
-        if name == operation:
-            raise ClientError(
-                {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}, name
-            )
-        return call(client, name, arguments)
+    def refusing(_: BaseClient, name: str, __: object) -> object:
+        raise ClientError(answer, name)
 
     monkeypatch.setattr(BaseClient, "_make_api_call", refusing)
+    shared = environment(aws=NOWHERE, state={"backend": "s3", "bucket": "acme-state"})
     with pytest.raises(PreflightError) as caught:
-        preflight.check(shared, tmp_path, Silent())
+        getattr(preflight._Aws(shared), check)()
     assert advice in (caught.value.todo or "")

@@ -89,10 +89,11 @@ def test_a_broken_cluster_fails_the_verification_by_name(environment: Own) -> No
     assert environment.report()["verdict"] == "failed"
 
 
-def test_machines_that_died_or_were_terminated_come_back(environment: Own) -> None:
+def test_machines_that_died_or_were_terminated_come_back_and_so_does_a_stopped_kubelet(environment: Own) -> None:
     leader, identifier = environment.leader("general-1"), environment.provider_id("general-0")
     environment.terminate("general-0")  # it is made anew, and joins under its old name
     os.kill(leader, signal.SIGKILL)  # it starts again, with its disk
+    environment.ssh("controller-2", "sudo systemctl stop kubelet")
     assert environment.pipeline("apply").returncode == 0
     assert environment.provider_id("general-0") != identifier
     assert environment.leader("general-1") != leader

@@ -24,7 +24,11 @@ help: # print this menu
 	@sed -nE 's/^([a-z0-9]+):.* # (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 $(COMMANDS): .venv/installed
-	@$(PIPELINE) $@ $(ENV) $(if $(filter 1 y yes true,$(YES)),--yes) $(if $(FROM),--from $(FROM)) $(HOST) $(ARGS)
+	@$(PIPELINE) $@ $(ENV) $(if $(filter 1 y yes true,$(YES)),--yes) $(if $(FROM),--from $(FROM)) $(HOST) $(WORDS)
+
+WORDS = $(ARGS)
+# A command for a machine's shell: as it is written, so that neither make nor this machine's shell takes a part of it.
+ssh: WORDS = $(if $(HOST),$(if $(value ARGS),'$(subst ','\'',$(value ARGS))'))
 
 validate: ## check the environment file; errors name file, line and key
 preflight: ## check this machine, the cloud account, tools and artifacts
@@ -61,7 +65,7 @@ format: .venv/installed # format the code
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 .venv/installed: requirements.txt
-	@echo 'installing the Python packages into .venv, once'
+	@echo 'installing the Python packages into .venv, once: it takes a few minutes'
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	touch $@

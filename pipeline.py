@@ -306,29 +306,31 @@ def install(run: Run) -> None:
 
 
 def verify(run: Run) -> None:
-    """Run every check of the cluster; failures are raised when the report is written."""
+    """Run every check of the cluster."""
     from infra import report
 
     for name in ("checks.json", *report.FILES):  # an old verdict must not stand for a new one
         (run.folder / name).unlink(missing_ok=True)
     run.cluster.play("verify", "verify", {"verify_results_file": str(run.folder / "checks.json")})
+    checks = report.checks(run.folder)
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        raise VerificationError(
+            f"{len(failed)} of the cluster's {len(checks)} checks failed: {', '.join(check.name for check in failed)}",
+            why=failed[0].evidence,
+            todo=failed[0].hint,
+            log=run.folder / "report.html",
+        )
+    run.display.say(f"{len(checks)} of {len(checks)} checks passed")
 
 
 def write_report(run: Run) -> None:
-    """Write the report, then fail if a check did."""
+    """Write the report."""
     from infra import report
 
     run.display.timeline.save()
-    failed = report.write(run.folder)
+    report.write(run.folder)
     run.display.say(f"report: {run.folder / 'report.html'}")
-    if failed:
-        first = failed[0]
-        raise VerificationError(
-            f"{len(failed)} of the cluster's checks failed: {', '.join(check.name for check in failed)}",
-            why=first.evidence,
-            todo=first.hint,
-            log=run.folder / "report.html",
-        )
 
 
 def delete_machines(run: Run) -> None:
@@ -437,6 +439,8 @@ def command_preflight(run: Run) -> None:
 
 def command_plan(run: Run) -> int:
     """Say what apply would change: Terraform's plan, and what Ansible would do on the machines that are there."""
+    from infra.contract import decode
+
     with run.display.live():
         perform(run, "preflight", "artifacts", "lab", "synth")
         with run.display.stage("plan", "compare with what is there"):
@@ -446,7 +450,9 @@ def command_plan(run: Run) -> int:
         made = named(run, (*plan.create, *plan.replace))
         standing = {node.name for node in run.cluster.nodes}
         # What Terraform finds missing cannot be asked.
-        changed = check_hosts(run) if standing and not standing & set(made) else []
+        planned = run.terraform.planned_outputs() if plan.outputs else None
+        contract = decode(planned) if planned else run.cluster.contract if standing else None
+        changed = check_hosts(run, contract) if contract and not standing & set(made) else []
     lines = [plan.summary(), *(f"Ansible: {host}: {task}" for host, task in changed)]
     lines += [f"Ansible: installs Kubernetes on {', '.join(made)}"] if made else []
     lines += [] if made or changed else ["Ansible: no changes"]
@@ -474,11 +480,11 @@ def refusal(run: Run, plan: Plan) -> str | None:
     return None
 
 
-def check_hosts(run: Run) -> list[tuple[str, str]]:
+def check_hosts(run: Run, contract: Contract) -> list[tuple[str, str]]:
     """Ask Ansible what it would change on the machines that are there; return (host, task) for each."""
     with run.display.stage("check", "ask Ansible what it would change"):
-        reach_machines(run)
-        return run.cluster.play("site", "check", check=True).changed
+        reach(run, contract)
+        return run.cluster.play("site", "check", contract=contract, check=True).changed
 
 
 def require_machines(run: Run) -> None:
@@ -494,7 +500,7 @@ def require_machines(run: Run) -> None:
     given, bucket = run.options.environment, run.environment.state.bucket
     raise ContractError(
         f"no machines of {run.environment.name} are known here",
-        why="it was never applied, or its apply has not come to its machines yet"
+        why="it was never applied, was destroyed since, or its apply has not come to its machines yet"
         + (f"; or another checkout has applied it, whose state is in the bucket {bucket}" if bucket else ""),
         todo=f"make apply ENV={given}{', without FROM' if run.options.start else ''}"
         + (f"; make plan ENV={given} looks what is there, and changes nothing" if bucket else ""),
@@ -538,8 +544,9 @@ def command_verify(run: Run) -> int:
 def command_status(run: Run) -> None:
     """Say what exists: machines, and nodes as the API sees them."""
     from infra import status
+    from infra.files import holder
 
-    found = status.look(run.folder, run.environment.state.bucket)
+    found = status.look(run.folder, run.environment.state.bucket, holder(lock_file(run.environment)))
     emit(run, found.as_dict(), found.text())
 
 
@@ -554,15 +561,12 @@ def nothing_made(run: Run) -> bool:
 
     if run.environment.state.backend != "local":
         return False  # another checkout may have made it
-    if run.place.exists() and any(files for _, _, files in os.walk(run.place, onerror=raise_error)):
-        return False  # folders alone: other commands than apply leave them
+    if run.origin.exists() or (run.place / "terraform.tfstate").exists():
+        return False  # other files are left by commands that make nothing
+    if not run.environment.lab:
+        return True
     # A lab outlives the removal of its folder, and is known by that folder's path.
-    return not (run.environment.lab and cgroups.any_left(Layout((run.place / "lab").resolve()).id))
-
-
-def raise_error(error: OSError) -> None:
-    """Raise what os.walk would pass over."""
-    raise error
+    return not (run.place / "lab").exists() and not cgroups.any_left(Layout((run.place / "lab").resolve()).id)
 
 
 def command_destroy(run: Run) -> None:
@@ -570,9 +574,10 @@ def command_destroy(run: Run) -> None:
     from infra import ansible
 
     if nothing_made(run):
-        known = f"nothing of {run.environment.name} is there: nobody has applied it here"
+        known = f"nothing of {run.environment.name} is there: it was never applied here, or was destroyed since"
         # The lab's machines are this machine's, and would have been found.
         lost = "; what was made with a state that is lost, or lies in another checkout, is not seen from here"
+        shutil.rmtree(run.place, ignore_errors=True)
         print(known if run.environment.lab else known + lost)
         return
     confirm(run, f"This deletes the environment {run.environment.name}: machines, disks, network, load balancer.")
@@ -608,9 +613,9 @@ def command_kubeconfig(run: Run) -> None:
 def command_ssh(run: Run) -> None:
     """Open a shell on a machine, or run a command there."""
     names = [node.name for node in run.cluster.nodes]
-    choice = f"choose among {', '.join(names)}" if names else "apply makes them"
-    if run.options.host is None:
-        example = f"make ssh ENV={run.options.environment} HOST={names[0] if names else 'controller-0'}"
+    choice = f"choose among {', '.join(names)}"
+    if names and run.options.host is None:
+        example = f"make ssh ENV={run.options.environment} HOST={names[0]}"
         raise UsageError("ssh wants the name of a machine", todo=f"{example}; {choice}")
     require_machines(run)
     if run.options.host not in names:
@@ -644,8 +649,12 @@ EXCLUSIVE = ("synth", "preflight", "plan", "apply", "verify", "destroy", "kubeco
 
 
 def perform(run: Run, *names: str) -> None:
-    """Run steps of `APPLY` by name; an error is told with the command that resumes there."""
+    """Run steps of `APPLY` by name; an error is told with the command that resumes there.
+
+    A verification that failed does not keep its report from being written.
+    """
     steps = {step.name: step for step in APPLY}
+    unverified: VerificationError | None = None
     for step in (steps[name] for name in names):
         if step.lab_only and not run.environment.lab:
             continue
@@ -654,9 +663,13 @@ def perform(run: Run, *names: str) -> None:
                 step.do(run)
         except (PipelineError, KeyboardInterrupt) as stop:
             error = stop if isinstance(stop, PipelineError) else stopped()
-            if run.command == "apply":
+            if run.command == "apply" and not isinstance(error, RefusedError):
                 error.resume = f"make apply ENV={run.options.environment} FROM={resume_at(run, step)}"
-            raise error from stop.__cause__
+            if not isinstance(error, VerificationError):
+                raise error from stop.__cause__
+            unverified = unverified or error
+    if unverified:
+        raise unverified
 
 
 def stopped() -> InterruptedRunError:
@@ -715,6 +728,11 @@ def _own_options(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
 
 
+def lock_file(environment: Environment) -> Path:
+    """Return the file that a command holds while it works on an environment."""
+    return ROOT / "build" / ".locks" / environment.name
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run a command and return the exit code."""
     options = parse(arguments)
@@ -726,9 +744,8 @@ def main(arguments: Sequence[str]) -> int:
         with stop_signals(_interrupt), ExitStack() as closing:
             run = Run(options.command, load(options.environment), options, closing)
             if options.command in EXCLUSIVE:
-                name = run.environment.name
                 claim = f"{run.command}, process {os.getpid()}"
-                closing.enter_context(exclusive(ROOT / "build" / ".locks" / name, name, claim))
+                closing.enter_context(exclusive(lock_file(run.environment), run.environment.name, claim))
             if options.command not in ("validate", "graph"):  # they are about the file alone
                 refuse_another_file(run)
             return COMMANDS[options.command](run) or 0

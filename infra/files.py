@@ -38,6 +38,18 @@ def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> Non
         raise
 
 
+def holder(path: Path) -> str | None:
+    """Return who holds the lock file `path`, in the words of its claim; None if nobody does."""
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return lock.read().strip()
+    return None
+
+
 @contextmanager
 def exclusive(path: Path, what: str, claim: str) -> Iterator[None]:
     """Hold the lock file `path` on `what`; `claim` tells others who holds it. A process that dies lets go.
@@ -50,10 +62,7 @@ def exclusive(path: Path, what: str, claim: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as held:
-            lock.seek(0)
-            raise RefusedError(
-                f"another run works on {what}: {lock.read().strip()}", todo="wait for it to end"
-            ) from held
+            raise RefusedError(f"another run works on {what}: {holder(path)}", todo="wait for it to end") from held
         lock.truncate(0)
         lock.write(claim)
         lock.flush()

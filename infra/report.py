@@ -88,8 +88,20 @@ class Report(_Data):
         return tuple(check for check in self.checks if not check.passed)
 
 
-def write(folder: Path) -> tuple[Check, ...]:
-    """Write the three files of the report into `build/<env>/` and return the checks that failed.
+def checks(folder: Path) -> tuple[Check, ...]:
+    """Read the results of the checks.
+
+    Raises:
+        VerificationError: they are missing or unreadable, or there are none.
+    """
+    found = _read(folder / "checks.json", TypeAdapter(tuple[Check, ...]))
+    if not found:
+        raise VerificationError("no check of the cluster ran", where=str(folder / "checks.json"), todo="verify again")
+    return found
+
+
+def write(folder: Path) -> None:
+    """Write the three files of the report into `build/<env>/`.
 
     Raises:
         ContractError: there are no outputs of Terraform, or they are of another version.
@@ -99,22 +111,19 @@ def write(folder: Path) -> tuple[Check, ...]:
     write_atomically(folder / "report.json", report.model_dump_json(indent=1) + "\n", mode=0o600)
     write_atomically(folder / "junit.xml", junit(report), mode=0o600)
     write_atomically(folder / "report.html", page(report), mode=0o600)
-    return report.failed
 
 
 def read(folder: Path, written: datetime) -> Report:
     """Gather what a run left in its folder; raises what `write` raises."""
     contract = decode(read_outputs(folder))
-    checks = _read(folder / "checks.json", TypeAdapter(tuple[Check, ...]))
+    results = checks(folder)
     parts = _read(folder / "artifacts.json", TypeAdapter(tuple[Part, ...]))
-    if not checks:
-        raise VerificationError("no check of the cluster ran", where=str(folder / "checks.json"), todo="verify again")
     return Report(
-        verdict="passed" if all(check.passed for check in checks) else "failed",
+        verdict="passed" if all(check.passed for check in results) else "failed",
         written=written,
         kubernetes=next((part.version for part in parts if part.name == "kubelet"), "unknown"),
         cluster=contract,
-        checks=checks,
+        checks=results,
         timeline=_read(folder / "timeline.json", TypeAdapter(Recording)),
         parts=parts,
     )

@@ -29,13 +29,17 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """An environment: `made` is what applies have got to; `problem` says why that or the API is not known, if so."""
+    """An environment: `made` is what applies have got to; `problem` says why that or the API is not known, if so.
+
+    `run` tells which command works on it right now, if one does.
+    """
 
     made: Literal["unknown", "nothing", "partly", "machines"]
     api: bool
     problem: str
     endpoint: str
     nodes: tuple[NodeStatus, ...]
+    run: str | None = None
 
     @property
     def healthy(self) -> bool:
@@ -49,30 +53,36 @@ class Status:
     def text(self) -> str:
         """Return it as a person reads it."""
         if self.made == "nothing":
-            return "nothing is there: nobody has applied it here"
+            return "nothing is there: it was never applied here, or was destroyed since"
         if self.made == "unknown":
             return f"no machines are known in this checkout: {self.problem}"
+        if self.made == "partly" and self.run:
+            return f"it is being worked on: {self.run}"
         if self.made == "partly":
             return "an apply began and did not get to its end: apply again, or destroy"
         rows = [
             f"  {node.name:<24} {node.role:<14} {node.zone:<16} {node.address:<15} {node.state:<9} {node.version}"
             for node in self.nodes
         ]
-        return "\n".join([f"API {self.endpoint}: {'answers' if self.api else self.problem}", *rows])
+        lines = [f"API {self.endpoint}: {'answers' if self.api else self.problem}", *rows]
+        ready = sum(node.state == "Ready" for node in self.nodes)
+        lines.append(f"{ready} of {len(self.nodes)} nodes are ready; `verify` runs every check")
+        return "\n".join([*lines, *([f"it is being worked on: {self.run}"] if self.run else [])])
 
 
-def look(folder: Path, bucket: str | None) -> Status:
+def look(folder: Path, bucket: str | None, run: str | None) -> Status:
     """Look at an environment: at what lies in `build/<env>`, and at the API that its kubeconfig names.
 
-    Only Terraform could say what a state in an S3 `bucket` holds, and status is to answer at once.
+    Only Terraform could say what a state in an S3 `bucket` holds, and status is to answer at once. `run` is the claim
+    of a command that works on it right now.
     """
     outputs = read_outputs(folder)
     if not outputs.get("contract"):
         if bucket:
             elsewhere = f"the state is in the bucket {bucket}, where `plan` looks"
-            return Status("unknown", api=False, problem=elsewhere, endpoint="", nodes=())
+            return Status("unknown", api=False, problem=elsewhere, endpoint="", nodes=(), run=run)
         begun = (folder / "logs" / "terraform-apply.log").exists()
-        return Status("partly" if begun else "nothing", api=False, problem="", endpoint="", nodes=())
+        return Status("partly" if begun else "nothing", api=False, problem="", endpoint="", nodes=(), run=run)
     contract = decode(outputs)
     answer, problem = _nodes(folder / "kubeconfig")
     return Status(

@@ -77,6 +77,14 @@ class Terraform:
             plan = replace(plan, stop=stopped_machines(json.loads(self._run("show", _PLAN, json=IsFlagged))))
         return plan
 
+    def planned_outputs(self) -> dict[str, Any] | None:
+        """Return the outputs that the last plan leads to, as `outputs.json` has them; None if it cannot know all."""
+        document = json.loads(self._run("show", _PLAN, json=IsFlagged))
+        if any(change["after_unknown"] is not False for change in document["output_changes"].values()):
+            return None
+        outputs: dict[str, Any] = document["planned_values"]["outputs"]
+        return outputs
+
     def apply(self, progress: Progress) -> None:
         """Do what the last plan says; errors as in `plan`, and the plan is used up.
 

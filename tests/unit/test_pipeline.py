@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,8 +20,9 @@ import yaml
 
 import pipeline
 from bootstrap import toolchain
+from infra import files
 from infra.config.model import Environment
-from infra.errors import AnsibleError, InterruptedRunError
+from infra.errors import AnsibleError, InterruptedRunError, RefusedError, VerificationError
 from infra.lab import cgroups, cloud
 
 ROOT = Path(pipeline.__file__).parent
@@ -128,6 +130,7 @@ def test_an_environment_that_another_run_holds_is_refused(tmp_path: Path, capsys
         ("inventory", []),
         ("kubeconfig", []),
         ("verify", []),
+        ("ssh", []),
         ("ssh", ["controller-0"]),
         ("apply", ["--from", "install"]),
     ],
@@ -162,11 +165,6 @@ def test_ssh_to_no_machine_is_wrong_usage_and_names_those_there_are(
     assert "controller-9" in said if words else f"do: make ssh ENV={LOCAL} HOST=controller-0" in said
 
 
-def test_ssh_without_a_machine_says_how_before_there_are_any(capsys: pytest.CaptureFixture[str]) -> None:
-    assert pipeline.main(["ssh", LOCAL]) == 2
-    assert f"do: make ssh ENV={LOCAL} HOST=controller-0; apply makes them" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -183,6 +181,18 @@ def test_ssh_hands_on_the_words_after_the_machine(words: list[str], expected: li
 def test_status_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert pipeline.main(["status", LOCAL]) == 0
     assert "nothing is there" in capsys.readouterr().out
+
+
+def test_status_of_what_is_being_made_does_not_advise_against_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "build" / "local" / "logs").mkdir(parents=True)
+    (tmp_path / "build" / "local" / "logs" / "terraform-apply.log").touch()
+    with files.exclusive(tmp_path / "build" / ".locks" / "local", "local", "apply, process 1"):
+        assert pipeline.main(["status", LOCAL]) == 0
+        assert "it is being worked on: apply, process 1" in capsys.readouterr().out
+    assert pipeline.main(["status", LOCAL]) == 0
+    assert "an apply began and did not get to its end" in capsys.readouterr().out
 
 
 def test_status_does_not_vouch_for_a_state_that_it_did_not_look_into(capsys: pytest.CaptureFixture[str]) -> None:
@@ -315,6 +325,36 @@ def test_a_step_that_is_interrupted_tells_how_to_go_on(
     assert raised.value.resume == "make apply ENV=prod FROM=lab"
 
 
+def test_a_failed_verification_is_reported_and_is_what_failed(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[pipeline.Run] = []
+
+    def failing(_: pipeline.Run) -> None:
+        raise VerificationError("1 of 2 checks failed")
+
+    steps = (pipeline.Step("verify", "", failing), pipeline.Step("report", "", reported.append))
+    monkeypatch.setattr(pipeline, "APPLY", (*pipeline.APPLY[:-2], *steps))
+    options = argparse.Namespace(start=None, environment="prod")
+    run = pipeline.Run("apply", environment, options, ExitStack())
+    with pytest.raises(VerificationError) as raised:
+        pipeline.perform(run, "verify", "report")
+    assert reported == [run]
+    assert raised.value.resume == "make apply ENV=prod FROM=verify"
+    assert [stage.status for stage in run.display.timeline.stages] == ["failed", "done"]
+
+
+def test_what_a_guard_refused_is_not_gone_on_with(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(_: pipeline.Run) -> None:
+        raise RefusedError("etcd would lose its majority", todo="undo the change")
+
+    monkeypatch.setattr(pipeline, "APPLY", (pipeline.Step("machines", "", refusing),))
+    options = argparse.Namespace(start=None, environment="prod")
+    with pytest.raises(RefusedError) as raised:
+        pipeline.perform(pipeline.Run("apply", environment, options, ExitStack()), "machines")
+    assert raised.value.resume is None
+
+
 def test_a_failed_check_is_gone_on_with_by_checking_again(
     environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,6 +373,7 @@ def made(tmp_path: Path, contract_document: dict[str, object]) -> Path:
     folder = tmp_path / "build" / "local"
     folder.mkdir(parents=True)
     (folder / "outputs.json").write_text(json.dumps({"contract": {"value": contract_document}}))
+    (folder / "terraform.tfstate").write_text("{}")
     return folder
 
 
@@ -348,12 +389,14 @@ def test_a_lab_that_ended_is_not_gone_on_with(capsys: pytest.CaptureFixture[str]
         ("validate", "validate local "),
         ("destroy ENV=prod YES=0", "destroy prod "),
         ("apply ENV=prod YES=1 FROM=install", "apply prod --yes --from install "),
-        ("ssh HOST=controller-0 ARGS=id", "ssh local controller-0 id"),
+        ("ssh HOST=controller-0 ARGS=id", "ssh local controller-0 'id'"),
+        ("ssh HOST=controller-0 'ARGS=id; echo $HOME'", "ssh local controller-0 'id; echo $HOME'"),
+        ("ssh HOST=controller-0", "ssh local controller-0"),
     ],
 )
 def test_make_hands_on_what_its_own_command_line_says_only(words: str, called: str) -> None:
     exported = {"HOST": "laptop", "ENV": "/etc/profile", "YES": "1", "FROM": "me", "ARGS": "--help"}
-    argv = ["make", "--dry-run", "--old-file=.venv/installed", *words.split()]
+    argv = ["make", "--dry-run", "--old-file=.venv/installed", *shlex.split(words)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # make test
     done = subprocess.run(argv, cwd=ROOT, env=clean | exported, capture_output=True, text=True, check=True)
     assert " ".join(done.stdout.splitlines()[-1].split()) == f".venv/bin/python pipeline.py {called}".strip()

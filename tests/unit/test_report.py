@@ -56,7 +56,7 @@ def folder(tmp_path: Path, contract_document: dict[str, object]) -> Path:
 
 
 def test_a_passed_run(folder: Path) -> None:
-    assert report.write(folder) == ()
+    report.write(folder)
     document = json.loads((folder / "report.json").read_text())
     assert document["verdict"] == "passed"
     assert [node["name"] for node in document["cluster"]["nodes"]] == ["controller-0", "big-disk-0", "big-disk-1"]
@@ -77,7 +77,7 @@ def test_a_passed_run(folder: Path) -> None:
 
 def test_a_failed_check_shows_its_evidence_and_hint_everywhere(folder: Path) -> None:
     (folder / "checks.json").write_text(json.dumps([_check("api"), FAILED]))
-    assert [check.name for check in report.write(folder)] == ["etcd"]
+    report.write(folder)
     assert json.loads((folder / "report.json").read_text())["verdict"] == "failed"
     suite = ElementTree.parse(folder / "junit.xml").getroot()[0]  # noqa: S314 - our own file
     assert (suite.get("tests"), suite.get("failures"), suite.get("time")) == ("2", "1", "3.000")

@@ -113,6 +113,16 @@ def test_an_output_alone_is_a_change(make: Callable[..., Terraform], tmp_path: P
     plan = terraform.plan(Silent())
     assert plan.changes
     assert plan.as_dict() == {"create": [], "update": [], "replace": [], "delete": [], "stop": [], "outputs": True}
+    assert (terraform.planned_outputs() or {})["contract"]["value"] == "a label more"
+
+
+def test_outputs_that_a_plan_cannot_know_are_not_guessed(make: Callable[..., Terraform], tmp_path: Path) -> None:
+    terraform = make(one="")
+    document = json.loads(configuration(one=""))
+    document["output"]["contract"]["value"] = {"known": 1, "unknown": "${terraform_data.one.id}"}
+    (tmp_path / CONFIGURATION).write_text(json.dumps(document))
+    terraform.plan(Silent())
+    assert terraform.planned_outputs() is None
 
 
 def test_an_error_names_the_resource_and_what_it_said(make: Callable[..., Terraform], tmp_path: Path) -> None:

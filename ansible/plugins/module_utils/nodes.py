@@ -46,7 +46,7 @@ def waiting(nodes: Sequence[Node], awaited: Sequence[str], serving: Mapping[str,
         if name not in known:
             found[name] = "it has not registered"
         elif not serving[name]:
-            found[name] = "its kubelet has no serving certificate"
+            found[name] = "its kubelet does not serve yet: it does not run, or has no certificate"
         elif (message := _not_ready(known[name])) is not None:
             found[name] = message
     return found

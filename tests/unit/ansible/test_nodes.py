@@ -60,7 +60,7 @@ def test_what_each_node_waits_for_is_said() -> None:
     wanted.remove("worker-1")
     assert waiting([_node()], wanted, serving) == {}
     assert waiting([_node(ready="False")], wanted, serving) == {"worker-0": "no network"}
-    unsigned = {"worker-0": "its kubelet has no serving certificate"}
+    unsigned = {"worker-0": "its kubelet does not serve yet: it does not run, or has no certificate"}
     assert waiting([_node()], wanted, {"worker-0": False}) == unsigned
 
 

@@ -4,6 +4,7 @@ HOST :=
 FROM :=
 YES :=
 ARGS :=
+$(foreach name,env host from yes args,$(if $(filter command line,$(origin $(name))),$(error write it in capitals: $(name)=… does nothing)))
 PYTHON := .venv/bin/python
 PIPELINE = $(PYTHON) pipeline.py
 export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg

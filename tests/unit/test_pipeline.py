@@ -402,6 +402,14 @@ def test_make_hands_on_what_its_own_command_line_says_only(words: str, called: s
     assert " ".join(done.stdout.splitlines()[-1].split()) == f".venv/bin/python pipeline.py {called}".strip()
 
 
+def test_make_does_not_take_a_slip_for_the_default_environment() -> None:
+    argv = ["make", "--dry-run", "--old-file=.venv/installed", "destroy", "env=prod"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "write it in capitals: env=… does nothing" in done.stderr
+    assert not done.stdout
+
+
 def test_the_menu_offers_environments_to_apply() -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # make test
     done = subprocess.run(["make"], cwd=ROOT, env=clean, capture_output=True, text=True, check=True)

@@ -544,9 +544,9 @@ def command_verify(run: Run) -> int:
 def command_status(run: Run) -> None:
     """Say what exists: machines, and nodes as the API sees them."""
     from infra import status
-    from infra.files import holder
+    from infra.files import claim_on
 
-    found = status.look(run.folder, run.environment.state.bucket, holder(lock_file(run.environment)))
+    found = status.look(run.folder, run.environment.state.bucket, claim_on(lock_file(run.environment)))
     emit(run, found.as_dict(), found.text())
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from bootstrap import keys
 from infra.config.model import Environment
@@ -19,13 +14,6 @@ from infra.progress import Progress
 
 _PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 _FREE_BYTES = 2 * 1024**3
-# Seconds. With one more try, a service that does not answer is known not to within half a minute.
-_CONNECT, _ANSWER, _TRIES = 5, 10, 2
-_DENIED = r"AccessDenied|Unauthorized|Forbidden|^403$"
-_LOOKED_FOR = (
-    "looked for in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in the profile AWS_PROFILE (else `default`) of"
-    " ~/.aws/config and ~/.aws/credentials, and in the role of the machine or container that this is"
-)
 
 
 def check(environment: Environment, folder: Path, progress: Progress) -> None:
@@ -41,7 +29,9 @@ def check(environment: Environment, folder: Path, progress: Progress) -> None:
         ("SSH key", lambda: keys.ensure(environment, folder / "ssh"), {"programs"}),
     ]
     if not environment.lab:
-        cloud = _Aws(environment)
+        from bootstrap import aws  # noqa: PLC0415 - boto3 takes longer to import than a lab's whole preflight
+
+        cloud = aws.Account(environment)
         steps += [
             ("credentials", cloud.credentials, set()),
             ("zones", cloud.zones, {"credentials"}),
@@ -75,144 +65,3 @@ def _disk(folder: Path) -> None:
             where=str(folder),
             todo="free some space, or put the checkout on a larger disk",
         )
-
-
-class _Aws:
-    """Checks of an AWS account, each one call that changes nothing."""
-
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-
-    @cached_property
-    def _client(self) -> Callable[[str], Any]:
-        # boto3 takes longer to import than most commands take altogether.
-        import boto3  # noqa: PLC0415 - see above
-        from botocore.config import Config  # noqa: PLC0415 - as above
-        from botocore.session import Session  # noqa: PLC0415 - as above
-
-        core = Session()
-        # Also for the clients that botocore makes itself, to get credentials from a role or a login.
-        core.set_default_client_config(
-            Config(connect_timeout=_CONNECT, read_timeout=_ANSWER, retries={"total_max_attempts": _TRIES})
-        )
-        with self._errors("the cloud's credentials cannot be used", "set AWS_PROFILE to a profile that exists"):
-            if (authorities := os.environ.get("SSL_CERT_FILE")) and not core.get_config_variable("ca_bundle"):
-                core.set_config_variable("ca_bundle", authorities)  # as Terraform and the downloads have it
-            session = boto3.Session(botocore_session=core, region_name=self._environment.aws.region)
-        client: Callable[[str], Any] = session.client
-        return client
-
-    def credentials(self) -> None:
-        todo = "log in again, for instance with `aws sso login`, then run the same command again"
-        with self._errors("the cloud does not accept the credentials", todo):
-            self._client("sts").get_caller_identity()
-
-    def zones(self) -> None:
-        wanted = set(self._environment.aws.zones)
-        with self._errors("the zones cannot be listed", denied="allow ec2:DescribeAvailabilityZones"):
-            answer = self._client("ec2").describe_availability_zones()
-        there = {zone["ZoneName"] for zone in answer["AvailabilityZones"] if zone["State"] == "available"}
-        if missing := sorted(wanted - there):
-            raise PreflightError(
-                f"the zone {missing[0]} is not available",
-                where=self._environment.aws.region,
-                todo=f"choose aws.zones among {', '.join(sorted(there))}",
-            )
-
-    def machine_image(self) -> None:
-        image = self._environment.aws.machine_image
-        todo, denied = "set aws.machine_image to an AMI of this region", "allow ec2:DescribeImages"
-        with self._errors(f"the machine image {image} cannot be found", todo, denied):
-            found = self._client("ec2").describe_images(ImageIds=[image])["Images"]
-        if not found:
-            raise PreflightError(
-                f"the machine image {image} does not exist",
-                where=self._environment.aws.region,
-                why="AMI ids differ from region to region",
-                todo="set aws.machine_image to one of this region",
-            )
-        if found[0].get("Architecture", "x86_64") != "x86_64":
-            raise PreflightError(
-                f"the machine image {image} is for {found[0]['Architecture']}",
-                why="clusters on AWS are installed for amd64 only so far",
-                todo="set aws.machine_image to an x86_64 image",
-            )
-
-    def state_bucket(self) -> None:
-        bucket = self._environment.state.bucket
-        if self._environment.state.backend != "s3" or not bucket:
-            return
-        todo = "make it, versioned and private, once by hand"
-        # S3 has one namespace for all accounts: a bucket that is refused may be anybody's.
-        denied = (
-            "allow s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject on it; if it is another's, name one"
-            " of your own under state.bucket"
-        )
-        with self._errors(f"the state bucket {bucket} cannot be reached", todo, denied):
-            answer = self._client("s3").head_bucket(Bucket=bucket)
-        # boto3 finds a bucket wherever it lies; Terraform's backend asks the environment's region only.
-        region, wanted = answer.get("BucketRegion"), self._environment.aws.region
-        if region and region != wanted:
-            raise PreflightError(
-                f"the state bucket {bucket} lies in {region}, and the environment in {wanted}",
-                where="state.bucket",
-                why="Terraform looks for the state in the environment's region",
-                todo=f"set state.bucket to one in {wanted}",
-            )
-
-    @contextmanager
-    def _errors(self, what: str, todo: str | None = None, denied: str | None = None) -> Iterator[None]:
-        """Tell errors of a call: there are no credentials, AWS cannot be reached, else `what` failed.
-
-        Then `todo` helps, or `denied` where it is a permission that lacks.
-        """
-        from botocore import exceptions as aws  # noqa: PLC0415 - see above
-        from botocore.parsers import ResponseParserError  # noqa: PLC0415 - as above
-
-        try:
-            yield
-        except (aws.NoCredentialsError, aws.PartialCredentialsError, aws.NoAuthTokenError) as error:
-            raise PreflightError(
-                "there are no credentials for the cloud",
-                why=f"{error}: {_LOOKED_FOR}",
-                todo="set AWS_PROFILE to a profile that has some, or both variables to an access key;"
-                " `aws configure sso` or `aws configure` makes a profile",
-            ) from error
-        except aws.SSLError as error:
-            raise PreflightError(
-                "the cloud's certificate is not trusted",
-                why=f"{error}: an authority of your own, or a proxy that reads along",
-                todo="if it is right, add its authority to a copy of /etc/ssl/certs/ca-certificates.crt,"
-                " and set SSL_CERT_FILE to that file",
-            ) from error
-        except ResponseParserError as error:
-            raise PreflightError(
-                "what answers in the cloud's place is not the cloud",
-                why=f"{str(error).partition('. Further')[0]}: a proxy's login page, perhaps",
-                todo="log in to the proxy, or see that HTTPS_PROXY and AWS_ENDPOINT_URL are right",
-            ) from error
-        except (aws.ConnectionError, aws.HTTPClientError) as error:
-            raise PreflightError(
-                "the cloud cannot be reached from this machine",
-                where=f"aws.region {self._environment.aws.region}",
-                why=str(error),
-                todo="see that this machine has a way to that address, if need be by HTTPS_PROXY,"
-                " and that aws.region is a region that exists",
-            ) from error
-        except aws.ClientError as error:
-            todo = _remedy(error.response, denied) or todo
-            raise PreflightError(what, why=str(error), todo=todo) from error
-        except (aws.BotoCoreError, ValueError) as error:  # the latter of an endpoint that is no address
-            raise PreflightError(what, why=str(error), todo=todo) from error
-
-
-def _remedy(answer: Mapping[str, Any], denied: str | None) -> str | None:
-    """Return what helps against an error of AWS whatever was asked; None if that depends on it."""
-    code, status = str(answer.get("Error", {}).get("Code")), answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if status >= 500 or re.search(r"Throttl|TooManyRequests|RequestLimitExceeded", code):
-        return "wait a little, then run the same command again"
-    if re.search(r"Signature|Skewed|RequestExpired", code):
-        return "set this machine's clock right, and see that the secret access key is the one of the access key"
-    if re.search(r"InvalidClientTokenId|InvalidAccessKeyId|UnrecognizedClient|AuthFailure|OptInRequired", code):
-        return "use an access key that exists; a younger region has to be enabled in the account before it takes any"
-    return denied if re.search(_DENIED, code) else None

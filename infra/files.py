@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from infra.errors import RefusedError
 
 PROJECT = "kube-pipeline"
+_FLOCK = "hhqqi"  # struct flock of fcntl(2): type, whence, start, length, pid
 
 
 def cache_folder() -> Path:
@@ -38,16 +40,17 @@ def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> Non
         raise
 
 
-def holder(path: Path) -> str | None:
-    """Return who holds the lock file `path`, in the words of its claim; None if nobody does."""
+def claim_on(path: Path) -> str | None:
+    """Return the claim of who holds the lock file `path`, without taking it to find out; None if nobody holds it."""
     if not path.exists():
         return None
     with path.open(encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return lock.read().strip()
-    return None
+        kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(lock, fcntl.F_OFD_GETLK, _lock(fcntl.F_RDLCK)))
+        return None if kind == fcntl.F_UNLCK else lock.read().strip()
+
+
+def _lock(kind: int) -> bytes:
+    return struct.pack(_FLOCK, kind, os.SEEK_SET, 0, 0, 0)
 
 
 @contextmanager
@@ -60,9 +63,9 @@ def exclusive(path: Path, what: str, claim: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with path.open("a+") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _lock(fcntl.F_WRLCK))
         except BlockingIOError as held:
-            raise RefusedError(f"another run works on {what}: {holder(path)}", todo="wait for it to end") from held
+            raise RefusedError(f"another run works on {what}: {claim_on(path)}", todo="wait for it to end") from held
         lock.truncate(0)
         lock.write(claim)
         lock.flush()

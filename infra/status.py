@@ -52,12 +52,12 @@ class Status:
 
     def text(self) -> str:
         """Return it as a person reads it."""
+        if self.run and self.made != "machines":
+            return f"it is being worked on: {self.run}"
         if self.made == "nothing":
             return "nothing is there: it was never applied here, or was destroyed since"
         if self.made == "unknown":
             return f"no machines are known in this checkout: {self.problem}"
-        if self.made == "partly" and self.run:
-            return f"it is being worked on: {self.run}"
         if self.made == "partly":
             return "an apply began and did not get to its end: apply again, or destroy"
         rows = [

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import re
@@ -115,11 +114,7 @@ def test_destroy_asks_where_a_lab_outlived_its_folder(
 
 
 def test_an_environment_that_another_run_holds_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "build" / ".locks").mkdir(parents=True)
-    with (tmp_path / "build" / ".locks" / "local").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        held.write("apply, process 1")
-        held.flush()
+    with files.exclusive(tmp_path / "build" / ".locks" / "local", "local", "apply, process 1"):
         assert pipeline.main(["destroy", LOCAL, "--yes"]) == 16
     assert "another run works on local: apply, process 1" in capsys.readouterr().err
 
@@ -191,6 +186,8 @@ def test_status_of_what_is_being_made_does_not_advise_against_it(
     with files.exclusive(tmp_path / "build" / ".locks" / "local", "local", "apply, process 1"):
         assert pipeline.main(["status", LOCAL]) == 0
         assert "it is being worked on: apply, process 1" in capsys.readouterr().out
+    with files.exclusive(tmp_path / "build" / ".locks" / "local", "local", "the next"):
+        pass  # being asked about takes nothing away
     assert pipeline.main(["status", LOCAL]) == 0
     assert "an apply began and did not get to its end" in capsys.readouterr().out
 
@@ -227,6 +224,15 @@ class SlowTerraform:
         self.asked.set()
 
 
+def applying(environment: Environment, terraform: object, bastion: object = None) -> pipeline.Run:
+    """An apply that is about to have its machines made by this Terraform."""
+    document = environment.model_dump(mode="json")
+    document["network"]["bastion"] = bastion
+    run = pipeline.Run("apply", Environment.model_validate(document), argparse.Namespace(start=None), ExitStack())
+    run.__dict__["terraform"] = terraform
+    return run
+
+
 @pytest.mark.parametrize("bastion", [{"machine": "t3.micro"}, None])
 def test_an_interrupt_while_terraform_applies_stops_terraform(
     environment: Environment, monkeypatch: pytest.MonkeyPatch, bastion: object
@@ -238,12 +244,8 @@ def test_an_interrupt_while_terraform_applies_stops_terraform(
     monkeypatch.setattr(pipeline, "reach", interrupted)
     monkeypatch.setattr(Future, "result", interrupted)
     terraform = SlowTerraform()
-    document = environment.model_dump(mode="json")
-    document["network"]["bastion"] = bastion
-    run = pipeline.Run("apply", Environment.model_validate(document), argparse.Namespace(start=None), ExitStack())
-    run.__dict__["terraform"] = terraform
     with pytest.raises(KeyboardInterrupt):
-        pipeline.apply_and_prepare(run)
+        pipeline.apply_and_prepare(applying(environment, terraform, bastion))
     assert terraform.asked.is_set()
 
 
@@ -260,12 +262,8 @@ def test_an_interrupt_reaches_terraform_before_the_wait_for_machines_ends(
             asked_at_once.append(terraform.asked.is_set())
 
     monkeypatch.setattr(pipeline, "reach", reaching)
-    document = environment.model_dump(mode="json")
-    document["network"]["bastion"] = None
-    run = pipeline.Run("apply", Environment.model_validate(document), argparse.Namespace(start=None), ExitStack())
-    run.__dict__["terraform"] = terraform
     with pytest.raises(KeyboardInterrupt):
-        pipeline.apply_and_prepare(run)
+        pipeline.apply_and_prepare(applying(environment, terraform))
     assert asked_at_once == [True]
 
 
@@ -284,12 +282,8 @@ def test_a_second_interrupt_does_not_end_the_wait_for_terraform(
                 ended.append(True)
 
     monkeypatch.setattr(pipeline, "reach", lambda *_: signal.raise_signal(signal.SIGINT))
-    document = environment.model_dump(mode="json")
-    document["network"]["bastion"] = None
-    run = pipeline.Run("apply", Environment.model_validate(document), argparse.Namespace(start=None), ExitStack())
-    run.__dict__["terraform"] = Stopping()
     with pytest.raises(KeyboardInterrupt):
-        pipeline.apply_and_prepare(run)
+        pipeline.apply_and_prepare(applying(environment, Stopping()))
     assert ended
 
 
@@ -305,10 +299,8 @@ def test_an_interrupt_after_a_failed_preparation_stops_terraform(
     monkeypatch.setattr(pipeline, "prepare_early", failing)
     monkeypatch.setattr(Future, "result", interrupted)
     terraform = SlowTerraform()
-    run = pipeline.Run("apply", environment, argparse.Namespace(start=None), ExitStack())
-    run.__dict__["terraform"] = terraform
     with pytest.raises(KeyboardInterrupt):
-        pipeline.apply_and_prepare(run)
+        pipeline.apply_and_prepare(applying(environment, terraform))
     assert terraform.asked.is_set()
 
 

@@ -11,6 +11,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from bootstrap import aws as aws_account
 from bootstrap import preflight
 from infra.config.model import Environment
 from infra.errors import PreflightError, UnreadyError
@@ -202,7 +203,7 @@ def test_a_cloud_that_does_not_answer_is_waited_for_so_long_and_no_longer(
     aws: None, silent: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", silent)
-    monkeypatch.setattr(preflight, "_ANSWER", 0.2)
+    monkeypatch.setattr(aws_account, "_ANSWER", 0.2)
     start = time.monotonic()
     with pytest.raises(PreflightError, match="cannot be reached") as caught:
         preflight.check(environment(aws=NOWHERE), tmp_path, Silent())
@@ -218,7 +219,7 @@ def test_a_role_s_credentials_are_waited_for_no_longer_than_the_rest(
         "[profile ours]\naws_access_key_id = testing\naws_secret_access_key = testing\n"
     )
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", silent)
-    monkeypatch.setattr(preflight, "_ANSWER", 0.2)
+    monkeypatch.setattr(aws_account, "_ANSWER", 0.2)
     with pytest.raises(PreflightError, match="cannot be reached"):
         preflight.check(environment(aws=NOWHERE), tmp_path, Silent())
 
@@ -249,5 +250,5 @@ def test_what_aws_refuses_is_advised_by_its_reason(
     monkeypatch.setattr(BaseClient, "_make_api_call", refusing)
     shared = environment(aws=NOWHERE, state={"backend": "s3", "bucket": "acme-state"})
     with pytest.raises(PreflightError) as caught:
-        getattr(preflight._Aws(shared), check)()
+        getattr(aws_account.Account(shared), check)()
     assert advice in (caught.value.todo or "")

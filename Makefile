@@ -50,8 +50,8 @@ check: .venv/installed # format, lint and types
 test: check # check, and every test that needs no machines
 	.venv/bin/pytest -n 2 -m 'not e2e'
 
-e2e: .venv/installed # the whole on real machines
-	.venv/bin/pytest -m e2e tests/e2e
+e2e: .venv/installed # the whole on real machines; files side by side, because most of it is waiting
+	.venv/bin/pytest -n 2 --dist loadfile -m e2e tests/e2e
 
 bench: .venv/installed # figures of ENV per command, stage, host and task, kept in build/bench
 	@PYTHONPATH=. $(PYTHON) tests/bench.py $(ENV)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import os
 import shlex
@@ -29,11 +28,13 @@ from infra.errors import (
     UsageError,
     VerificationError,
     exit_codes,
+    unusable_file,
 )
 
 if TYPE_CHECKING:
     from bootstrap.keys import KeyPair
     from bootstrap.toolchain import Toolchain
+    from infra.ansible import Change
     from infra.cluster import Cluster
     from infra.config.model import Environment
     from infra.contract import Contract
@@ -439,6 +440,7 @@ def command_preflight(run: Run) -> None:
 
 def command_plan(run: Run) -> int:
     """Say what apply would change: Terraform's plan, and what Ansible would do on the machines that are there."""
+    from infra.ansible import summary
     from infra.contract import decode
 
     with run.display.live():
@@ -453,7 +455,7 @@ def command_plan(run: Run) -> int:
         planned = run.terraform.planned_outputs() if plan.outputs else None
         contract = decode(planned) if planned else run.cluster.contract if standing else None
         changed = check_hosts(run, contract) if contract and not standing & set(made) else []
-    lines = [plan.summary(), *(f"Ansible: {host}: {task}" for host, task in changed)]
+    lines = [plan.summary(), *summary(changed)]
     lines += [f"Ansible: installs Kubernetes on {', '.join(made)}"] if made else []
     lines += [] if made or changed else ["Ansible: no changes"]
     lines += [f"apply would refuse this: {refused}"] if refused else []
@@ -461,7 +463,7 @@ def command_plan(run: Run) -> int:
         run,
         {
             "terraform": plan.as_dict(),
-            "ansible": {"changes": [list(item) for item in changed], "installs": made},
+            "ansible": {"changes": [asdict(change) for change in changed], "installs": made},
             "refused": refused,
         },
         "\n".join(lines),
@@ -480,8 +482,8 @@ def refusal(run: Run, plan: Plan) -> str | None:
     return None
 
 
-def check_hosts(run: Run, contract: Contract) -> list[tuple[str, str]]:
-    """Ask Ansible what it would change on the machines that are there; return (host, task) for each."""
+def check_hosts(run: Run, contract: Contract) -> list[Change]:
+    """Ask Ansible what it would change on the machines that are there."""
     with run.display.stage("check", "ask Ansible what it would change"):
         reach(run, contract)
         return run.cluster.play("site", "check", contract=contract, check=True).changed
@@ -754,21 +756,7 @@ def main(arguments: Sequence[str]) -> int:
     except PipelineError as error:
         return report(error, options)
     except OSError as error:
-        return report(_unusable_file(error), options)
-
-
-def _unusable_file(error: OSError) -> PipelineError:
-    todo = {
-        errno.ENOSPC: "free some space, then run the same command again",
-        errno.EDQUOT: "free some space, then run the same command again",
-        errno.EACCES: "run it as the user who made the environment; one with `lab: true` is root's",
-        errno.EPERM: "run it as the user who made the environment; one with `lab: true` is root's",
-    }
-    return PreflightError(
-        f"a file cannot be used: {error.strerror or error}",
-        where=str(error.filename or ROOT / "build"),
-        todo=todo.get(error.errno or 0, "run apply from its first step, without FROM"),
-    )
+        return report(unusable_file(error), options)
 
 
 def _interrupt() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import shutil
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ _ROOT = Path(__file__).resolve().parent.parent / "ansible"
 _MARK = "KUBE_PIPELINE_FOLDER"  # in the environment of every process that Ansible starts: whose it is
 _SOCKETS = Path("ansible", "sockets")  # in an environment's folder, the link to where its SSH connections are
 _ARGUMENTS = "Validating arguments against arg spec"  # Ansible's own task before each role; nobody waits for it
+_SHOWN = 20  # hosts, and lines of a difference, of each change that a plan tells
 _FAILURES = ("runner_on_failed", "runner_on_unreachable")
 _RESULTS = {
     "runner_on_ok": "ok",
@@ -45,12 +47,21 @@ class Failure:
     unreachable: bool
 
 
+@dataclass(frozen=True)
+class Change:
+    """A task that changes a host; `diff` has a line for each line that goes or comes, where the task tells them."""
+
+    host: str
+    task: str
+    diff: tuple[str, ...] = ()
+
+
 @dataclass
 class Recap:
-    """What a run did: its tasks by name, the changed ones as (host, task), and the failures."""
+    """What a run did: its tasks by name, what they changed, and the failures."""
 
     tasks: set[str] = field(default_factory=set)
-    changed: list[tuple[str, str]] = field(default_factory=list)
+    changed: list[Change] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -212,9 +223,40 @@ class _Watcher:
         self._timeline.hosts.append(HostTask(self._stage, host, task, start, now, status))
         self._progress.update(host, f"{task}: {status}")
         if status == "changed":
-            self.recap.changed.append((host, task))
+            self.recap.changed.append(Change(host, task, tuple(_differences(result))))
         if kind in _FAILURES and not data.get("ignore_errors"):
             self.recap.failures.append(Failure(host, task, _message(result), kind == "runner_on_unreachable"))
+
+
+def _differences(result: Mapping[str, Any]) -> Iterator[str]:
+    """Return what `--diff` shows of a task's result: the name of each thing that changes, then its lines."""
+    told = result.get("diff") or []
+    for item in told if isinstance(told, list) else [told]:
+        before, after = (str(item.get(side, "")).splitlines() for side in ("before", "after"))
+        if name := item.get("after_header"):
+            yield f"{name}:"
+        matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+        for kind, gone, gone_end, come, come_end in matcher.get_opcodes():
+            if kind != "equal":
+                yield from (f"- {line.strip()}" for line in before[gone:gone_end])
+                yield from (f"+ {line.strip()}" for line in after[come:come_end])
+
+
+def summary(changes: Sequence[Change]) -> list[str]:
+    """Return, for people, a line for each change with all the hosts that it is the same on, and what differs."""
+    hosts: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for change in changes:
+        hosts.setdefault((change.task, change.diff), []).append(change.host)
+    lines = []
+    for (task, diff), names in hosts.items():
+        lines.append(f"Ansible: {task}: {', '.join(_shortened(names))}")
+        lines += [f"    {line}" for line in _shortened(diff)]
+    return lines
+
+
+def _shortened(items: Sequence[str]) -> list[str]:
+    more = len(items) - _SHOWN
+    return [*items[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
 
 
 def _message(result: Mapping[str, Any]) -> str:

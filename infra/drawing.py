@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from infra.contract import Contract, Node
@@ -34,16 +34,17 @@ def size(count: int) -> str:
 
 @dataclass(frozen=True)
 class Card:
-    """A machine in the picture of the topology."""
+    """A machine in the picture of the topology; `troubled` is one that a failed check names."""
 
     x: int
     y: int
     node: Node
+    troubled: bool
 
 
 @dataclass(frozen=True)
 class ZoneColumn:
-    """A zone: its machines from top to bottom, control planes first; `hidden` counts those that are not drawn."""
+    """A zone: its machines from top to bottom, control planes and the troubled first; `hidden` counts the undrawn."""
 
     name: str
     x: int
@@ -61,20 +62,21 @@ class Topology:
     wires: tuple[str, ...]
 
 
-def topology(contract: Contract) -> Topology:
+def topology(contract: Contract, troubled: Collection[str] = ()) -> Topology:
     """Place the zones side by side, the machines below each other, the load balancer above all."""
     names = sorted({node.zone for node in contract.nodes})
-    zones = tuple(_column(contract, name, 26 + index * (COLUMN + 16)) for index, name in enumerate(names))
+    zones = tuple(_column(contract, name, 26 + index * (COLUMN + 16), troubled) for index, name in enumerate(names))
     width = 52 + len(names) * (COLUMN + 16) - 16
     tallest = max((len(zone.cards) + (zone.hidden > 0) * 0.6 for zone in zones), default=0)
     height = TOP + 44 + round(tallest * (CARD + GAP)) + 24
     return Topology(width, height, zones, tuple(_wires(zones, width // 2)))
 
 
-def _column(contract: Contract, name: str, x: int) -> ZoneColumn:
-    nodes = sorted((node for node in contract.nodes if node.zone == name), key=lambda node: node.role)
+def _column(contract: Contract, name: str, x: int, troubled: Collection[str]) -> ZoneColumn:
+    here = (node for node in contract.nodes if node.zone == name)
+    nodes = sorted(here, key=lambda node: (node.role, node.name not in troubled))
     places = ((x + 24, TOP + 38 + index * (CARD + GAP)) for index in range(MACHINES_SHOWN))
-    cards = tuple(Card(*place, node) for place, node in zip(places, nodes, strict=False))
+    cards = tuple(Card(*place, node, node.name in troubled) for place, node in zip(places, nodes, strict=False))
     return ZoneColumn(name, x, cards, len(nodes) - len(cards))
 
 

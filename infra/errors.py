@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,6 +75,20 @@ class PreflightError(PipelineError):
     exit_code = 11
 
 
+_FREE_SPACE = "free some space, then run the same command again"
+_OWNER = "run it as the user who made the environment; one with `lab: true` is root's"
+_FILE_TODO = {errno.ENOSPC: _FREE_SPACE, errno.EDQUOT: _FREE_SPACE, errno.EACCES: _OWNER, errno.EPERM: _OWNER}
+
+
+def unusable_file(error: OSError) -> PreflightError:
+    """Return the error of a file that the system refuses to read or write."""
+    return PreflightError(
+        f"a file cannot be used: {error.strerror or error}",
+        where=str(error.filename) if error.filename else None,
+        todo=_FILE_TODO.get(error.errno or 0, "run apply from its first step, without FROM"),
+    )
+
+
 class UnreadyError(PreflightError):
     """Several things at once that are not ready, each with its own way out."""
 
@@ -97,6 +112,8 @@ class Checks:
             self._errors += several.errors
         except PreflightError as error:
             self._errors.append(error)
+        except OSError as error:  # what was found before it is to be told, too
+            self._errors.append(unusable_file(error))
         else:
             return True
         return False

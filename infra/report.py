@@ -87,6 +87,12 @@ class Report(_Data):
         """The checks that failed."""
         return tuple(check for check in self.checks if not check.passed)
 
+    @property
+    def troubled(self) -> frozenset[str]:
+        """The machines that failed checks name: where evidence is about a single machine, its line begins with it."""
+        lines = [line for check in self.failed for line in check.evidence.splitlines()]
+        return frozenset(node.name for node in self.cluster.nodes for line in lines if line.startswith(f"{node.name}:"))
+
 
 def checks(folder: Path) -> tuple[Check, ...]:
     """Read the results of the checks.
@@ -184,7 +190,7 @@ def page(report: Report) -> str:
     return templates.get_template("report.html.j2").render(
         report=report,
         cluster=report.cluster,
-        topology=drawing.topology(report.cluster),
+        topology=drawing.topology(report.cluster, report.troubled),
         gantt=drawing.gantt(
             report.timeline.stages, report.timeline.hosts, [node.name for node in report.cluster.nodes]
         ),

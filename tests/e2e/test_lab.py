@@ -56,7 +56,7 @@ class Lab:
     folder: Path
     running: cloud.Running
     artifacts: Path
-    settings: dict[str, str]  # of this host, before it started
+    settings: dict[str, str]  # of this host without labs
 
     @property
     def layout(self) -> Layout:
@@ -87,7 +87,7 @@ class Lab:
         return state
 
 
-def eventually(holds: Callable[[], object], seconds: float = 30) -> None:
+def eventually(holds: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -95,7 +95,14 @@ def eventually(holds: Callable[[], object], seconds: float = 30) -> None:
 
 
 def settings() -> dict[str, str]:
-    return {name: Path("/proc/sys", *name.split(".")).read_text(encoding="ascii") for name in host._SETTINGS}
+    return {name: Path("/proc/sys", *name.split(".")).read_text("ascii").strip() for name in host._SETTINGS}
+
+
+def settings_without_labs() -> dict[str, str]:
+    """Return what the last lab on this host puts back; another one may have begun before this."""
+    with host.locked():
+        kept: dict[str, str] = json.loads(host._SAVED.read_text("utf-8")) if host._SAVED.exists() else settings()
+    return kept
 
 
 def get(url: str) -> str:
@@ -111,7 +118,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     artifacts = tmp_path_factory.mktemp("artifacts")
     (artifacts / "binary").write_bytes(os.urandom(1000))
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder.parent / "key"])
-    before = settings()
+    before = settings_without_labs()
     try:
         yield Lab(folder, cloud.start(environment("test-lab"), folder, artifacts, Silent()), artifacts, before)
     finally:
@@ -359,8 +366,9 @@ def test_nothing_is_left_after_stop(lab: Lab) -> None:
     assert traces(lab.layout), "this check would find nothing even now"
     cloud.stop(environment("test-lab"), lab.folder, Silent())
     assert traces(lab.layout) == []
-    if not cgroups.any_left(PREFIX):
-        assert settings() == lab.settings
+    with host.locked():  # no other lab begins meanwhile
+        if not cgroups.any_left(PREFIX):
+            assert settings() == lab.settings
     cloud.stop(environment("test-lab"), lab.folder, Silent())
 
 

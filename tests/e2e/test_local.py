@@ -105,8 +105,8 @@ def test_changed_settings_reach_every_node(environment: Own) -> None:
     planned = environment.pipeline("plan", "--detailed-exitcode")
     assert planned.returncode == 2
     assert "Terraform: no changes" in planned.stdout
-    for name in MACHINES:
-        assert f"Ansible: {name}: Bring the node to its settings" in planned.stdout
+    assert f"Ansible: Bring the node to its settings: {', '.join(MACHINES)}" in planned.stdout
+    assert '+ "maxPods": 100' in planned.stdout
 
     assert environment.pipeline("apply").returncode == 0
     assert environment.report()["verdict"] == "passed"

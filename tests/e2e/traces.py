@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from infra.lab import cgroups, host
@@ -18,15 +19,27 @@ def traces(layout: Layout) -> list[str]:
         found += [rule for rule in run(["iptables-save"]).stdout.splitlines() if layout.id in rule]
     if layout.id in Path("/etc/hosts").read_text(encoding="utf-8"):
         found.append("/etc/hosts")
-    if host._SAVED.exists() and not cgroups.any_left(PREFIX):  # no other lab needs the changed settings
-        found.append(str(host._SAVED))
+    with host.locked():  # no other lab begins meanwhile, which would need the changed settings
+        if host._SAVED.exists() and not cgroups.any_left(PREFIX):
+            found.append(str(host._SAVED))
     return [*found, *_links(), *_processes(str(layout.folder).encode())]
 
 
 def _links() -> list[str]:
-    """Return the links of machines that lead to no bridge any more, whichever lab's they were."""
+    """Return the links of machines that lead to no bridge any more, whichever lab's they were.
+
+    Those of other labs are so for a moment while their machines begin or end: what stays so was left behind.
+    """
+    found = _loose()
+    if found:
+        time.sleep(5)
+        found &= _loose()
+    return sorted(found)
+
+
+def _loose() -> set[str]:
     links = json.loads(run(["ip", "-json", "link", "show", "type", "veth"]).stdout or "[]")
-    return [link["ifname"] for link in links if link["ifname"].startswith("vb-") and "master" not in link]
+    return {link["ifname"] for link in links if link["ifname"].startswith("vb-") and "master" not in link}
 
 
 def _processes(folder: bytes) -> list[str]:

@@ -69,7 +69,7 @@ def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "playbooks").mkdir()
     (tmp_path / "playbooks" / "any.yml").write_text(
         "- hosts: localhost\n  gather_facts: false\n"
-        f"  tasks: [{{copy: {{content: '', dest: {tmp_path}/made, mode: '0644'}}}}]\n"
+        f"  tasks: [{{copy: {{content: it, dest: {tmp_path}/made, mode: '0644'}}}}]\n"
     )
     (tmp_path / "ansible.cfg").write_text("[defaults]\n")
     (tmp_path / "hosts").write_text(f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}\n")
@@ -79,9 +79,23 @@ def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.Monke
     for check in (True, False):
         playbook = ansible.Playbook("any", tmp_path, tmp_path / "hosts", tmp_path, check=check)
         recap = ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
-        assert len(recap.changed) == 1
+        assert [(change.host, change.task) for change in recap.changed] == [("localhost", "copy")]
         made.append((tmp_path / "made").exists())
+        if check:
+            assert ansible.summary(recap.changed)[1:] == [f"    {tmp_path}/made:", "    + it"]
     assert made == [False, True]
+
+
+def test_a_change_is_told_once_for_all_hosts_and_a_long_one_in_part() -> None:
+    maximum = ("kubelet:", '- "maxPods": 110', '+ "maxPods": 100')
+    changes = [ansible.Change(f"general-{number}", "Compare", maximum) for number in range(22)]
+    changes += [ansible.Change("controller-0", "Compare", tuple(f"+ {number}" for number in range(21)))]
+    told = ansible.summary(changes)
+    assert told[0].startswith("Ansible: Compare: general-0, general-1, ")
+    assert told[0].endswith(", general-19, and 2 more")
+    assert told[1:4] == [f"    {line}" for line in maximum]
+    assert told[4] == "Ansible: Compare: controller-0"
+    assert told[-2:] == ["    + 19", "    and 1 more"]
 
 
 def test_what_a_playbook_learns_of_the_hosts_the_next_one_of_the_run_knows(

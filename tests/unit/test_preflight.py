@@ -133,6 +133,12 @@ def test_all_that_is_missing_is_told_at_once(
     )
 
 
+def test_a_file_that_cannot_be_used_is_told_with_the_rest(no_credentials: None, tmp_path: Path) -> None:
+    (tmp_path / "ssh").write_text("not a folder")
+    with pytest.raises(UnreadyError, match=rf"(?s)a file cannot be used: .*where: {tmp_path}/ssh.*no credentials"):
+        preflight.check(environment(aws=NOWHERE), tmp_path, Silent())
+
+
 @mock_aws
 def test_what_is_wrong_in_an_account_is_told_at_once(aws: None, tmp_path: Path) -> None:
     lines = Lines()

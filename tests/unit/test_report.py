@@ -88,6 +88,16 @@ def test_a_failed_check_shows_its_evidence_and_hint_everywhere(folder: Path) -> 
     html = (folder / "report.html").read_text()
     assert "prod: 1 of 2 checks failed" in html
     assert "<b>What to do:</b> look at <code>journalctl -u kubelet</code>" in html
+    assert "a failed check names it" not in html
+
+
+def test_the_picture_shows_which_machine_a_failed_check_names(folder: Path) -> None:
+    failed = _check("nodes", passed=False, evidence="big-disk-1: not Ready\nno node: big-disk-0: is of no interest")
+    (folder / "checks.json").write_text(json.dumps([_check("api", evidence="controller-0: well"), failed]))
+    report.write(folder)
+    html = (folder / "report.html").read_text()
+    assert re.findall(r"<title>([\w-]+): \S+ \(a failed check names it\)", html) == ["big-disk-1"]
+    assert html.count(' troubled"') == html.count("✕</text>") == 1
 
 
 def test_the_page_is_one_file_and_runs_nothing(folder: Path) -> None:
@@ -150,6 +160,14 @@ def test_topology_places_machines_in_their_zones(contract: Contract) -> None:
         100 - drawing.MACHINES_SHOWN,
     )
     assert all(card.y + drawing.CARD < crowded.height for card in crowded.zones[0].cards)
+
+
+def test_a_troubled_machine_is_among_those_that_are_drawn(contract: Contract) -> None:
+    node = contract.nodes[1]
+    nodes = tuple(node.model_copy(update={"name": f"worker-{number}"}) for number in range(100))
+    crowded = drawing.topology(contract.model_copy(update={"nodes": nodes}), {"worker-77"})
+    assert [card.node.name for card in crowded.zones[0].cards[:2]] == ["worker-77", "worker-0"]
+    assert [card.troubled for card in crowded.zones[0].cards] == [True, *[False] * (drawing.MACHINES_SHOWN - 1)]
 
 
 def test_gantt_places_stages_and_hosts_on_one_axis() -> None:

@@ -13,10 +13,12 @@ from bootstrap.artifacts import build as building
 from bootstrap.artifacts.build import Recipe, build
 from bootstrap.artifacts.lock import Component, Part, load
 from infra.errors import InterruptedRunError, PreflightError
+from infra.process import find
 from infra.progress import Silent
 
 MAIN = 'package main\n\nvar version = "none"\n\nfunc main() { println(version) }\n'
 DEBIAN = load().debian
+NEEDS_GO = pytest.mark.skipif(find("go") is None, reason="no Go here; only what cannot be downloaded wants it")
 
 
 def component(**changes: object) -> Component:
@@ -49,11 +51,13 @@ def make(recipe: Recipe, stop: threading.Event | None = None) -> dict[str, Path]
     return build(recipe, {"greeter"}, target, Silent(), stop or threading.Event())
 
 
+@NEEDS_GO
 def test_a_program_is_built_with_its_version_stamped(recipe: Recipe) -> None:
     program = make(recipe)["greeter"]
     assert subprocess.run([program], capture_output=True, text=True, check=True).stderr == "v1.2.3\n"
 
 
+@NEEDS_GO
 def test_a_failed_build_shows_what_go_said(recipe: Recipe) -> None:
     (recipe.folder / "hello" / "main.go").write_text("package main\n\nfunc main() { nothing() }\n")
     with pytest.raises(PreflightError, match=r"(?s)greeter 1\.2\.3 could not be built.*undefined: nothing"):

@@ -19,17 +19,18 @@ COMMANDS := validate preflight plan apply status verify ssh kubeconfig destroy s
 help: # print this menu
 	@echo "make COMMAND ENV=name      an environment: $(ENVIRONMENTS), or a path to a file (environments/full.yaml has every key once)"
 	@sed -nE 's/^([a-z0-9]+):.* ## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
-	@echo "ARGS=… is handed on: make plan ENV=prod ARGS=--detailed-exitcode, make apply ENV=local ARGS=--help"
+	@echo "ARGS=… is handed on: make status ENV=prod ARGS=--json, make apply ENV=local ARGS=--help"
 	@echo
 	@echo "make TARGET                work on the project itself"
 	@sed -nE 's/^([a-z0-9]+):.* # (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 $(COMMANDS): .venv/installed
-	@$(PIPELINE) $@ $(ENV) $(if $(filter 1 y yes true,$(YES)),--yes) $(if $(FROM),--from $(FROM)) $(HOST) $(WORDS)
+	@$(PIPELINE) $@ $(call quoted,$(ENV)) $(if $(filter 1 y yes true,$(YES)),--yes) $(if $(FROM),--from $(FROM)) $(HOST) $(WORDS)
 
 WORDS = $(ARGS)
 # A command for a machine's shell: as it is written, so that neither make nor this machine's shell takes a part of it.
-ssh: WORDS = $(if $(HOST),$(if $(value ARGS),'$(subst ','\'',$(value ARGS))'))
+ssh: WORDS = $(if $(HOST),$(if $(value ARGS),$(call quoted,$(value ARGS))))
+quoted = '$(subst ','\'',$(1))'
 
 validate: ## check the environment file; errors name file, line and key
 preflight: ## check this machine, the cloud account, tools and artifacts
@@ -53,14 +54,14 @@ test: check # check, and every test that needs no machines
 e2e: .venv/installed # the whole on real machines; files side by side, because most of it is waiting
 	.venv/bin/pytest -n 2 --dist loadfile -m e2e tests/e2e
 
-bench: .venv/installed # figures of ENV per command, stage, host and task, kept in build/bench
+bench: .venv/installed # figures of ENV per command, stage, host and task, kept in build/.bench
 	@PYTHONPATH=. $(PYTHON) tests/bench.py $(ENV)
 
 golden: .venv/installed # write what synthesis gives into tests/synth/*.golden.json; review the diff
 	GOLDEN=update .venv/bin/pytest -q tests/synth -k golden
 
 schema: .venv/installed # write environments/schema.json from the code
-	$(PYTHON) -m infra.config > environments/schema.json
+	$(PYTHON) -m infra.config > environments/.schema.json && mv environments/.schema.json environments/schema.json
 
 format: .venv/installed # format the code
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .

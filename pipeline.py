@@ -57,6 +57,11 @@ class Run:
     prepared: bool = False
 
     @property
+    def given(self) -> str:
+        """The environment's name or path, as a shell takes it."""
+        return shlex.quote(self.options.environment)
+
+    @property
     def place(self) -> Path:
         """`build/<env>`, whether or not it is there."""
         return ROOT / "build" / self.environment.name
@@ -116,7 +121,7 @@ class Run:
             confirm(self, f"{gone}: this makes them anew, without what is on their disks.")
         if self.command in ("plan", "synth") and cloud.status(folder) is None:
             # It was asked for an answer only; what was not there before is not there afterwards.
-            self.closing.callback(cloud.stop, self.environment, folder, self.display)
+            self.closing.callback(cloud.stop, folder, self.display)
         return cloud.start(self.environment, folder, cache_folder() / "artifacts", self.display)
 
     @cached_property
@@ -336,7 +341,6 @@ def write_report(run: Run) -> None:
 
 def delete_machines(run: Run) -> None:
     """Run `terraform destroy` on whatever the state holds."""
-    from infra.errors import TerraformError
     from infra.terraform import CONFIGURATION
 
     if not run.environment.lab:
@@ -345,7 +349,9 @@ def delete_machines(run: Run) -> None:
         return
     try:
         run.terraform.destroy(run.display)
-    except TerraformError as error:
+    except InterruptedRunError:
+        raise
+    except PipelineError as error:  # whatever Terraform lacks, too, such as a provider
         if not run.environment.lab:
             raise
         run.display.say(f"terraform destroy failed; the embedded cloud takes all of it along: {error}")
@@ -355,7 +361,7 @@ def stop_lab(run: Run) -> None:
     """Stop the embedded cloud, and remove all that it made."""
     from infra.lab import cloud
 
-    cloud.stop(run.environment, run.folder / "lab", run.display)
+    cloud.stop(run.folder / "lab", run.display)
 
 
 def lab_ended(run: Run) -> bool:
@@ -499,7 +505,7 @@ def require_machines(run: Run) -> None:
 
     if read_outputs(run.folder).get("contract"):
         return
-    given, bucket = run.options.environment, run.environment.state.bucket
+    given, bucket = run.given, run.environment.state.bucket
     raise ContractError(
         f"no machines of {run.environment.name} are known here",
         why="it was never applied, was destroyed since, or its apply has not come to its machines yet"
@@ -518,7 +524,7 @@ def command_apply(run: Run) -> None:
     if start > names.index("lab") and lab_ended(run):
         raise PreflightError(
             "the embedded cloud does not run, and its machines ended with it",
-            todo=f"make apply ENV={run.options.environment} makes them anew",
+            todo=f"make apply ENV={run.given} makes them anew",
         )
     with run.display.live():
         perform(run, *names[start:])
@@ -617,7 +623,7 @@ def command_ssh(run: Run) -> None:
     names = [node.name for node in run.cluster.nodes]
     choice = f"choose among {', '.join(names)}"
     if names and run.options.host is None:
-        example = f"make ssh ENV={run.options.environment} HOST={names[0]}"
+        example = f"make ssh ENV={run.given} HOST={names[0]}"
         raise UsageError("ssh wants the name of a machine", todo=f"{example}; {choice}")
     require_machines(run)
     if run.options.host not in names:
@@ -666,7 +672,7 @@ def perform(run: Run, *names: str) -> None:
         except (PipelineError, KeyboardInterrupt) as stop:
             error = stop if isinstance(stop, PipelineError) else stopped()
             if run.command == "apply" and not isinstance(error, RefusedError):
-                error.resume = f"make apply ENV={run.options.environment} FROM={resume_at(run, step)}"
+                error.resume = f"make apply ENV={run.given} FROM={resume_at(run, step)}"
             if not isinstance(error, VerificationError):
                 raise error from stop.__cause__
             unverified = unverified or error

@@ -13,7 +13,7 @@ from pathlib import Path
 from infra.errors import RefusedError
 
 PROJECT = "kube-pipeline"
-_FLOCK = "hhqqi"  # struct flock of fcntl(2): type, whence, start, length, pid
+FLOCK = "hhqqi"  # struct flock of fcntl(2): type, whence, start, length, pid
 
 
 def cache_folder() -> Path:
@@ -40,17 +40,27 @@ def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> Non
         raise
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; where another process holds it, wait until that lets go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def claim_on(path: Path) -> str | None:
     """Return the claim of who holds the lock file `path`, without taking it to find out; None if nobody holds it."""
     if not path.exists():
         return None
     with path.open(encoding="utf-8") as lock:
-        kind, *_ = struct.unpack(_FLOCK, fcntl.fcntl(lock, fcntl.F_OFD_GETLK, _lock(fcntl.F_RDLCK)))
+        kind, *_ = struct.unpack(FLOCK, fcntl.fcntl(lock, fcntl.F_OFD_GETLK, whole_file(fcntl.F_RDLCK)))
         return None if kind == fcntl.F_UNLCK else lock.read().strip()
 
 
-def _lock(kind: int) -> bytes:
-    return struct.pack(_FLOCK, kind, os.SEEK_SET, 0, 0, 0)
+def whole_file(kind: int) -> bytes:
+    """Return a lock of this kind on a whole file, as fcntl(2) takes it."""
+    return struct.pack(FLOCK, kind, os.SEEK_SET, 0, 0, 0)
 
 
 @contextmanager
@@ -63,7 +73,7 @@ def exclusive(path: Path, what: str, claim: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with path.open("a+") as lock:
         try:
-            fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _lock(fcntl.F_WRLCK))
+            fcntl.fcntl(lock, fcntl.F_OFD_SETLK, whole_file(fcntl.F_WRLCK))
         except BlockingIOError as held:
             raise RefusedError(f"another run works on {what}: {claim_on(path)}", todo="wait for it to end") from held
         lock.truncate(0)

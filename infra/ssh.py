@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -124,7 +125,7 @@ def _reach(name: str, where: str, config: Path, stop: StopBaseT) -> None:
             todo="look at the machine's console; check that network.allow_ssh_from lets you in, then apply again",
         ) from late
     if done.code != 0:
-        raise _changed(where, done)
+        raise _changed(name, where, config.with_name("known_hosts"), done)
 
 
 def _try(name: str, config: Path) -> Completed:
@@ -133,13 +134,14 @@ def _try(name: str, config: Path) -> Completed:
     return run(["timeout", "30", "ssh", "-F", config, *_ACCEPT_NEW, name, "true"], check=False)
 
 
-def _changed(where: str, done: Completed) -> PipelineError:
+def _changed(name: str, where: str, known_hosts: Path, done: Completed) -> PipelineError:
     return AnsibleError(
         "the machine's SSH host key is not the one pinned at first contact",
         where=where,
         why="another machine answers at this address, or the machine was installed anew outside of this pipeline",
         output=done.stderr,
-        todo="find out which; if the change is yours, remove the machine's line from known_hosts and apply again",
+        todo="find out which; if the change is yours, forget the old key and apply again: "
+        + shlex.join(["ssh-keygen", "-R", name, "-f", str(known_hosts)]),
     )
 
 

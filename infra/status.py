@@ -91,6 +91,7 @@ def look(folder: Path, bucket: str | None, run: str | None) -> Status:
         problem=problem,
         endpoint=f"https://{contract.api.host}:{contract.api.port}",
         nodes=_merge(contract, answer),
+        run=run,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -23,7 +24,7 @@ from python_terraform import IsFlagged
 from python_terraform import Terraform as PythonTerraform
 
 from infra.errors import InterruptedRunError, TerraformError
-from infra.files import write_atomically
+from infra.files import cache_folder, locked, write_atomically
 from infra.process import stop_signals, tail
 from infra.progress import Progress
 from infra.terraform_events import Plan, Watcher, advice, failure, stopped_machines
@@ -129,8 +130,9 @@ class Terraform:
         if ready and done.exists() and done.read_text(encoding="utf-8") == wanted:
             return
         progress.update("terraform", "preparing provider and state")
-        # The configuration names one exact version, so an upgrade can only lead to that one.
-        self._run("init", upgrade=IsFlagged, input=False)
+        with locked(cache_folder() / "toolchain" / "init.lock"):  # two at once would both fill Terraform's plugin cache
+            # The configuration names one exact version, so an upgrade can only lead to that one.
+            self._run("init", upgrade=IsFlagged, input=False)
         write_atomically(done, wanted)
 
     def _run(self, operation: str, *words: str, **options: Any) -> str:  # noqa: ANN401 - Terraform's own options
@@ -144,9 +146,9 @@ class Terraform:
         if process.returncode != 0:
             raise TerraformError(
                 f"terraform {operation} failed",
-                command=("terraform", f"-chdir={self._folder}", *operation.split()),
+                command=(*self._by_hand(), operation, *words),
                 output=tail(errors or output),
-                todo=_todo(errors),
+                todo=self._todo(errors),
             )
         return output
 
@@ -166,7 +168,7 @@ class Terraform:
                 log=log,
             )
         if process.returncode != 0:
-            raise failure(operation, watcher.errors, log, _LOCK_PATIENCE)
+            raise failure(self._by_hand(), operation, watcher.errors, log, _LOCK_PATIENCE)
         return watcher
 
     def _follow(self, process: Popen[bytes], log: Path, watcher: Watcher) -> None:
@@ -208,6 +210,16 @@ class Terraform:
             "CHECKPOINT_DISABLE=1",
         )
 
+    def _by_hand(self) -> tuple[str, ...]:
+        """Return the words with which people run what this runs: it need not be on PATH, nor be called terraform."""
+        return ("env", f"TF_CLI_CONFIG_FILE={self._cli_config}", str(self._program), f"-chdir={self._folder}")
+
+    def _todo(self, errors: str) -> str:
+        if "Backend configuration changed" in errors:
+            move = shlex.join([*self._by_hand(), "init", "-migrate-state"])
+            return f"state.backend changed: move the state with `{move}`, then go on"
+        return advice(errors)
+
     def _new_log(self, operation: str) -> Path:
         """Return an empty log; one that a surviving run still writes to keeps its name for that run only."""
         log = self._folder / "logs" / f"terraform-{operation}.log"
@@ -221,9 +233,3 @@ class Terraform:
         if threading.current_thread() is not threading.main_thread():
             return nullcontext()  # only the main thread may set handlers; its caller uses `interrupt`
         return stop_signals(self._stopping.set)
-
-
-def _todo(errors: str) -> str:
-    if "Backend configuration changed" in errors:
-        return "state.backend changed: move the state with `terraform init -migrate-state` in that folder, then go on"
-    return advice(errors)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,19 +143,22 @@ def stopped_machines(document: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def failure(operation: str, errors: Sequence[Mapping[str, Any]], log: Path, patience: int) -> TerraformError:
+def failure(
+    terraform: Sequence[str], operation: str, errors: Sequence[Mapping[str, Any]], log: Path, patience: int
+) -> TerraformError:
     """Return the error for a run that failed: the first diagnostic in full, and what else went wrong.
 
-    `patience` is for how many seconds Terraform waited for a state that another run held.
+    `terraform` are the words that run it by hand; `patience` is for how many seconds it waited for a state that
+    another run held.
     """
-    command = ("terraform", f"-chdir={log.parent.parent}", operation)
+    command = (*terraform, operation)
     if not errors:
         lines = tail(log.read_text(encoding="utf-8", errors="replace"))
         todo = "see the log, then run the same command again: what was made is kept"
         return TerraformError(f"terraform {operation} failed", command=command, output=lines, todo=todo, log=log)
     first, *others = errors
     if "state lock" in first["summary"]:
-        return _locked(first["detail"], command, log, patience)
+        return _locked(terraform, operation, first["detail"], log, patience)
     return TerraformError(
         f"terraform {operation} failed: {_flat(first['summary'])}",
         where=_where(first),
@@ -172,7 +176,7 @@ def advice(said: str) -> str:
     return f"{cause} and run the same command again: what was made is kept"
 
 
-def _locked(detail: str, command: tuple[str, ...], log: Path, patience: int) -> TerraformError:
+def _locked(terraform: Sequence[str], operation: str, detail: str, log: Path, patience: int) -> TerraformError:
     """Return the error for a state that another run holds, with what Terraform tells about that run."""
     lock = dict(re.findall(r"^\s*(ID|Who|Operation|Created):\s*(.+?)\s*$", detail, flags=re.MULTILINE))
     who, since = lock.get("Who", "somebody"), lock.get("Created", "an unknown time").split(".")[0]
@@ -180,8 +184,8 @@ def _locked(detail: str, command: tuple[str, ...], log: Path, patience: int) -> 
         f"Terraform's state is locked by {who} since {since}; it was not let go within {patience} s",
         why=f"another run ({lock.get('Operation', 'unknown')}) works on this environment, or died while it did",
         todo="wait until it ends and run the same command again; if it is certain that none runs, unlock with: "
-        f"terraform -chdir={log.parent.parent} force-unlock {lock.get('ID', 'ID')}",
-        command=command,
+        f"{shlex.join([*terraform, 'force-unlock', lock.get('ID', 'ID')])}",
+        command=(*terraform, operation),
         output=None if lock else detail,
         log=log,
     )

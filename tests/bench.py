@@ -1,6 +1,6 @@
 """`make bench`: runs the whole way on an environment, prints figures by stage and host, and keeps them.
 
-The figures lie in `build/bench/<time>.json`; the last kept ones are shown beside the new ones.
+The figures lie in `build/.bench/<time>.json`; the last kept ones are shown beside the new ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bootstrap import toolchain
 from infra.config import find
 
 ROOT = Path(__file__).resolve().parent.parent
-KEPT = ROOT / "build" / "bench"
+KEPT = ROOT / "build" / ".bench"  # no environment can have this name
 Figures = dict[str, Any]
 
 

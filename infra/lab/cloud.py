@@ -58,7 +58,7 @@ def start(environment: Environment, folder: Path, artifacts: Path, progress: Pro
     return running
 
 
-def stop(environment: Environment | None, folder: Path, progress: Progress) -> None:  # noqa: ARG001 - the folder says all
+def stop(folder: Path, progress: Progress) -> None:
     """End the lab and remove everything it made, whatever state it is in; does nothing where nothing is.
 
     Raises:

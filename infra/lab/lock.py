@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_FLOCK = "hhqqi"  # struct flock of fcntl(2): type, whence, start, length, pid
+from infra.files import FLOCK, whole_file
 
 
 @contextmanager
@@ -27,10 +26,9 @@ def held(path: Path) -> Iterator[None]:
 
 def holder(path: Path) -> int | None:
     """Return the process that holds the lock; None if nobody does."""
-    query = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     try:
         with path.open("r+b") as file:
-            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, query))
+            kind, _, _, _, pid = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, whole_file(fcntl.F_WRLCK)))
     except FileNotFoundError:
         return None
     return None if kind == fcntl.F_UNLCK else int(pid)

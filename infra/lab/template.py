@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from infra.files import cache_folder
+from infra.files import cache_folder, locked
 from infra.process import find, run
 from infra.progress import Progress
 
@@ -35,9 +32,8 @@ def template(progress: Progress) -> Path:
     folder = cache_folder() / "machines" / f"debian-{SUITE}-{_key()}"
     if folder.exists():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
     progress.update("machine template", "waiting for another run that builds it")
-    with _locked(folder.parent / "building.lock"):
+    with locked(folder.parent / "building.lock"):
         if not folder.exists():
             progress.update("machine template", "building (about a minute, once)")
             _build(folder)
@@ -78,10 +74,3 @@ def _key() -> str:
     for file in (_RECIPE, *sorted(path for path in _FILES.rglob("*") if path.is_file())):
         digest.update(file.relative_to(_HERE).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

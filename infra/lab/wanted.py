@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from moto.ec2.models.instances import Instance
     from moto.elbv2.models import ELBv2Backend, FakeListener, FakeLoadBalancer, FakeTargetGroup
 
-_CLOUD_CONFIG = frozenset({"hostname", "fqdn", "preserve_hostname"})
+_CLOUD_CONFIG = frozenset({"hostname", "fqdn", "preserve_hostname", "manage_etc_hosts"})
 _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 
 

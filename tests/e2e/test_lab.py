@@ -122,7 +122,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     try:
         yield Lab(folder, cloud.start(environment("test-lab"), folder, artifacts, Silent()), artifacts, before)
     finally:
-        cloud.stop(None, folder, Silent())
+        cloud.stop(folder, Silent())
 
 
 @pytest.fixture(scope="module")
@@ -330,7 +330,7 @@ def test_a_daemon_that_ends_at_once_is_told_with_its_last_words(
             cloud.start(environment("ends", OTHER_CIDR), tmp_path / "lab", tmp_path, Silent())
         assert "No module named" in str(caught.value)
     finally:
-        cloud.stop(None, tmp_path / "lab", Silent())
+        cloud.stop(tmp_path / "lab", Silent())
     assert traces(Layout(tmp_path / "lab")) == []
 
 
@@ -343,7 +343,7 @@ def test_two_labs_live_side_by_side_and_one_s_end_is_nothing_to_the_other(
         assert running.endpoint != lab.running.endpoint
         assert IPv4Address(urlsplit(running.mirror).hostname or "") in OTHER_CIDR
     finally:
-        cloud.stop(None, other.folder, Silent())
+        cloud.stop(other.folder, Silent())
     assert traces(other) == []
     assert cloud.start(environment("test-lab"), lab.folder, lab.artifacts, Silent()) == lab.running
     assert cloud.problems(lab.folder) == ()
@@ -364,12 +364,12 @@ def test_a_killed_run_takes_the_build_of_the_template_along() -> None:
 
 def test_nothing_is_left_after_stop(lab: Lab) -> None:
     assert traces(lab.layout), "this check would find nothing even now"
-    cloud.stop(environment("test-lab"), lab.folder, Silent())
+    cloud.stop(lab.folder, Silent())
     assert traces(lab.layout) == []
     with host.locked():  # no other lab begins meanwhile
         if not cgroups.any_left(PREFIX):
             assert settings() == lab.settings
-    cloud.stop(environment("test-lab"), lab.folder, Silent())
+    cloud.stop(lab.folder, Silent())
 
 
 def test_nothing_is_left_of_a_lab_whose_daemon_was_killed(lab: Lab) -> None:
@@ -378,5 +378,5 @@ def test_nothing_is_left_of_a_lab_whose_daemon_was_killed(lab: Lab) -> None:
     assert daemon is not None
     os.kill(daemon, signal.SIGKILL)
     eventually(lambda: cloud.status(lab.folder) is None)
-    cloud.stop(None, lab.folder, Silent())
+    cloud.stop(lab.folder, Silent())
     assert traces(lab.layout) == []

@@ -223,6 +223,7 @@ def test_a_state_whose_lock_another_run_holds(
         thread.join(30)
     assert "Terraform's state is locked by" in said
     assert "within 1 s" in said
-    assert f"terraform -chdir={folder} force-unlock" in said
+    by_hand = f"env TF_CLI_CONFIG_FILE={tools.cli_config} {tools.terraform} -chdir={folder}"
+    assert f"unlock with: {by_hand} force-unlock" in said
     assert "FROM=machines" in said
     assert f"log: {folder}" in said

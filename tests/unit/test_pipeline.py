@@ -21,7 +21,7 @@ import pipeline
 from bootstrap import toolchain
 from infra import files
 from infra.config.model import Environment
-from infra.errors import AnsibleError, InterruptedRunError, RefusedError, VerificationError
+from infra.errors import AnsibleError, InterruptedRunError, PreflightError, RefusedError, VerificationError
 from infra.lab import cgroups, cloud
 
 ROOT = Path(pipeline.__file__).parent
@@ -98,6 +98,23 @@ def test_destroy_of_nothing_does_not_ask(lab: bool, tmp_path: Path, capsys: pyte
     printed = capsys.readouterr()
     assert printed.out.count("nothing of local is there") == 2
     assert not printed.err
+
+
+def test_a_lab_is_taken_down_also_where_terraform_cannot_be_had(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unavailable(*_: object, **__: object) -> None:
+        raise PreflightError("Terraform cannot be had")
+
+    stopped: list[Path] = []
+    monkeypatch.setattr(toolchain, "resolve", unavailable)
+    monkeypatch.setattr(pipeline, "lab_ended", lambda _: False)
+    monkeypatch.setattr(cloud, "stop", lambda folder, _: stopped.append(folder))
+    (made / "cdk.tf.json").write_text("{}")
+    assert pipeline.main(["destroy", LOCAL, "--yes"]) == 0
+    assert stopped == [made / "lab"]
+    assert not made.exists()
+    assert "the embedded cloud takes all of it along: Terraform cannot be had" in capsys.readouterr().err
 
 
 def test_destroy_asks_where_others_may_have_made_something(capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,6 +207,17 @@ def test_status_of_what_is_being_made_does_not_advise_against_it(
         pass  # being asked about takes nothing away
     assert pipeline.main(["status", LOCAL]) == 0
     assert "an apply began and did not get to its end" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("made")
+def test_status_of_what_stands_tells_who_works_on_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with files.exclusive(tmp_path / "build" / ".locks" / "local", "local", "apply, process 1"):
+        assert pipeline.main(["status", LOCAL]) == 0
+        assert "it is being worked on: apply, process 1" in capsys.readouterr().out
+        assert pipeline.main(["status", LOCAL, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["run"] == "apply, process 1"
+    assert pipeline.main(["status", LOCAL]) == 0
+    assert "it is being worked on" not in capsys.readouterr().out
 
 
 def test_status_does_not_vouch_for_a_state_that_it_did_not_look_into(capsys: pytest.CaptureFixture[str]) -> None:
@@ -384,6 +412,7 @@ def test_a_lab_that_ended_is_not_gone_on_with(capsys: pytest.CaptureFixture[str]
         ("ssh HOST=controller-0 ARGS=id", "ssh local controller-0 'id'"),
         ("ssh HOST=controller-0 'ARGS=id; echo $HOME'", "ssh local controller-0 'id; echo $HOME'"),
         ("ssh HOST=controller-0", "ssh local controller-0"),
+        ("plan 'ENV=my environments/a.yaml'", "plan 'my environments/a.yaml'"),
     ],
 )
 def test_make_hands_on_what_its_own_command_line_says_only(words: str, called: str) -> None:
@@ -391,7 +420,7 @@ def test_make_hands_on_what_its_own_command_line_says_only(words: str, called: s
     argv = ["make", "--dry-run", "--old-file=.venv/installed", *shlex.split(words)]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # make test
     done = subprocess.run(argv, cwd=ROOT, env=clean | exported, capture_output=True, text=True, check=True)
-    assert " ".join(done.stdout.splitlines()[-1].split()) == f".venv/bin/python pipeline.py {called}".strip()
+    assert shlex.split(done.stdout.splitlines()[-1]) == [".venv/bin/python", "pipeline.py", *shlex.split(called)]
 
 
 def test_make_does_not_take_a_slip_for_the_default_environment() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -192,7 +193,9 @@ def test_a_state_that_another_run_holds(
         first.interrupt()
         thread.join(30)
     assert "OperationTypeApply" in str(raised.value.why)
-    assert f"-chdir={tmp_path} force-unlock " in str(raised.value.todo)
+    *by_hand, command, _lock = shlex.split(str(raised.value.todo).partition("unlock with: ")[2])
+    assert command == "force-unlock"
+    subprocess.run([*by_hand, "state", "list"], check=True)  # in that state, with that Terraform, wherever it lies
 
 
 PIPELINE = """
@@ -275,7 +278,9 @@ def test_what_is_no_document_is_left_in_the_log(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "terraform-apply.log"
     log.parent.mkdir()
     log.write_text("panic: runtime error\n")
-    assert failure("apply", watcher.errors, log, 0).output == "panic: runtime error"
+    error = failure(("tofu", "-chdir=a b"), "apply", watcher.errors, log, 0)
+    assert error.output == "panic: runtime error"
+    assert "command: tofu '-chdir=a b' apply" in str(error)
 
 
 def test_the_progress_of_a_resource() -> None:

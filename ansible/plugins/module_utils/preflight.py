@@ -16,7 +16,10 @@ from . import firewall, listeners, units
 
 _CAP_SYS_RESOURCE = 24
 _TIME_SERVICES = ("chrony", "chronyd", "systemd-timesyncd", "ntpsec", "ntpd", "openntpd")
-_FIREWALL = "or, where a firewall lets all traffic of nodes, Pods and Services through, set preflight_firewall to true"
+_FIREWALL = (
+    "or, where a firewall lets all traffic of nodes, Pods and Services through, set preflight_firewall to true in"
+    " ansible/roles/preflight/defaults/main.yml"
+)
 UNFINISHED = Path("/var/lib/kube-pipeline/kubeadm-unfinished")
 MEMBER = Path("/etc/kubernetes/kubelet.conf")
 

@@ -10,11 +10,12 @@ import base64
 import ipaddress
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .commands import CommandError, kubectl
+from .der import elements
 
 INVENTORY = ("--namespace=kube-system", "configmap", "kube-pipeline-nodes")
 _SIGNER = "kubernetes.io/kubelet-serving"
@@ -73,10 +74,10 @@ def parse(pem: bytes) -> Request:
         ValueError: it is none.
     """
     body = b"".join(line for line in pem.splitlines() if not line.startswith(b"-----"))
-    ((_, outer),) = _elements(base64.b64decode(body, validate=True))
-    (_, information), *_ = _elements(outer)
-    _, (_, subject), _, *rest = _elements(information)
-    names = [tuple(_elements(pair)) for _, group in _elements(subject) for _, pair in _elements(group)]
+    ((_, outer),) = elements(base64.b64decode(body, validate=True))
+    (_, information), *_ = elements(outer)
+    _, (_, subject), _, *rest = elements(information)
+    names = [tuple(elements(pair)) for _, group in elements(subject) for _, pair in elements(group)]
     alternatives = [name for tag, attributes in rest if tag == _ATTRIBUTES for name in _alternatives(attributes)]
     return Request(
         common_name="".join(value.decode() for (_, key), (_, value) in names if key == _COMMON_NAME),
@@ -133,27 +134,14 @@ def record(nodes: Mapping[str, Mapping[str, Any]]) -> None:
 def _alternatives(attributes: bytes) -> list[tuple[int, bytes]]:
     """Return tag and content of each subject alternative name among a request's attributes."""
     found: list[tuple[int, bytes]] = []
-    for _, attribute in _elements(attributes):
-        (_, kind), (_, values) = _elements(attribute)
+    for _, attribute in elements(attributes):
+        (_, kind), (_, values) = elements(attribute)
         if kind == _EXTENSION_REQUEST:
-            for _, extension in _elements(next(_elements(values))[1]):
-                (_, identifier), *_, (_, content) = _elements(extension)
+            for _, extension in elements(next(elements(values))[1]):
+                (_, identifier), *_, (_, content) = elements(extension)
                 if identifier == _ALTERNATIVE_NAMES:
-                    found += _elements(next(_elements(content))[1])
+                    found += elements(next(elements(content))[1])
     return found
-
-
-def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield tag and content of the DER elements that follow each other in `data`."""
-    while data:
-        tag, length, start = data[0], data[1], 2
-        if length & 0x80:
-            start += length & 0x7F
-            length = int.from_bytes(data[2:start], "big")
-        if start + length > len(data):
-            raise ValueError("it ends too early")
-        yield tag, data[start : start + length]
-        data = data[start + length :]
 
 
 def _address(value: bytes) -> str:

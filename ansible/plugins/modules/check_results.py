@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.checks.runner import collect
+from ansible.module_utils.files import write
 
 DOCUMENTATION = r"""
 module: check_results
@@ -62,10 +61,7 @@ def main() -> None:
     )
     results = collect(module.params["machines"], module.params["cluster"])
     path = Path(module.params["path"])
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(results, file, indent=2)
-    Path(temporary).replace(path)
+    write(path, json.dumps(results, indent=2).encode(), 0o600)
     module.exit_json(changed=False, broken=[result["name"] for result in results if not result["passed"]])
 
 

@@ -1,7 +1,11 @@
-"""Security groups, one for each group of machines in the table of firewall rules, and one for each of its rules."""
+"""Security groups, one for each group of machines in the table of firewall rules, and the rules between them.
+
+Each range is a rule of its own: one that comes or goes leaves the others, which Terraform would make anew with it.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from infra.config.model import Environment
@@ -10,6 +14,7 @@ from stacks.aws.network import Network
 from stacks.scope import Scope
 
 Groups = dict[str, str]
+Peers = dict[str, dict[str, Any]]  # the other sides of a rule: what to add to its name, and the arguments for it
 
 _MAY_SEND_ANYWHERE = {"node", "control-plane"}
 
@@ -39,12 +44,13 @@ def build(scope: Scope, network: Network) -> Groups:
     }
     for rule in firewall.rules(environment):
         if rule.target in groups:
-            _open(scope, rule, "ingress", groups[rule.target], _peer(environment, rule.source, groups))
+            _open(scope, rule, "ingress", groups[rule.target], _peers(environment, rule.source, groups))
         if rule.source in groups and not (rule.source in _MAY_SEND_ANYWHERE and rule.target in groups):
-            _open(scope, rule, "egress", groups[rule.source], _peer(environment, rule.target, groups))
+            _open(scope, rule, "egress", groups[rule.source], _peers(environment, rule.target, groups))
     if environment.network.api == "public":
         # A public load balancer's name leads to public addresses, so the cluster's own calls leave by the NAT gateways.
-        through_nat = {"cidr_blocks": [f"{address}/32" for address in network.outgoing_addresses]}
+        addresses = enumerate(network.outgoing_addresses)
+        through_nat = {f"-{zone}": {"cidr_blocks": [f"{address}/32"]} for zone, address in addresses}
         rule = firewall.Rule(
             "apiserver-nat", "node", "api", "tcp", (6443, 6443), "calls of the cluster itself to the api"
         )
@@ -52,21 +58,23 @@ def build(scope: Scope, network: Network) -> Groups:
     return groups
 
 
-def _peer(environment: Environment, side: str, groups: Groups) -> dict[str, Any]:
+def _peers(environment: Environment, side: str, groups: Groups) -> Peers:
     if side in groups:
-        return {"source_security_group_id": groups[side]}
-    return {"cidr_blocks": firewall.ranges(environment, side)}
+        return {"": {"source_security_group_id": groups[side]}}
+    ranges = firewall.ranges(environment, side)
+    return {f"-{re.sub('[./]', '-', str(cidr))}": {"cidr_blocks": [cidr]} for cidr in ranges}
 
 
-def _open(scope: Scope, rule: firewall.Rule, direction: str, group: str, peer: dict[str, Any]) -> None:
-    scope.add(
-        "aws_security_group_rule",
-        f"{rule.name}-{direction}",
-        type=direction,
-        security_group_id=group,
-        protocol="-1" if rule.protocol == "all" else rule.protocol,
-        from_port=rule.ports[0],
-        to_port=rule.ports[1],
-        description=rule.why,
-        **peer,
-    )
+def _open(scope: Scope, rule: firewall.Rule, direction: str, group: str, peers: Peers) -> None:
+    for suffix, peer in peers.items():
+        scope.add(
+            "aws_security_group_rule",
+            f"{rule.name}-{direction}{suffix}",
+            type=direction,
+            security_group_id=group,
+            protocol="-1" if rule.protocol == "all" else rule.protocol,
+            from_port=rule.ports[0],
+            to_port=rule.ports[1],
+            description=rule.why,
+            **peer,
+        )

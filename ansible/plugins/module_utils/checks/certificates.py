@@ -1,4 +1,4 @@
-"""When do certificates expire? Read with the standard library alone, because a node may have no openssl."""
+"""When do certificates expire?"""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import re
 import time
 from collections.abc import Mapping
 
+from ..der import elements
 from .runner import Verdict
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+(.+?)-----END CERTIFICATE-----", re.DOTALL)
+_VERSION = 0xA0
 _EMBEDDED = re.compile(rb"client-certificate-data:\s*([A-Za-z0-9+/=]+)")
 
 
@@ -28,29 +30,12 @@ def expiries(content: bytes) -> list[float]:
 
 def _not_after(der: bytes) -> float:
     """Walk to validity.notAfter (RFC 5280, 4.1): Certificate > tbsCertificate > version?, serial, signature, issuer."""
-    try:
-        _, body, _ = _element(der)
-        _, rest, _ = _element(body)
-        tag, _, after = _element(rest)
-        skip = 3 if tag == 0xA0 else 2  # the version is explicit in all but X.509 v1
-        rest = after
-        for _ in range(skip):
-            _, _, rest = _element(rest)
-        _, validity, _ = _element(rest)
-        _, _, rest = _element(validity)
-        tag, value, _ = _element(rest)
-    except IndexError as error:
-        raise ValueError("a certificate is cut short") from error
+    ((_, certificate),) = elements(der)
+    (_, body), *_ = elements(certificate)
+    fields = list(elements(body))
+    _, _, _, (_, validity), *_ = fields[1:] if fields[0][0] == _VERSION else fields  # none in X.509 v1
+    _, (tag, value) = elements(validity)
     return _seconds(tag, value.decode("ascii"))
-
-
-def _element(data: bytes) -> tuple[int, bytes, bytes]:
-    """Split DER into the first element's tag and content, and what follows it."""
-    tag, length, start = data[0], data[1], 2
-    if length & 0x80:
-        start = 2 + (length & 0x7F)
-        length = int.from_bytes(data[2:start], "big")
-    return tag, data[start : start + length], data[start + length :]
 
 
 def _seconds(tag: int, text: str) -> float:

@@ -54,10 +54,19 @@ class Probes:
         return f"{PREFIX}.{self.namespace}.svc.{domain}."
 
 
-def remove(api: Api) -> None:
-    """Ask for the removal of every namespace of this kind; the cluster ends their Pods in the background."""
-    for item in api.get(f"/api/v1/namespaces?labelSelector={_SELECTOR}")["items"]:
+def remove(api: Api) -> list[str]:
+    """Ask for the removal of every namespace of this kind; return those that are there and not being removed.
+
+    The cluster ends their Pods in the background.
+    """
+
+    def listed() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = api.get(f"/api/v1/namespaces?labelSelector={_SELECTOR}")["items"]
+        return found
+
+    for item in listed():
         api.delete(f"/api/v1/namespaces/{item['metadata']['name']}")
+    return [item["metadata"]["name"] for item in listed() if "deletionTimestamp" not in item["metadata"]]
 
 
 def ready(pods: list[Pod]) -> tuple[Probe, ...]:

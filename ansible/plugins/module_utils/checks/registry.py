@@ -129,7 +129,7 @@ PROBING: tuple[Check[Cluster], ...] = (
 
 REMOVAL: Check[Cluster] = Check(
     "removal",
-    "The probe Pods were taken out of the cluster again",
+    "The cluster takes the probe Pods out again",
     15,
     "`kubectl delete namespace -l app.kubernetes.io/name=kube-pipeline-verify` removes them; so does the next run",
     traffic.look_at_removal,

@@ -89,6 +89,6 @@ def _dial_once(dial: network.Dial) -> tuple[str, str]:
 
 
 def look_at_removal(cluster: Cluster, _deadline: float) -> Verdict:
-    """Ask for the removal of the probe Pods."""
-    probes.remove(cluster.api)
-    return Verdict("the cluster ends them in the background")
+    """Ask for the removal of the probe Pods, and see that the cluster has begun it."""
+    left = probes.remove(cluster.api)
+    return Verdict("the cluster ends them in the background", tuple(f"{name}: is not being removed" for name in left))

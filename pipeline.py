@@ -209,6 +209,8 @@ def make_machines(run: Run) -> None:
     guards.check(run.cluster.nodes, plan)
     if plan.disruptive:
         confirm(run, f"This deletes, replaces or stops what is there: {', '.join(plan.disruptive)}.")
+    if plan.stop:
+        plan = stop_control_planes(run, plan)
     if plan.changes:
         # Machines that are made anew will have other host keys.
         ssh.forget(named(run, (*plan.create, *plan.replace)), run.folder / "known_hosts")
@@ -216,6 +218,26 @@ def make_machines(run: Run) -> None:
         early = not named(run, plan.disruptive)
         apply_and_prepare(run) if early else run.terraform.apply(run.display)
         run.terraform.write_outputs()
+
+
+def stop_control_planes(run: Run, plan: Plan) -> Plan:
+    """Let Terraform stop control planes one after the other, each when all others serve; return the plan of the rest.
+
+    Terraform itself would stop all at once, and etcd would have no majority until they are back.
+    """
+    nodes = [node for node in run.cluster.nodes if node.role == "control-plane"]
+    names = named(run, plan.stop)
+    stopped = [node for node in nodes if node.name in names]
+    if not stopped or len(nodes) == 1:
+        return plan
+    reach_machines(run)
+    for node in stopped:
+        run.cluster.wait_until_serving([other for other in nodes if other != node])
+        (resource,) = (resource for resource in plan.stop if named(run, [resource]) == [node.name])
+        run.terraform.plan(run.display, target=resource)
+        run.terraform.apply(run.display)
+    run.cluster.wait_until_serving(nodes)
+    return run.terraform.plan(run.display)
 
 
 def claim_folder(run: Run) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import yaml
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from infra import ansible, inventory, ssh
 from infra.config.model import Environment
@@ -19,7 +20,7 @@ from infra.display import Display
 from infra.errors import AnsibleError, PipelineError
 from infra.files import write_atomically
 from infra.lab import cloud
-from infra.process import run
+from infra.process import Completed, run
 
 
 @dataclass
@@ -95,6 +96,33 @@ class Cluster:
     @cached_property
     def _sockets(self) -> Path:
         return self.closing.enter_context(ansible.connections(self.folder))
+
+    def wait_until_serving(self, control_planes: Sequence[Node], patience: float = 300) -> None:
+        """Wait until the API server of each of these is ready, and with it its member of etcd.
+
+        Raises:
+            AnsibleError: one was not ready within `patience` seconds.
+        """
+        for node in control_planes:
+            server = f"--server=https://{node.private_address}:{self.contract.api.port}"
+            ask = f"sudo kubectl --kubeconfig=/etc/kubernetes/admin.conf {server} get --raw=/readyz"
+            argv: list[str | Path] = ["timeout", "30", "ssh", "-F", self.folder / "ssh_config", node.name, ask]
+            self.display.update(node.name, "waiting for its API server")
+            attempts = Retrying(
+                retry=retry_if_result(lambda done: done.code != 0), stop=stop_after_delay(patience), wait=wait_fixed(1)
+            )
+            try:
+                attempts(run, argv, check=False)
+            except RetryError as late:
+                last: Completed = late.last_attempt.result()
+                raise AnsibleError(
+                    f"its API server was not ready within {patience:.0f} s, so no other control plane is stopped",
+                    where=node.name,
+                    command=last.argv,
+                    output=last.stderr or last.stdout,
+                    todo="mend it, then apply again",
+                ) from late
+            self.display.update(node.name, "its API server is ready", done=True)
 
     def fetch_kubeconfig(self) -> Path:
         """Fetch the administrator's kubeconfig from the first control plane that has it.

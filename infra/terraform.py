@@ -63,8 +63,10 @@ class Terraform:
         self._cli_config = cli_config
         self._stopping = threading.Event()
 
-    def plan(self, progress: Progress) -> Plan:
+    def plan(self, progress: Progress, target: str | None = None) -> Plan:
         """Compare the configuration with what is there, and keep the plan for `apply`.
+
+        With a `target`, which is a resource's address, it is about that and what it needs.
 
         Raises:
             TerraformError: it failed, or another run held the state for 120 s.
@@ -72,7 +74,7 @@ class Terraform:
         """
         self._initialize(progress)
         progress.update("terraform", "comparing the configuration with what is there")
-        plan = self._stream("plan", progress, out=_PLAN).plan()
+        plan = self._stream("plan", progress, out=_PLAN, **({"target": target} if target else {})).plan()
         progress.update("terraform", "knows what to do", done=True)
         if plan.updated_machines:  # asking for the whole plan takes Terraform a second
             plan = replace(plan, stop=stopped_machines(json.loads(self._run("show", _PLAN, json=IsFlagged))))

@@ -90,12 +90,14 @@ def test_a_broken_cluster_fails_the_verification_by_name(environment: Own) -> No
 
 
 def test_machines_that_died_or_were_terminated_come_back_and_so_does_a_stopped_kubelet(environment: Own) -> None:
-    leader, identifier = environment.leader("general-1"), environment.provider_id("general-0")
-    environment.terminate("general-0")  # it is made anew, and joins under its old name
+    leader = environment.leader("general-1")
+    terminated = {name: environment.provider_id(name) for name in ("controller-0", "general-0")}
+    for name in terminated:  # made anew, each joins under its old name, and the old one is no member of etcd any more
+        environment.terminate(name)
     os.kill(leader, signal.SIGKILL)  # it starts again, with its disk
     environment.ssh("controller-2", "sudo systemctl stop kubelet")
     assert environment.pipeline("apply").returncode == 0
-    assert environment.provider_id("general-0") != identifier
+    assert all(environment.provider_id(name) != identifier for name, identifier in terminated.items())
     assert environment.leader("general-1") != leader
     assert environment.report()["verdict"] == "passed"
 

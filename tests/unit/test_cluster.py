@@ -12,6 +12,7 @@ from infra.cluster import Cluster
 from infra.config.model import Environment
 from infra.display import Display
 from infra.errors import AnsibleError
+from infra.progress import Silent
 
 
 def _cluster(environment: Environment, contract_document: dict[str, Any], folder: Path, ssh: str) -> Cluster:
@@ -20,7 +21,7 @@ def _cluster(environment: Environment, contract_document: dict[str, Any], folder
     (folder / "outputs.json").write_text(json.dumps({"contract": {"value": outputs}}))
     (folder / "ssh").write_text(f"#!/bin/sh\n{ssh}\n")
     (folder / "ssh").chmod(0o700)
-    return Cluster(environment, folder, cast("Display", None), ExitStack())
+    return Cluster(environment, folder, cast("Display", Silent()), ExitStack())
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +36,24 @@ def test_any_control_plane_gives_the_kubeconfig(
     path = _cluster(environment, contract_document, tmp_path, script).fetch_kubeconfig()
     assert path.read_text() == "kubeconfig\n"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_control_plane_that_serves_again_is_waited_for(
+    environment: Environment, contract_document: dict[str, Any], tmp_path: Path
+) -> None:
+    cluster = _cluster(environment, contract_document, tmp_path, f"test -e {tmp_path}/up || ! touch {tmp_path}/up")
+    cluster.wait_until_serving(cluster.nodes[:1])
+    assert (tmp_path / "up").exists(), "asked twice"
+
+
+def test_a_control_plane_that_does_not_serve_is_named_with_what_it_says(
+    environment: Environment, contract_document: dict[str, Any], tmp_path: Path
+) -> None:
+    cluster = _cluster(environment, contract_document, tmp_path, "echo '[-]etcd failed'; exit 1")
+    with pytest.raises(AnsibleError, match="was not ready within 0 s") as raised:
+        cluster.wait_until_serving(cluster.nodes[:1], patience=0)
+    assert (raised.value.where, raised.value.output) == ("controller-0", "[-]etcd failed\n")
+    assert "--server=https://10.20.0.10:6443 get --raw=/readyz" in str(raised.value)
 
 
 def test_each_control_plane_that_gave_none_is_told(

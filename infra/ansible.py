@@ -252,7 +252,7 @@ def summary(changes: Sequence[Change]) -> list[str]:
         hosts.setdefault((change.task, change.diff), []).append(change.host)
     lines = []
     for (task, diff), names in hosts.items():
-        lines.append(f"Ansible: {task}: {', '.join(_shortened(names))}")
+        lines.append(f"Ansible: {task}: {', '.join(_shortened(sorted(names)))}")
         lines += [f"    {line}" for line in _shortened(diff)]
     return lines
 

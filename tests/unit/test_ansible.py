@@ -91,11 +91,11 @@ def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_change_is_told_once_for_all_hosts_and_a_long_one_in_part() -> None:
     maximum = ("kubelet:", '- "maxPods": 110', '+ "maxPods": 100')
-    changes = [ansible.Change(f"general-{number}", "Compare", maximum) for number in range(22)]
+    changes = [ansible.Change(f"general-{number}", "Compare", maximum) for number in reversed(range(10, 32))]
     changes += [ansible.Change("controller-0", "Compare", tuple(f"+ {number}" for number in range(21)))]
     told = ansible.summary(changes)
-    assert told[0].startswith("Ansible: Compare: general-0, general-1, ")
-    assert told[0].endswith(", general-19, and 2 more")
+    assert told[0].startswith("Ansible: Compare: general-10, general-11, ")
+    assert told[0].endswith(", general-29, and 2 more")
     assert told[1:4] == [f"    {line}" for line in maximum]
     assert told[4] == "Ansible: Compare: controller-0"
     assert told[-2:] == ["    + 19", "    and 1 more"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.own import Own, ended, own, told
+from tests.e2e.own import Own, ended, own
 
 pytestmark = pytest.mark.e2e
 
@@ -30,28 +30,9 @@ def fewer_pods(document: dict[str, Any]) -> None:
     document["kubernetes"] = {"kubelet": {"maxPods": 100}}
 
 
-def fewer_workers(document: dict[str, Any]) -> None:
+def fewer_workers_and_larger_control_planes(document: dict[str, Any]) -> None:
     document["pools"][0]["count"] = 1
-
-
-def test_an_interrupted_apply_stops_terraform_in_order_says_how_to_go_on_and_can_be_destroyed(environment: Own) -> None:
-    with environment.started("apply") as process:
-        told(process, ": created in ")  # Terraform's first resource; no machine is begun yet
-        process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        said = process.stderr.read()
-        assert process.wait() == 130
-    assert "do: run the same command again" in said
-    assert "resume: make apply" in said
-    log = (environment.build / "logs" / "terraform-apply.log").read_text()
-    errors = [line["@message"] for line in map(json.loads, log.splitlines()) if line["@level"] == "error"]
-    assert set(errors) <= {"Error: execution halted"}  # what it was making then, it made to the end
-    environment.destroy()
-
-
-def test_an_apply_killed_while_machines_are_made_can_be_destroyed(environment: Own) -> None:
-    environment.killed("apply", "aws_instance.controller-0: created in ")
-    environment.destroy(after_a_kill=True)
+    document["control_plane"]["machine"] = "t3.large"
 
 
 def test_an_apply_killed_while_hosts_join_goes_on_and_is_killed_while_it_verifies(environment: Own) -> None:
@@ -116,10 +97,16 @@ def test_changed_settings_reach_every_node(environment: Own) -> None:
     assert environment.kubectl("get", "nodes", allocatable).split() == ["100"] * 5
 
 
-def test_a_pool_that_shrinks_leaves_no_node(environment: Own) -> None:
-    environment.edit(fewer_workers)
+def test_a_pool_that_shrinks_leaves_no_node_and_control_planes_stop_in_turn(environment: Own) -> None:
+    environment.edit(fewer_workers_and_larger_control_planes)
     done = environment.pipeline("apply", "--yes")
     assert done.returncode == 0
+    turns = [f"{name}: {what}" for name in CONTROLLERS for what in ("updating", "its API server is ready")]
+    said = [turn for line in done.stderr.splitlines() for turn in turns if line.endswith(turn)]
+    stopped = [place for place, turn in enumerate(said) if turn.endswith("updating")]
+    for name, place in zip(CONTROLLERS, stopped, strict=True):
+        others = [f"{other}: its API server is ready" for other in CONTROLLERS if other != name]
+        assert said[place - 2 : place + 1] == [*others, f"{name}: updating"]
     nodes = environment.kubectl("get", "nodes", "--output=jsonpath={.items[*].metadata.name}").split()
     assert nodes == [*CONTROLLERS, "general-0"]
     for name in nodes:  # the settings that the apply before brought are in force

@@ -55,13 +55,13 @@ e2e: .venv/installed # the whole on real machines; files side by side, because m
 	.venv/bin/pytest -n 2 --dist loadfile -m e2e tests/e2e
 
 bench: .venv/installed # figures of ENV per command, stage, host and task, kept in build/.bench
-	@PYTHONPATH=. $(PYTHON) tests/bench.py $(ENV)
+	@PYTHONPATH=. $(PYTHON) tests/bench.py $(call quoted,$(ENV))
 
 golden: .venv/installed # write what synthesis gives into tests/synth/*.golden.json; review the diff
 	GOLDEN=update .venv/bin/pytest -q tests/synth -k golden
 
 schema: .venv/installed # write environments/schema.json from the code
-	$(PYTHON) -m infra.config > environments/.schema.json && mv environments/.schema.json environments/schema.json
+	schema=$$($(PYTHON) -m infra.config) && printf '%s\n' "$$schema" > environments/schema.json
 
 format: .venv/installed # format the code
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .

@@ -200,17 +200,16 @@ def synthesize(run: Run) -> None:
 
 def make_machines(run: Run) -> None:
     """Apply the plan, after asking when it takes something away; prepare the machines while the rest is being made."""
-    from infra import guards, ssh
+    from infra import resize, ssh
 
     claim_folder(run)
     plan = run.terraform.plan(run.display)
-    run.display.say(plan.summary())
     run.terraform.write_outputs()  # what is there may have been made from another checkout
-    guards.check(run.cluster.nodes, plan)
-    if plan.disruptive:
-        confirm(run, f"This deletes, replaces or stops what is there: {', '.join(plan.disruptive)}.")
-    if plan.stop:
-        plan = stop_control_planes(run, plan)
+    agree(run, plan)
+    if plan.stop and resize.in_turn(run.cluster, run.terraform, plan, run.keys.private, run.display):
+        rest = run.terraform.plan(run.display)
+        agree(run, rest, known=plan.disruptive)
+        plan = rest
     if plan.changes:
         # Machines that are made anew will have other host keys.
         ssh.forget(named(run, (*plan.create, *plan.replace)), run.folder / "known_hosts")
@@ -220,24 +219,14 @@ def make_machines(run: Run) -> None:
         run.terraform.write_outputs()
 
 
-def stop_control_planes(run: Run, plan: Plan) -> Plan:
-    """Let Terraform stop control planes one after the other, each when all others serve; return the plan of the rest.
+def agree(run: Run, plan: Plan, known: Sequence[str] = ()) -> None:
+    """Tell a plan, refuse it where it must not be, and ask where it takes away more than what is `known` already."""
+    from infra import guards
 
-    Terraform itself would stop all at once, and etcd would have no majority until they are back.
-    """
-    nodes = [node for node in run.cluster.nodes if node.role == "control-plane"]
-    names = named(run, plan.stop)
-    stopped = [node for node in nodes if node.name in names]
-    if not stopped or len(nodes) == 1:
-        return plan
-    reach_machines(run)
-    for node in stopped:
-        run.cluster.wait_until_serving([other for other in nodes if other != node])
-        (resource,) = (resource for resource in plan.stop if named(run, [resource]) == [node.name])
-        run.terraform.plan(run.display, target=resource)
-        run.terraform.apply(run.display)
-    run.cluster.wait_until_serving(nodes)
-    return run.terraform.plan(run.display)
+    run.display.say(plan.summary())
+    guards.check(run.cluster.nodes, plan)
+    if set(plan.disruptive) - set(known):
+        confirm(run, f"This deletes, replaces or stops what is there: {', '.join(plan.disruptive)}.")
 
 
 def claim_folder(run: Run) -> None:

@@ -127,7 +127,7 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
 def _forget_runs(private: Path) -> None:
     """Remove what ansible-runner keeps of its runs.
 
-    Of the environment it keeps all, credentials of the cloud among it. And what an earlier run was given, such as a
+    Of the environment it keeps all, such as a proxy with its password. And what an earlier run was given, such as a
     plan's --check, it takes again where a later one is given nothing.
     """
     for name in ("artifacts", "env"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from infra.display import Display
 from infra.errors import AnsibleError, PipelineError
 from infra.files import write_atomically
 from infra.lab import cloud
-from infra.process import Completed, run
+from infra.process import run
 
 
 @dataclass
@@ -97,32 +98,43 @@ class Cluster:
     def _sockets(self) -> Path:
         return self.closing.enter_context(ansible.connections(self.folder))
 
-    def wait_until_serving(self, control_planes: Sequence[Node], patience: float = 300) -> None:
-        """Wait until the API server of each of these is ready, and with it its member of etcd.
+    def unready(self, control_planes: Sequence[Node]) -> dict[str, str]:
+        """Ask each API server, which asks its member of etcd, whether it is ready; return what those say that are not.
+
+        Machines that cannot be reached are among them, too.
+        """
+
+        def ask(node: Node) -> str:
+            server = f"--server=https://{node.private_address}:{self.contract.api.port}"
+            ready = f"sudo kubectl --kubeconfig=/etc/kubernetes/admin.conf {server} get --raw=/readyz"
+            argv: list[str | Path] = ["timeout", "30", "ssh", "-F", self.folder / "ssh_config", node.name, ready]
+            done = run(argv, check=False)
+            return "" if done.code == 0 else (done.stderr + done.stdout).strip() or f"exit code {done.code}"
+
+        with ThreadPoolExecutor(max_workers=32) as pool:
+            said = zip(control_planes, pool.map(ask, control_planes), strict=True)
+            return {node.name: words for node, words in said if words}
+
+    def wait_until_ready(self, control_planes: Sequence[Node], patience: float = 300) -> None:
+        """Wait until `unready` has nobody to name.
 
         Raises:
-            AnsibleError: one was not ready within `patience` seconds.
+            AnsibleError: it has, after `patience` seconds.
         """
-        for node in control_planes:
-            server = f"--server=https://{node.private_address}:{self.contract.api.port}"
-            ask = f"sudo kubectl --kubeconfig=/etc/kubernetes/admin.conf {server} get --raw=/readyz"
-            argv: list[str | Path] = ["timeout", "30", "ssh", "-F", self.folder / "ssh_config", node.name, ask]
-            self.display.update(node.name, "waiting for its API server")
-            attempts = Retrying(
-                retry=retry_if_result(lambda done: done.code != 0), stop=stop_after_delay(patience), wait=wait_fixed(1)
-            )
-            try:
-                attempts(run, argv, check=False)
-            except RetryError as late:
-                last: Completed = late.last_attempt.result()
-                raise AnsibleError(
-                    f"its API server was not ready within {patience:.0f} s, so no other control plane is stopped",
-                    where=node.name,
-                    command=last.argv,
-                    output=last.stderr or last.stdout,
-                    todo="mend it, then apply again",
-                ) from late
-            self.display.update(node.name, "its API server is ready", done=True)
+        names = ", ".join(node.name for node in control_planes)
+        self.display.update("API servers", f"waiting for {names}")
+        attempts = Retrying(retry=retry_if_result(bool), stop=stop_after_delay(patience), wait=wait_fixed(1))
+        try:
+            attempts(self.unready, control_planes)
+        except RetryError as late:
+            said: dict[str, str] = late.last_attempt.result()
+            raise AnsibleError(
+                f"an API server was not ready within {patience:.0f} s",
+                where=", ".join(said),
+                why="\n".join(f"{name}: {words}" for name, words in said.items()),
+                todo="look at kubelet and containers there, mend it, then apply again",
+            ) from late
+        self.display.update("API servers", f"ready on {names}", done=True)
 
     def fetch_kubeconfig(self) -> Path:
         """Fetch the administrator's kubeconfig from the first control plane that has it.

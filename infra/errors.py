@@ -81,9 +81,9 @@ _FILE_TODO = {errno.ENOSPC: _FREE_SPACE, errno.EDQUOT: _FREE_SPACE, errno.EACCES
 
 
 def unusable_file(error: OSError) -> PreflightError:
-    """Return the error of a file that the system refuses to read or write."""
+    """Return the error of what the system refuses, mostly to read or write a file."""
     return PreflightError(
-        f"a file cannot be used: {error.strerror or error}",
+        f"{'a file cannot be used' if error.filename else 'the system refuses'}: {error.strerror or error}",
         where=str(error.filename) if error.filename else None,
         todo=_FILE_TODO.get(error.errno or 0, "run apply from its first step, without FROM"),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, collapse_addresses
+from ipaddress import IPv4Network
 from typing import Literal
 
 from infra.config.model import Environment
@@ -70,5 +70,5 @@ def ranges(environment: Environment, side: str) -> tuple[IPv4Network, ...]:
 
 
 def _distinct(allowed: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
-    """Join ranges that hold one another: clouds refuse a rule that says the same twice."""
-    return tuple(collapse_addresses(allowed))
+    """Leave out what is there already: clouds refuse the same rule twice, and take ranges that overlap."""
+    return tuple(dict.fromkeys(allowed))

@@ -24,7 +24,7 @@ from botocore.config import Config
 from infra.contract import Contract, decode, read_outputs
 from infra.lab import cloud
 from infra.lab.layout import Layout
-from tests.e2e.traces import traces
+from tests.e2e.traces import processes, traces
 
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE = 10 * 60  # seconds; a destroy waits two minutes for a Terraform that outlived its pipeline
@@ -136,8 +136,7 @@ class Own:
         assert traces(Layout(self.build / "lab")) == []
         assert list(self.temporary.iterdir()) == []
         assert f"{self.network}." not in ended(["ip", "-o", "address"], 10).stdout
-        commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-        assert not [command for command in commands if str(self.build).encode() in command]
+        assert processes(self.build) == []
 
 
 def _patience(command: str) -> float:

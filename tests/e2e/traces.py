@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from infra.process import find, run
 
 def traces(layout: Layout) -> list[str]:
     """Return whatever this host has of the lab: files, links, firewall rules, names, cgroups, settings, processes."""
-    found = [str(path) for path in Path("/sys/fs/cgroup").rglob(layout.id)]
+    # os.walk, because cgroups of other labs may vanish meanwhile
+    found = [str(Path(folder, layout.id)) for folder, names, _ in os.walk("/sys/fs/cgroup") if layout.id in names]
     found += [str(path) for path in [layout.folder, Path("/sys/class/net") / layout.id] if path.exists()]
     if find("iptables-save"):  # without it, the lab makes no rules either
         found += [rule for rule in run(["iptables-save"]).stdout.splitlines() if layout.id in rule]
@@ -22,7 +24,7 @@ def traces(layout: Layout) -> list[str]:
     with host.locked():  # no other lab begins meanwhile, which would need the changed settings
         if host._SAVED.exists() and not cgroups.any_left(PREFIX):
             found.append(str(host._SAVED))
-    return [*found, *_links(), *_processes(str(layout.folder).encode())]
+    return [*found, *_links(), *processes(layout.folder)]
 
 
 def _links() -> list[str]:
@@ -42,12 +44,12 @@ def _loose() -> set[str]:
     return {link["ifname"] for link in links if link["ifname"].startswith("vb-") and "master" not in link}
 
 
-def _processes(folder: bytes) -> list[str]:
-    """Return the processes that were started with, or see a mount in, the lab's folder."""
+def processes(folder: Path) -> list[str]:
+    """Return the processes that were started with, or see a mount in, a folder."""
     found = []
     for file in [path for name in ("cmdline", "mounts") for path in Path("/proc").glob(f"[0-9]*/{name}")]:
         try:
-            if folder in file.read_bytes():
+            if str(folder).encode() in file.read_bytes():
                 found.append(str(file))
         except OSError:  # it ended meanwhile
             continue

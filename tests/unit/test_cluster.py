@@ -42,18 +42,21 @@ def test_a_control_plane_that_serves_again_is_waited_for(
     environment: Environment, contract_document: dict[str, Any], tmp_path: Path
 ) -> None:
     cluster = _cluster(environment, contract_document, tmp_path, f"test -e {tmp_path}/up || ! touch {tmp_path}/up")
-    cluster.wait_until_serving(cluster.nodes[:1])
+    cluster.wait_until_ready(cluster.nodes[:1])
     assert (tmp_path / "up").exists(), "asked twice"
 
 
 def test_a_control_plane_that_does_not_serve_is_named_with_what_it_says(
     environment: Environment, contract_document: dict[str, Any], tmp_path: Path
 ) -> None:
-    cluster = _cluster(environment, contract_document, tmp_path, "echo '[-]etcd failed'; exit 1")
+    well = "--server=https://10.20.0.10:6443 get --raw=/readyz"
+    script = f"case \"$*\" in *controller-0*'{well}') ;; *) echo '[-]etcd failed'; exit 1;; esac"
+    cluster = _cluster(environment, contract_document, tmp_path, script)
+    planes = [node for node in cluster.nodes if node.role == "control-plane"]
+    assert cluster.unready(planes) == {"controller-1": "[-]etcd failed"}
     with pytest.raises(AnsibleError, match="was not ready within 0 s") as raised:
-        cluster.wait_until_serving(cluster.nodes[:1], patience=0)
-    assert (raised.value.where, raised.value.output) == ("controller-0", "[-]etcd failed\n")
-    assert "--server=https://10.20.0.10:6443 get --raw=/readyz" in str(raised.value)
+        cluster.wait_until_ready(planes, patience=0)
+    assert (raised.value.where, raised.value.why) == ("controller-1", "controller-1: [-]etcd failed")
 
 
 def test_each_control_plane_that_gave_none_is_told(

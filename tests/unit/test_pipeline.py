@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,10 +21,8 @@ import pipeline
 from bootstrap import toolchain
 from infra import files
 from infra.config.model import Environment
-from infra.contract import Contract, Node
 from infra.errors import AnsibleError, InterruptedRunError, PreflightError, RefusedError, VerificationError
 from infra.lab import cgroups, cloud
-from infra.terraform_events import Plan
 
 ROOT = Path(pipeline.__file__).parent
 LOCAL = str(ROOT / "environments" / "local.yaml")
@@ -333,58 +330,6 @@ def test_an_interrupt_after_a_failed_preparation_stops_terraform(
     with pytest.raises(KeyboardInterrupt):
         pipeline.apply_and_prepare(applying(environment, terraform))
     assert terraform.asked.is_set()
-
-
-class Recorded:
-    """A Terraform and a cluster that only say what they are asked for."""
-
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self.nodes = nodes
-        self.said: list[str] = []
-
-    def plan(self, _: object, target: str = "the rest") -> str:
-        self.said.append(f"plan {target}")
-        return "the rest"
-
-    def apply(self, _: object) -> None:
-        self.said.append("apply")
-
-    def wait_until_serving(self, nodes: Sequence[Node]) -> None:
-        self.said.append(" ".join(["wait for", *(node.name for node in nodes)]))
-
-
-@pytest.fixture
-def resized(environment: Environment, contract: Contract, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Apply a plan that stops these machines of a cluster with so many control planes; say in which order."""
-
-    def resize(count: int, *stopped: str) -> list[str]:
-        first, *others = contract.nodes
-        planes = [first.model_copy(update={"name": f"controller-{number}"}) for number in range(count)]
-        run = applying(Environment.model_validate(environment.model_dump() | {"control_plane": {"count": count}}), None)
-        recorded = Recorded([*planes, *others])
-        run.__dict__.update(terraform=recorded, cluster=recorded, display=None)
-        monkeypatch.setattr(pipeline, "reach_machines", lambda _: recorded.said.append("reach"))
-        plan = Plan((), tuple(stopped), (), (), outputs=False, stop=tuple(stopped))
-        rest = pipeline.stop_control_planes(run, plan)
-        assert rest == ("the rest" if recorded.said else plan)
-        return recorded.said
-
-    return resize
-
-
-def test_control_planes_stop_one_after_the_other(resized: Callable[..., list[str]]) -> None:
-    first, second, worker = "aws_instance.controller-0", "aws_instance.controller-2", "aws_instance.pool-big-disk-0"
-    assert resized(3, first, worker, second) == [
-        "reach",
-        *("wait for controller-1 controller-2", f"plan {first}", "apply"),
-        *("wait for controller-0 controller-1", f"plan {second}", "apply"),
-        *("wait for controller-0 controller-1 controller-2", "plan the rest"),
-    ]
-
-
-def test_where_nothing_can_be_kept_up_terraform_stops_all_at_once(resized: Callable[..., list[str]]) -> None:
-    assert resized(1, "aws_instance.controller-0") == []
-    assert resized(3, "aws_instance.pool-big-disk-0") == []
 
 
 def test_a_step_that_is_interrupted_tells_how_to_go_on(

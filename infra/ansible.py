@@ -236,8 +236,11 @@ def _differences(result: Mapping[str, Any]) -> Iterator[str]:
     told = result.get("diff") or []
     for item in told if isinstance(told, list) else [told]:
         before, after = (str(item.get(side, "")).splitlines() for side in ("before", "after"))
+        if before == after:
+            continue
         if name := item.get("after_header"):
-            yield f"{name}:"
+            yield f"{name}:" if before else f"+ {name}"
+            after = after if before else []  # of what is new, the name says enough
         matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
         for kind, gone, gone_end, come, come_end in matcher.get_opcodes():
             if kind != "equal":

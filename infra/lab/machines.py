@@ -90,7 +90,7 @@ class Machines:
             _give_addresses(live, machine.elastic)
 
     def _restart(self, machine: Machine, deaths: int) -> None:
-        cgroups.remove(self._cgroup(machine.id))
+        self._clear(machine.id)
         self._live[machine.id] = _Live(self._start(machine), time.monotonic(), deaths)
 
     def _start(self, machine: Machine) -> subprocess.Popen[bytes]:
@@ -146,20 +146,25 @@ class Machines:
             live.process.wait(20)
         except subprocess.TimeoutExpired:
             live.process.kill()
-        cgroups.remove(self._cgroup(machine))
+        self._clear(machine)
         del self._live[machine]
 
     def _terminate(self, machine: str) -> None:
         """End the machine at once and remove its disk."""
         _LOG.info("%s: terminating", machine)
         folder = self._layout.machine(machine)
-        cgroups.remove(self._cgroup(machine))
+        self._clear(machine)
         live = self._live.pop(machine, None)
         if live:
             live.process.wait(10)
         if os.path.ismount(folder / "root"):
             run(["umount", folder / "root"])
         shutil.rmtree(folder)
+
+    def _clear(self, machine: str) -> None:
+        """End what still runs of the machine, and take it off the network."""
+        cgroups.remove(self._cgroup(machine))
+        network.cut(self._layout.id, machine)
 
     def _cgroup(self, machine: str) -> str:
         return f"{self._layout.id}/{machine}"

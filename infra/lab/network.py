@@ -120,6 +120,22 @@ def machine_at(supervisor: int) -> int | None:
     return None
 
 
+def cut(bridge: str, machine: str) -> None:
+    """Take a machine that has ended off the bridge.
+
+    Its network outlives it for as long as it waits to be told that its connections are closed, up to a minute, and
+    would answer in the place of another machine at the same address.
+    """
+    for link in links_of(machine, _ip("link", "show", "master", bridge)):
+        run(["ip", "link", "delete", link], check=False)  # it may be gone just now
+
+
+def links_of(machine: str, links: list[dict[str, Any]]) -> list[str]:
+    """Return the names of a machine's links, of those that `ip -json` tells: systemd-nspawn shortens long ones."""
+    called = f"vb-{machine}"
+    return [link["ifname"] for link in links if called in (link["ifname"], *link.get("altnames", ()))]
+
+
 def exists(bridge: str) -> bool:
     """Tell whether this host has an interface of that name."""
     return run(["ip", "link", "show", bridge], check=False).code == 0

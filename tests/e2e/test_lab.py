@@ -22,7 +22,7 @@ from botocore.client import BaseClient
 
 from infra.config.model import Aws, ControlPlane, Environment, Network
 from infra.errors import PreflightError
-from infra.lab import cgroups, cloud, host
+from infra.lab import cgroups, cloud, host, network
 from infra.lab.layout import PREFIX, Layout
 from infra.lab.lock import holder
 from infra.lab.template import template
@@ -255,8 +255,18 @@ def test_a_stopped_instance_stops_and_starts_again_with_its_disk(lab: Lab, machi
 
 
 def test_a_terminated_instance_is_gone_and_another_may_have_its_address(lab: Lab, machines: tuple[str, ...]) -> None:
+    # A connection of which nobody says that it is closed: the kernel keeps a dead machine's network for it.
+    connect = f"import socket, time; s = socket.create_connection(('{ADDRESSES[0]}', 22)); s.recv(99); time.sleep(999)"
+    lab.ssh(ADDRESSES[1], f'sudo systemd-run --quiet --unit=connected python3 -c "{connect}"')
+    eventually(lambda: lab.ssh(ADDRESSES[1], f"ss --no-header state established dst {ADDRESSES[0]}"))
+    lab.ssh(ADDRESSES[0], f"sudo iptables -I INPUT -s {ADDRESSES[1]} -j DROP")
+    links = json.loads(run(["ip", "-json", "link", "show", "master", lab.layout.id]).stdout)
+    [link] = network.links_of(machines[1], links)
+
     lab.client("ec2").terminate_instances(InstanceIds=[machines[1]])
     eventually(lambda: not lab.layout.machine(machines[1]).exists())
+    assert not Path("/sys/class/net", link).exists()
+    lab.ssh(ADDRESSES[0], f"sudo iptables -D INPUT -s {ADDRESSES[1]} -j DROP")
     assert run(["pgrep", "--full", f"systemd-nspawn.*--machine={machines[1]}"], check=False).stdout == ""
     assert lab.ssh(ADDRESSES[1], "echo up", check=False) == ""
 

@@ -72,20 +72,29 @@ def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "playbooks").mkdir()
     (tmp_path / "playbooks" / "any.yml").write_text(
         "- hosts: localhost\n  gather_facts: false\n"
-        f"  tasks: [{{copy: {{content: it, dest: {tmp_path}/made, mode: '0644'}}}}]\n"
+        "  tasks:\n"
+        f"    - {{copy: {{content: it, dest: {tmp_path}/made, mode: '0644'}}}}\n"
+        f"    - {{lineinfile: {{path: {tmp_path}/there, line: here, mode: '0644'}}}}\n"
     )
     (tmp_path / "ansible.cfg").write_text("[defaults]\n")
     (tmp_path / "hosts").write_text(f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    (tmp_path / "there").write_text("before\n")
     (tmp_path / "logs").mkdir()
     monkeypatch.setattr(ansible, "_ROOT", tmp_path)
     made = []
     for check in (True, False):
         playbook = ansible.Playbook("any", tmp_path, tmp_path / "hosts", tmp_path, check=check)
         recap = ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
-        assert [(change.host, change.task) for change in recap.changed] == [("localhost", "copy")]
+        assert [(change.host, change.task) for change in recap.changed] == [
+            ("localhost", "copy"),
+            ("localhost", "lineinfile"),
+        ]
         made.append((tmp_path / "made").exists())
         if check:
-            assert ansible.summary(recap.changed)[1:] == [f"    {tmp_path}/made:", "    + it"]
+            assert ansible.summary(recap.changed) == [
+                *("Ansible: copy: localhost", f"    + {tmp_path}/made"),
+                *("Ansible: lineinfile: localhost", f"    {tmp_path}/there (content):", "    + here"),
+            ]
     assert made == [False, True]
 
 

@@ -101,12 +101,13 @@ def test_a_pool_that_shrinks_leaves_no_node_and_control_planes_stop_in_turn(envi
     environment.edit(fewer_workers_and_larger_control_planes)
     done = environment.pipeline("apply", "--yes")
     assert done.returncode == 0
-    turns = [f"{name}: {what}" for name in CONTROLLERS for what in ("updating", "its API server is ready")]
-    said = [turn for line in done.stderr.splitlines() for turn in turns if line.endswith(turn)]
-    stopped = [place for place, turn in enumerate(said) if turn.endswith("updating")]
-    for name, place in zip(CONTROLLERS, stopped, strict=True):
-        others = [f"{other}: its API server is ready" for other in CONTROLLERS if other != name]
-        assert said[place - 2 : place + 1] == [*others, f"{name}: updating"]
+    said = [line.partition("  ")[2].strip() for line in done.stderr.splitlines()]
+    turns = [line for line in said if line.startswith("API servers: ready") or line.endswith(": updating")]
+    expected = []
+    for name in CONTROLLERS:
+        others = ", ".join(other for other in CONTROLLERS if other != name)
+        expected += [f"API servers: ready on {others}", f"aws_instance.{name}: updating"]
+    assert turns == [*expected, f"API servers: ready on {', '.join(CONTROLLERS)}"]
     nodes = environment.kubectl("get", "nodes", "--output=jsonpath={.items[*].metadata.name}").split()
     assert nodes == [*CONTROLLERS, "general-0"]
     for name in nodes:  # the settings that the apply before brought are in force

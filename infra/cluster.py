@@ -56,8 +56,14 @@ class Cluster:
             artifacts = [artifact | {"url": f"{mirror}/{artifact['path']}"} for artifact in artifacts]
         return inventory.build(contract, self.environment, artifacts, self.folder / "ssh_config")
 
-    def reach(self, contract: Contract, key: Path, give_up: threading.Event | None = None) -> None:
-        """Write ssh_config, wait until the machines answer, pin their host keys.
+    def reach(
+        self,
+        contract: Contract,
+        key: Path,
+        give_up: threading.Event | None = None,
+        nodes: Sequence[Node] | None = None,
+    ) -> None:
+        """Write ssh_config, wait until the machines (or of them these `nodes`) answer, pin their host keys.
 
         Raises:
             AnsibleError: a machine did not answer in time, or before `give_up` was set, or its host key has changed.
@@ -65,8 +71,9 @@ class Cluster:
         known_hosts = self.folder / "known_hosts"
         config = ssh.configuration(contract, user=self.environment.ssh.user, key=key, known_hosts=known_hosts)
         write_atomically(self.folder / "ssh_config", config, mode=0o600)
+        awaited = contract if nodes is None else contract.model_copy(update={"nodes": tuple(nodes)})
         try:
-            ssh.wait_until_reachable(contract, self.folder / "ssh_config", self.display, give_up=give_up)
+            ssh.wait_until_reachable(awaited, self.folder / "ssh_config", self.display, give_up=give_up)
         except PipelineError as error:
             if self.environment.lab:
                 error.why = "; ".join([*cloud.problems(self.folder / "lab"), error.why or ""])

@@ -25,8 +25,8 @@ def in_turn(cluster: Cluster, terraform: Terraform, plan: Plan, key: Path, progr
     if not stopped or len(planes) == 1:
         return False
     missing = {_machine(resource) for resource in plan.create}
-    there = tuple(node for name, node in planes.items() if name not in missing)
-    cluster.reach(cluster.contract.model_copy(update={"nodes": there}), key)
+    there = [node for name, node in planes.items() if name not in missing]
+    cluster.reach(cluster.contract, key, nodes=there)
     serving = {node.name for node in there} - cluster.unready(there).keys()
     if 2 * len(serving) <= len(planes):
         return False

@@ -31,8 +31,8 @@ class Recorded:
         self.down = down
         self.said: list[str] = []
 
-    def reach(self, contract: Contract, _key: Path) -> None:
-        self.said.append(_list("reach", contract.nodes))
+    def reach(self, _contract: Contract, _key: Path, nodes: Sequence[Node]) -> None:
+        self.said.append(_list("reach", nodes))
 
     def unready(self, nodes: Sequence[Node]) -> dict[str, str]:
         return {node.name: "down" for node in nodes if node.name in self.down}

@@ -131,9 +131,14 @@ class Terraform:
         ready = linked or "required_providers" not in settings
         if ready and done.exists() and done.read_text(encoding="utf-8") == wanted:
             return
-        progress.update("terraform", "waiting for another run that prepares its provider")
-        with locked(cache_folder() / "toolchain" / "init.lock"):  # two at once would both fill Terraform's plugin cache
-            progress.update("terraform", "preparing provider and state")
+        progress.update("terraform", "preparing provider and state")
+
+        def waiting() -> None:
+            progress.update("terraform", "waiting for another run that prepares its provider")
+
+        with locked(
+            cache_folder() / "toolchain" / "init.lock", waiting
+        ):  # two would both fill Terraform's plugin cache
             # The configuration names one exact version, so an upgrade can only lead to that one.
             self._run("init", upgrade=IsFlagged, input=False)
         write_atomically(done, wanted)

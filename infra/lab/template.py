@@ -32,8 +32,11 @@ def template(progress: Progress) -> Path:
     folder = cache_folder() / "machines" / f"debian-{SUITE}-{_key()}"
     if folder.exists():
         return folder
-    progress.update("machine template", "waiting for another run that builds it")
-    with locked(folder.parent / "building.lock"):
+
+    def waiting() -> None:
+        progress.update("machine template", "waiting for another run that builds it")
+
+    with locked(folder.parent / "building.lock", waiting):
         if not folder.exists():
             progress.update("machine template", "building (about a minute, once)")
             _build(folder)

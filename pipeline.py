@@ -471,16 +471,18 @@ def command_plan(run: Run) -> int:
         # What Terraform finds missing cannot be asked.
         planned = run.terraform.planned_outputs() if plan.outputs else None
         contract = decode(planned) if planned else run.cluster.contract if standing else None
-        changed = check_hosts(run, contract) if contract and not standing & set(made) else []
+        asked = contract if not standing & set(made) else None
+        changed = check_hosts(run, asked) if asked else []
     lines = [plan.summary(), *summary(changed)]
     lines += [f"Ansible: installs Kubernetes on {', '.join(made)}"] if made else []
-    lines += [] if made or changed else ["Ansible: no changes"]
+    if not made and not changed:
+        lines.append("Ansible: no changes" if asked else "Ansible: to be seen when Terraform has made the rest")
     lines += [f"apply would refuse this: {refused}"] if refused else []
     emit(
         run,
         {
             "terraform": plan.as_dict(),
-            "ansible": {"changes": [asdict(change) for change in changed], "installs": made},
+            "ansible": {"asked": bool(asked), "changes": [asdict(change) for change in changed], "installs": made},
             "refused": refused,
         },
         "\n".join(lines),
@@ -565,7 +567,7 @@ def command_status(run: Run) -> None:
     from infra import status
     from infra.files import claim_on
 
-    found = status.look(run.folder, run.environment.state.bucket, claim_on(lock_file(run.environment)))
+    found = status.look(run.place, run.environment.state.bucket, claim_on(lock_file(run.environment)))
     emit(run, found.as_dict(), found.text())
 
 

@@ -113,6 +113,7 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
         output = printed.read()
     _forget_runs(private)
     if watcher.cancelled.is_set():
+        _end_processes(playbook.folder)  # ansible-runner leaves those that wait for machines
         raise InterruptedRunError(
             "Ansible was stopped", todo="run the same command again: every task is repeatable", log=log
         )
@@ -136,15 +137,19 @@ def _forget_runs(private: Path) -> None:
 
 def end_leftovers(folder: Path) -> None:
     """End what a run of this environment left behind when it was killed; the caller holds the environment."""
+    _end_processes(folder)
+    sockets = folder / _SOCKETS
+    if sockets.is_symlink():
+        shutil.rmtree(sockets.readlink(), ignore_errors=True)  # it may be gone: a restart empties that folder
+        sockets.unlink()
+
+
+def _end_processes(folder: Path) -> None:
     left = [process for process in psutil.process_iter() if _mark(process) == str(folder)]
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, timeout=10)
-    sockets = folder / _SOCKETS
-    if sockets.is_symlink():
-        shutil.rmtree(sockets.readlink(), ignore_errors=True)  # it may be gone: a restart empties that folder
-        sockets.unlink()
 
 
 def _mark(process: psutil.Process) -> str | None:
@@ -225,6 +230,7 @@ class _Watcher:
         self.recap.tasks.add(task)
         self._timeline.hosts.append(HostTask(self._stage, host, task, start, now, status))
         self._progress.update(host, f"{task}: {status}")
+        self._progress.update(host, "waiting for the others", passing=True)
         if status == "changed":
             self.recap.changed.append(Change(host, task, tuple(_differences(result))))
         if kind in _FAILURES and not data.get("ignore_errors"):

@@ -59,7 +59,7 @@ class Status:
         if self.made == "unknown":
             return f"no machines are known in this checkout: {self.problem}"
         if self.made == "partly":
-            return "an apply began and did not get to its end: apply again, or destroy"
+            return "an apply or a destroy began and did not get to its end: apply again, or destroy"
         rows = [
             f"  {node.name:<24} {node.role:<14} {node.zone:<16} {node.address:<15} {node.state:<9} {node.version}"
             for node in self.nodes
@@ -77,6 +77,8 @@ def look(folder: Path, bucket: str | None, run: str | None) -> Status:
     of a command that works on it right now.
     """
     outputs = read_outputs(folder)
+    if _newer(folder / "logs" / "terraform-destroy.log", than=folder / "outputs.json"):
+        return Status("partly", api=False, problem="", endpoint="", nodes=(), run=run)
     if not outputs.get("contract"):
         if bucket:
             elsewhere = f"the state is in the bucket {bucket}, where `plan` looks"
@@ -93,6 +95,10 @@ def look(folder: Path, bucket: str | None, run: str | None) -> Status:
         nodes=_merge(contract, answer),
         run=run,
     )
+
+
+def _newer(file: Path, than: Path) -> bool:
+    return file.exists() and than.exists() and file.stat().st_mtime > than.stat().st_mtime
 
 
 def _nodes(kubeconfig: Path) -> tuple[dict[str, tuple[str, str]], str]:

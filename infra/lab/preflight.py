@@ -63,11 +63,12 @@ def _check_host(environment: Environment, layout: Layout, checks: Checks, *, abl
 def _check_network(environment: Environment, layout: Layout, checks: Checks) -> None:
     addresses = Addresses(environment.network.cidr)
     possible = checks.passes(kernel.refuse_incapable)
-    possible &= checks.passes(lambda: network.refuse_conflict(environment.network.cidr, layout.id))
-    checks.passes(lambda: ports.refuse_taken(addresses))
+    free = checks.passes(lambda: network.refuse_conflict(environment.network.cidr, layout.id))
+    if free:  # else another lab may have its ports at these very addresses
+        checks.passes(lambda: ports.refuse_taken(addresses))
     # The firewall is tried with a bridge of these addresses. One that is there is left of a lab whose machines did
     # reach each other.
-    if possible and not network.exists(layout.id):
+    if possible and free and not network.exists(layout.id):
         checks.passes(lambda: firewall.refuse_closed(layout.id, addresses))
 
 

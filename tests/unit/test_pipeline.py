@@ -206,7 +206,7 @@ def test_status_of_what_is_being_made_does_not_advise_against_it(
     with files.exclusive(tmp_path / "build" / ".locks" / "local", "local", "the next"):
         pass  # being asked about takes nothing away
     assert pipeline.main(["status", LOCAL]) == 0
-    assert "an apply began and did not get to its end" in capsys.readouterr().out
+    assert "an apply or a destroy began and did not get to its end" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("made")
@@ -218,6 +218,18 @@ def test_status_of_what_stands_tells_who_works_on_it(tmp_path: Path, capsys: pyt
         assert json.loads(capsys.readouterr().out)["run"] == "apply, process 1"
     assert pipeline.main(["status", LOCAL]) == 0
     assert "it is being worked on" not in capsys.readouterr().out
+
+
+def test_status_after_a_destroy_that_was_stopped_says_so(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (made / "logs").mkdir()
+    (made / "logs" / "terraform-destroy.log").touch()
+    os.utime(made / "outputs.json", (0, 0))
+    assert pipeline.main(["status", LOCAL]) == 0
+    assert "a destroy began and did not get to its end" in capsys.readouterr().out
+    os.utime(made / "logs" / "terraform-destroy.log", (0, 0))
+    os.utime(made / "outputs.json", (1, 1))  # of an apply after it
+    assert pipeline.main(["status", LOCAL]) == 0
+    assert "nodes are ready" in capsys.readouterr().out
 
 
 def test_status_does_not_vouch_for_a_state_that_it_did_not_look_into(capsys: pytest.CaptureFixture[str]) -> None:
@@ -463,7 +475,7 @@ def test_two_files_do_not_share_a_folder(
 
 def test_a_damaged_file_is_an_error_not_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "build").write_text("not a folder")
-    assert pipeline.main(["status", LOCAL]) == 11
+    assert pipeline.main(["verify", LOCAL]) == 11
     assert "a file cannot be used: " in capsys.readouterr().err
 
 

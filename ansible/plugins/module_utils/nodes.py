@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -36,6 +36,16 @@ def patch(node: Node, wanted: Node, before: Node | None) -> Node:
     if {_taint(taint) for taint in taints} != {_taint(taint) for taint in [*kept, *wanted["taints"]]}:
         found["spec"] = {"taints": [*kept, *wanted["taints"]]}
     return found
+
+
+def described(patches: Mapping[str, Node]) -> Iterator[str]:
+    """Say what patches by `patch` change, a line for each label, and for all taints of a node."""
+    for name, change in sorted(patches.items()):
+        for key, value in change.get("metadata", {}).get("labels", {}).items():
+            yield f"{name}: no label {key} any more" if value is None else f"{name}: label {key}={value}"
+        if "spec" in change:
+            taints = [f"{key}={value}:{effect}" for key, effect, value in map(_taint, change["spec"]["taints"])]
+            yield f"{name}: taints {', '.join(taints) or 'none'}"
 
 
 def waiting(nodes: Sequence[Node], awaited: Sequence[str], serving: Mapping[str, bool]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from ansible.module_utils.admission import revoke
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.commands import CommandError
 from ansible.module_utils.kubeadm import state
-from ansible.module_utils.nodes import NotReadyError, converge
+from ansible.module_utils.nodes import NotReadyError, converge, described
 
 DOCUMENTATION = r"""
 module: nodes
@@ -71,7 +71,8 @@ def main() -> None:
             revoke()
     except (CommandError, NotReadyError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(patches or approved), patches=patches, approved=approved)
+    shown = {"before": "", "after": "".join(f"{line}\n" for line in described(patches))}
+    module.exit_json(changed=bool(patches or approved), patches=patches, approved=approved, diff=shown)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from module_utils import nodes
-from module_utils.nodes import Node, approve_until_served, patch, waiting
+from module_utils.nodes import Node, approve_until_served, described, patch, waiting
 
 _TAINT = {"key": "dedicated", "value": "web", "effect": "NoSchedule"}
 _NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}
@@ -22,6 +22,17 @@ def _node(
 
 def _wanted(labels: dict[str, str] | None = None, taints: list[dict[str, str]] | None = None) -> Node:
     return {"addresses": ["10.0.0.5"], "labels": labels or {}, "taints": taints or []}
+
+
+def test_a_patch_is_described_by_what_it_changes() -> None:
+    relabelled = patch(_node({"team": "blue"}), _wanted({"tier": "web"}, [_TAINT]), _wanted({"team": "blue"}))
+    untainted = patch(_node(taints=[_TAINT]), _wanted(), _wanted(taints=[_TAINT]))
+    assert list(described({"worker-1": relabelled, "worker-0": untainted})) == [
+        "worker-0: taints none",
+        "worker-1: no label team any more",
+        "worker-1: label tier=web",
+        "worker-1: taints dedicated=web:NoSchedule",
+    ]
 
 
 def test_a_node_that_is_as_wanted_needs_no_patch() -> None:

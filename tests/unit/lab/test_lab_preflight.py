@@ -68,7 +68,9 @@ def test_another_user_hears_of_missing_programs_too(monkeypatch: pytest.MonkeyPa
         preflight.check(ENVIRONMENT, tmp_path)
 
 
-def test_the_firewall_is_not_tried_where_the_range_is_in_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ports_and_firewall_are_not_tried_where_the_range_is_in_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def taken(*_: object) -> None:
         raise PreflightError("taken")
 
@@ -76,10 +78,10 @@ def test_the_firewall_is_not_tried_where_the_range_is_in_use(monkeypatch: pytest
     monkeypatch.setattr(preflight, "find", lambda _: Path("/x"))
     monkeypatch.setattr(kernel, "refuse_incapable", lambda: None)
     monkeypatch.setattr(network, "refuse_conflict", taken)
-    monkeypatch.setattr(ports, "refuse_taken", taken)
+    monkeypatch.setattr(ports, "refuse_taken", lambda _: pytest.fail("the other lab has them at these addresses"))
     monkeypatch.setattr(firewall, "refuse_closed", lambda *_: pytest.fail("it makes a bridge with these addresses"))
     room(monkeypatch, memory=8, disk=20)
-    with pytest.raises(UnreadyError, match="2 things"):
+    with pytest.raises(PreflightError, match=r"^taken$"):
         preflight.check(ENVIRONMENT, tmp_path)
 
 

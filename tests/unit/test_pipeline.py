@@ -23,6 +23,7 @@ from infra import files
 from infra.config.model import Environment
 from infra.errors import AnsibleError, InterruptedRunError, PreflightError, RefusedError, VerificationError
 from infra.lab import cgroups, cloud
+from infra.terraform_events import Plan
 
 ROOT = Path(pipeline.__file__).parent
 LOCAL = str(ROOT / "environments" / "local.yaml")
@@ -240,6 +241,32 @@ def test_status_does_not_vouch_for_a_state_that_it_did_not_look_into(capsys: pyt
     assert "where `plan` looks" in said
     assert pipeline.main(["status", "prod", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["made"] == "unknown"
+
+
+class Unfinished:
+    """A Terraform whose apply was stopped after the machines, and cannot know its outputs yet."""
+
+    def plan(self, _: object) -> Plan:
+        return Plan(("aws_lb.apiserver",), (), (), (), outputs=True)
+
+    def write_outputs(self) -> None:
+        pass
+
+    def planned_outputs(self) -> None:
+        return None
+
+
+def test_plan_does_not_answer_for_machines_that_it_could_not_ask(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pipeline, "perform", lambda *_: None)
+    monkeypatch.setattr(pipeline.Run, "terraform", Unfinished())
+    assert pipeline.main(["plan", LOCAL]) == 0
+    said = capsys.readouterr().out
+    assert "Ansible: to be seen when Terraform has made the rest" in said
+    assert "no changes" not in said
+    assert pipeline.main(["plan", LOCAL, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ansible"] == {"asked": False, "changes": [], "installs": []}
 
 
 def test_graph_shows_each_zone_and_pool(capsys: pytest.CaptureFixture[str]) -> None:

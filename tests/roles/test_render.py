@@ -119,7 +119,10 @@ def test_what_a_host_lacks_is_allowed_for(strong: Path, weak: Path) -> None:
 
     joins = [_documents(folder / "general-0" / "join.yaml")["JoinConfiguration"] for folder in (strong, weak)]
     ignored = [join["nodeRegistration"]["ignorePreflightErrors"] for join in joins]
-    assert ignored == [[], ["SystemVerification"]]
+    assert ignored == [[], ["SystemVerification"]], "it refuses cgroup v1"
+    inits = [_documents(folder / "control-plane-0" / "kubeadm.yaml")["InitConfiguration"] for folder in (strong, weak)]
+    ignored = [init["nodeRegistration"]["ignorePreflightErrors"] for init in inits]
+    assert ignored == [[], ["SystemVerification"]], "it cannot read the kernel's configuration in a container"
 
     units = [(folder / "general-0" / "containerd.service").read_text() for folder in (strong, weak)]
     assert ["OOMScoreAdjust=-999" in unit for unit in units] == [True, False]

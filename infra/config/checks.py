@@ -190,13 +190,19 @@ def version_locked(kubernetes: Kubernetes) -> Iterator[Finding]:
 
 
 def kubelet_settings(kubernetes: Kubernetes) -> Iterator[Finding]:
-    """Kubeadm refuses a setting that the kubelet does not have, but only when the machines are there."""
+    """Kubeadm refuses what the kubelet does not have, or not of that kind, but only when the machines are there."""
     minor = kubernetes.version.rpartition(".")[0]
-    known = _read(KUBELET).get(minor) if kubernetes.kubelet else None
-    if known is None:  # of another version, which is told already
+    kinds = _read(KUBELET).get(minor) if kubernetes.kubelet else None
+    if kinds is None:  # of another version, which is told already
         return
-    for key in kubernetes.kubelet:
-        if key in known or key in {"apiVersion", "kind"}:
+    known = {key: kind for kind, keys in kinds.items() for key in keys}
+    for key, value in kubernetes.kubelet.items():
+        if key in {"apiVersion", "kind"}:
+            continue
+        if key in known:
+            if not _is(value, known[key]):
+                what = f"{value!r} is not what the kubelet takes here, which is of the kind {known[key]}"
+                yield ("kubernetes", "kubelet", key), what, "write it as Kubernetes' documentation of the kubelet does"
             continue
         near = difflib.get_close_matches(key, known, n=1)
         reference = "https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1"
@@ -251,6 +257,15 @@ def _free(network: Network) -> IPv4Network:
 def _releases() -> list[str]:
     # The lock file is data here: importing its reader would turn the layers around.
     return [str(version) for version in _read(LOCK)["releases"]]
+
+
+def _is(value: object, kind: str) -> bool:
+    """Return whether a YAML value is of a JSON kind; a quantity or a duration is a string, and null is always taken."""
+    if value is None:
+        return True
+    kinds: dict[str, tuple[type, ...]] = {"integer": (int,), "list": (list,), "mapping": (dict,)}
+    kinds |= {"boolean": (bool,), "number": (int, float), "string": (str,)}
+    return isinstance(value, kinds[kind]) and isinstance(value, bool) == (kind == "boolean")
 
 
 def _read(path: Path) -> dict[str, Any]:

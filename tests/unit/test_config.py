@@ -44,9 +44,10 @@ def test_error(path: Path) -> None:
 
 @pytest.mark.parametrize("release", yaml.safe_load(checks.LOCK.read_text())["releases"])
 def test_the_kubelet_s_settings_are_those_of_the_release(release: str) -> None:
-    settings = yaml.safe_load(checks.KUBELET.read_text())[release.rpartition(".")[0]]
-    assert settings == sorted(settings)
-    assert {"maxPods", "evictionHard", "featureGates"} <= set(settings)
+    kinds = yaml.safe_load(checks.KUBELET.read_text())[release.rpartition(".")[0]]
+    assert all(keys == sorted(keys) for keys in kinds.values())
+    settings = {key: kind for kind, keys in kinds.items() for key in keys}
+    assert {"maxPods": "integer", "evictionHard": "mapping", "failSwapOn": "boolean"}.items() <= settings.items()
     recipe = checks.LOCK.parent / "recipes" / f"kubernetes-{release}"
     listed = ["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubelet"]
     environment = os.environ | {"GOPROXY": "off", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local"}
@@ -57,8 +58,46 @@ def test_the_kubelet_s_settings_are_those_of_the_release(release: str) -> None:
     source = Path(done.stdout.strip() or "absent") / "config" / "v1beta1" / "types.go"
     if not source.exists():
         pytest.skip(f"not in Go's cache: `go mod download k8s.io/kubelet` in {recipe} brings it")
-    (struct,) = re.findall(r"(?ms)^type KubeletConfiguration struct.*?^}", source.read_text())
-    assert settings == sorted(re.findall(r'json:"([A-Za-z0-9]+)[,"]', struct))
+    text = source.read_text()
+    (struct,) = re.findall(r"(?ms)^type KubeletConfiguration struct.*?^}", text)
+    fields = re.findall(r'(?m)^\t\w+\s+\*?(\S+)\s+`json:"([A-Za-z0-9]+)[,"]', struct)
+    strings = {"metav1.Duration": "string"} | dict.fromkeys(re.findall(r"(?m)^type (\w+) string$", text), "string")
+    assert settings == {name: _json_kind(kind, strings) for kind, name in fields}
+
+
+def _json_kind(kind: str, named: dict[str, str]) -> str:
+    """Return how JSON has a type of Go's; what is no basic type and not `named` is a struct."""
+    simple = {"int32": "integer", "int64": "integer", "float64": "number", "bool": "boolean", "string": "string"}
+    if kind.startswith("[]"):
+        return "list"
+    return "mapping" if kind.startswith("map[") else (simple | named).get(kind, "mapping")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("maxPods: ninety", "'ninety' is not what the kubelet takes here, which is of the kind integer"),
+        ("maxPods: true", "True is not what the kubelet takes here, which is of the kind integer"),
+        ("failSwapOn: 1", "which is of the kind boolean"),
+        ("evictionPressureTransitionPeriod: 5", "which is of the kind string"),
+        ("evictionHard: [100Mi]", "which is of the kind mapping"),
+    ],
+)
+def test_a_kubelet_s_setting_is_of_its_kind(written: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "test.yaml"
+    text = (FILES / "aws.happy.smallest.yaml").read_text()
+    file.write_text(f"{text}\nkubernetes: {{kubelet: {{{written}}}}}\n")
+    with pytest.raises(InvalidEnvironmentError, match=re.escape(told)) as raised:
+        load(str(file))
+    assert f"kubernetes.kubelet.{written.partition(':')[0]}" in str(raised.value)
+
+
+def test_kinds_that_fit_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "test.yaml"
+    text = (FILES / "aws.happy.smallest.yaml").read_text()
+    fitting = "maxPods: 90, failSwapOn: null, evictionHard: {memory.available: 100Mi}, allowedUnsafeSysctls: []"
+    file.write_text(f"{text}\nkubernetes: {{kubelet: {{{fitting}}}}}\n")
+    assert load(str(file)).kubernetes.kubelet["maxPods"] == 90
 
 
 def test_the_kubelet_s_settings_differ_by_release(tmp_path: Path) -> None:

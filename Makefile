@@ -30,6 +30,7 @@ $(COMMANDS): .venv/installed
 WORDS = $(ARGS)
 # A command for a machine's shell: as it is written, so that neither make nor this machine's shell takes a part of it.
 ssh: WORDS = $(if $(HOST),$(if $(value ARGS),$(call quoted,$(value ARGS))))
+# A word as a shell takes it, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
 
 validate: ## check the environment file; errors name file, line and key

@@ -471,18 +471,22 @@ def command_plan(run: Run) -> int:
         # What Terraform finds missing cannot be asked.
         planned = run.terraform.planned_outputs() if plan.outputs else None
         contract = decode(planned) if planned else run.cluster.contract if standing else None
-        asked = contract if not standing & set(made) else None
-        changed = check_hosts(run, asked) if asked else []
+        askable = contract if not standing & set(made) else None
+        changed = check_hosts(run, askable) if askable else []
     lines = [plan.summary(), *summary(changed)]
     lines += [f"Ansible: installs Kubernetes on {', '.join(made)}"] if made else []
     if not made and not changed:
-        lines.append("Ansible: no changes" if asked else "Ansible: to be seen when Terraform has made the rest")
+        lines.append("Ansible: no changes" if askable else "Ansible: to be seen when Terraform has made the rest")
     lines += [f"apply would refuse this: {refused}"] if refused else []
     emit(
         run,
         {
             "terraform": plan.as_dict(),
-            "ansible": {"asked": bool(asked), "changes": [asdict(change) for change in changed], "installs": made},
+            "ansible": {
+                "asked": askable is not None,
+                "changes": [asdict(change) for change in changed],
+                "installs": made,
+            },
             "refused": refused,
         },
         "\n".join(lines),

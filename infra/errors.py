@@ -77,15 +77,17 @@ class PreflightError(PipelineError):
 
 _FREE_SPACE = "free some space, then run the same command again"
 _OWNER = "run it as the user who made the environment; one with `lab: true` is root's"
-_FILE_TODO = {errno.ENOSPC: _FREE_SPACE, errno.EDQUOT: _FREE_SPACE, errno.EACCES: _OWNER, errno.EPERM: _OWNER}
+_REMEDIES = {errno.ENOSPC: _FREE_SPACE, errno.EDQUOT: _FREE_SPACE, errno.EACCES: _OWNER, errno.EPERM: _OWNER}
 
 
 def unusable_file(error: OSError) -> PreflightError:
     """Return the error of what the system refuses, mostly to read or write a file."""
+    # A library may raise one without a number; as for a file that is missing, an earlier step makes what is needed.
+    known = _REMEDIES.get(error.errno) if error.errno is not None else None
     return PreflightError(
         f"{'a file cannot be used' if error.filename else 'the system refuses'}: {error.strerror or error}",
         where=str(error.filename) if error.filename else None,
-        todo=_FILE_TODO.get(error.errno or 0, "run apply from its first step, without FROM"),
+        todo=known or "run apply from its first step, without FROM",
     )
 
 

@@ -123,7 +123,7 @@ def machine_at(supervisor: int) -> int | None:
 def cut(bridge: str, machine: str) -> None:
     """Take a machine that has ended off the bridge.
 
-    Its network outlives it for as long as it waits to be told that its connections are closed, up to a minute, and
+    Its network outlives it for as long as it waits to be told that its connections are closed (30 s were seen), and
     would answer in the place of another machine at the same address.
     """
     for link in links_of(machine, _ip("link", "show", "master", bridge)):

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from infra import ansible
-from infra.errors import AnsibleError
+from infra.errors import AnsibleError, InterruptedRunError
 from infra.progress import Silent
 from infra.timeline import Timeline
 
@@ -108,6 +111,27 @@ def test_a_change_is_told_once_for_all_hosts_and_a_long_one_in_part() -> None:
     assert told[1:4] == [f"    {line}" for line in maximum]
     assert told[4] == "Ansible: Compare: controller-0"
     assert told[-2:] == ["    + 19", "    and 1 more"]
+
+
+def test_a_stop_leaves_no_process_of_ansible_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "playbooks").mkdir()
+    task = f"{{shell: 'touch {tmp_path}/begun; trap \"\" TERM HUP INT; sleep 60; true'}}"
+    (tmp_path / "playbooks" / "any.yml").write_text(f"- {{hosts: all, gather_facts: false, tasks: [{task}]}}\n")
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    (tmp_path / "hosts").write_text(f"node-0 ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    (tmp_path / "logs").mkdir()
+    monkeypatch.setattr(ansible, "_ROOT", tmp_path)
+
+    def interrupt() -> None:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    playbook = ansible.Playbook("any", tmp_path, tmp_path / "hosts", tmp_path)
+    with pytest.raises(InterruptedRunError):
+        ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
+    assert [process for process in psutil.process_iter() if ansible._mark(process) == str(tmp_path)] == []
 
 
 def test_what_a_playbook_learns_of_the_hosts_the_next_one_of_the_run_knows(

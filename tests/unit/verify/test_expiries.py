@@ -44,6 +44,12 @@ def test_a_certificate_that_is_cut_short_is_an_error() -> None:
         certificates.expiries(b"-----BEGIN CERTIFICATE-----\n" + body[:40] + b"\n-----END CERTIFICATE-----\n")
 
 
+def test_a_certificate_without_content_is_an_error() -> None:
+    empty = base64.b64encode(bytes.fromhex("30023000"))  # a Certificate whose tbsCertificate has no fields
+    with pytest.raises(ValueError, match="not enough values"):
+        certificates.expiries(b"-----BEGIN CERTIFICATE-----\n" + empty + b"\n-----END CERTIFICATE-----\n")
+
+
 def test_long_valid_certificates_pass_and_the_first_to_expire_is_named() -> None:
     verdict = certificates.judge_expiries({"a.crt": 100 * DAY, "b.crt": 50 * DAY}, {}, 0, 30)
     assert verdict == Verdict("2 certificates, first to expire b.crt in 50 days")

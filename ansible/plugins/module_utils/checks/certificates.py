@@ -12,8 +12,8 @@ from ..der import elements
 from .runner import Verdict
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+(.+?)-----END CERTIFICATE-----", re.DOTALL)
-_VERSION = 0xA0
 _EMBEDDED = re.compile(rb"client-certificate-data:\s*([A-Za-z0-9+/=]+)")
+_VERSION = 0xA0  # the tag of that field
 
 
 def expiries(content: bytes) -> list[float]:
@@ -32,8 +32,7 @@ def _not_after(der: bytes) -> float:
     """Walk to validity.notAfter (RFC 5280, 4.1): Certificate > tbsCertificate > version?, serial, signature, issuer."""
     ((_, certificate),) = elements(der)
     (_, body), *_ = elements(certificate)
-    fields = list(elements(body))
-    _, _, _, (_, validity), *_ = fields[1:] if fields[0][0] == _VERSION else fields  # none in X.509 v1
+    _, _, _, (_, validity), *_ = (field for field in elements(body) if field[0] != _VERSION)  # X.509 v1 has none
     _, (tag, value) = elements(validity)
     return _seconds(tag, value.decode("ascii"))
 

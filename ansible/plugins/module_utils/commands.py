@@ -15,7 +15,16 @@ _ENVIRONMENT = {
     "HOME": "/root",
     "KUBECONFIG": "/etc/kubernetes/admin.conf",
 }
-_AWAY = ("Unable to connect to the server", "connection refused", "etcdserver: ", "EOF", "ServiceUnavailable")
+_AWAY = (
+    "Unable to connect to the server",
+    "connection refused",
+    "etcdserver: ",
+    "EOF",
+    "ServiceUnavailable",
+    "Client.Timeout",  # kubectl's own limit, below
+    "context deadline exceeded",
+    "Error from server (Timeout)",
+)
 
 
 class CommandError(Exception):
@@ -56,8 +65,9 @@ def run(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60, l
 def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
     """Run kubectl, which gives up on an API server that does not answer within 20 s.
 
-    While control planes come and go, the API is away for moments; for as long as `timeout` it is asked again. What is
-    asked here may be asked twice: get, apply, delete, patch and approve.
+    While control planes come and go, the API is away for moments, and one that has just started on a small machine is
+    slow; for as long as `timeout` it is asked again. What is asked here may be asked twice: get, apply, delete, patch
+    and approve.
     """
     deadline = time.monotonic() + timeout
     while True:

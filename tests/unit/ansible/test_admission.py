@@ -139,13 +139,19 @@ def test_output_without_a_key_is_an_error() -> None:
         admission.certificate_key("[upload-certs] Storing the certificates\n")
 
 
-def test_an_api_that_is_away_for_a_moment_is_asked_again(
-    tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error",
+    [
+        "Unable to connect to the server: EOF",
+        "error: failed to download openapi: request canceled (Client.Timeout exceeded while awaiting headers)",
+        "Error from server (Timeout): the server was unable to return a response in the time allotted",
+    ],
+)
+def test_an_api_that_is_away_or_slow_for_a_moment_is_asked_again(
+    tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch, error: str
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: (tmp_path / "back").touch())
-    fake_program(
-        "kubectl", f"[ -e {tmp_path}/back ] && exit 0; echo 'Unable to connect to the server: EOF' >&2; exit 1"
-    )
+    fake_program("kubectl", f"[ -e {tmp_path}/back ] && exit 0; echo '{error}' >&2; exit 1")
     admission.remove(["worker-0"], {})
     assert len(fake_program.calls()) == 3
 

@@ -16,6 +16,8 @@ from .serving_certificates import known_nodes, record
 
 CONFIG = Path("/etc/kubernetes/kubeadm.yaml")  # of a control plane, written by the module settings
 ENCRYPTION = Path("/etc/kubernetes/policy/encryption.json")
+_CONTROLLER_MANAGER = "/var/log/pods/kube-system_kube-controller-manager-*"
+_SIGNING_SECONDS = 180  # the controller manager's; it may be new, and the machine slow
 _PURPOSE = "kube-pipeline"  # the description of tokens that are ours to delete
 _ETCD_CREDENTIALS = (
     "--cacert=/etc/kubernetes/pki/etcd/ca.crt",
@@ -141,12 +143,13 @@ def credentials(lifetime: str, joining: Mapping[str, Mapping[str, Any]], *, cont
     """Let hosts join for a while, by a new token and, for control planes, the certificates under a new key.
 
     Who will join (`joining`, as `known_nodes` has it) is recorded first: a host that joins and never gets ready is
-    known when it is given up.
+    known when it is given up. The cluster vouches for the token when this returns: kubeadm, which would have to wait
+    for that, looks every 5 s only.
 
     Returns `token`, `ca_hash`, and for control planes `certificate_key` and `encryption` (the file's content).
 
     Raises:
-        CommandError: kubeadm failed.
+        CommandError: kubeadm failed, or the cluster does not vouch for the token.
     """
     record({**known_nodes(), **joining})
     words = run(
@@ -160,7 +163,23 @@ def credentials(lifetime: str, joining: Mapping[str, Mapping[str, Any]], *, cont
         printed = run(["kubeadm", "init", "phase", "upload-certs", "--upload-certs", f"--config={CONFIG}"])
         found["certificate_key"] = certificate_key(printed)
         found["encryption"] = ENCRYPTION.read_text(encoding="utf-8")
+    _until_signed(found["token"].partition(".")[0])
     return found
+
+
+def _until_signed(token_id: str) -> None:
+    """Wait for the cluster's signature on what it publishes, by which the token's holder knows the cluster.
+
+    Source: https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/#configmap-signing
+    """
+    what = ["wait", "--namespace=kube-public", "configmap/cluster-info"]
+    signature = f"--for=jsonpath={{.data.jws-kubeconfig-{token_id}}}"
+    try:
+        run(["kubectl", *what, signature, f"--timeout={_SIGNING_SECONDS}s"], timeout=_SIGNING_SECONDS + 10)
+    except CommandError as error:
+        raise CommandError(
+            f"the controller manager has not signed the new token; its log is in {_CONTROLLER_MANAGER}\n{error}"
+        ) from error
 
 
 def revoke() -> None:

@@ -24,6 +24,7 @@ _AWAY = (
     "Client.Timeout",  # kubectl's own limit, below
     "context deadline exceeded",
     "Error from server (Timeout)",
+    'User "kubernetes-admin" cannot',  # who may do all; an API server that has just started does not know it yet
 )
 
 

@@ -121,6 +121,16 @@ def test_credentials_are_read_from_kubeadm(
     assert json.loads(json.loads((tmp_path / "recorded").read_text())["data"]["nodes.json"]) == joining
     assert admission.credentials("15m", {}, control_planes=True) == expected
     assert not any(key in call or "a.b" in call for call in fake_program.calls())
+    assert [call for call in fake_program.calls() if "jws-kubeconfig-a" in call]
+
+
+def test_a_token_for_which_the_cluster_does_not_vouch_is_told(fake_program: FakeProgram) -> None:
+    fake_program("kubeadm", "echo kubeadm join api:6443 --token a.b --discovery-token-ca-cert-hash sha256:c")
+    fake_program("kubectl", "case $1 in wait) echo 'timed out waiting' >&2; exit 1;; esac")
+    with pytest.raises(
+        CommandError, match=r"(?s)controller manager has not signed.*kube-controller-manager.*timed out"
+    ):
+        admission.credentials("15m", {}, control_planes=False)
 
 
 def test_only_our_own_tokens_are_taken_back(fake_program: FakeProgram) -> None:
@@ -145,6 +155,7 @@ def test_output_without_a_key_is_an_error() -> None:
         "Unable to connect to the server: EOF",
         "error: failed to download openapi: request canceled (Client.Timeout exceeded while awaiting headers)",
         "Error from server (Timeout): the server was unable to return a response in the time allotted",
+        'Error from server (Forbidden): nodes is forbidden: User "kubernetes-admin" cannot list resource "nodes"',
     ],
 )
 def test_an_api_that_is_away_or_slow_for_a_moment_is_asked_again(

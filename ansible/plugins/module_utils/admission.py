@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,7 @@ from .serving_certificates import known_nodes, record
 
 CONFIG = Path("/etc/kubernetes/kubeadm.yaml")  # of a control plane, written by the module settings
 ENCRYPTION = Path("/etc/kubernetes/policy/encryption.json")
-_CONTROLLER_MANAGER = "/var/log/pods/kube-system_kube-controller-manager-*"
-_SIGNING_SECONDS = 180  # the controller manager's; it may be new, and the machine slow
+_SIGNING_SECONDS = 120  # a controller manager that has just started on a slow machine needs more than one minute
 _PURPOSE = "kube-pipeline"  # the description of tokens that are ours to delete
 _ETCD_CREDENTIALS = (
     "--cacert=/etc/kubernetes/pki/etcd/ca.crt",
@@ -92,7 +92,7 @@ def remove(nodes: Sequence[str], members: Mapping[str, str]) -> None:
             raise next(iter(refused.values()))
         left = list(refused)
     if nodes:
-        kubectl("delete", "node", "--wait=false", *nodes)
+        kubectl("delete", "node", "--ignore-not-found", "--wait=false", *nodes)
     for name in nodes:  # their machines are gone: else Services and DNS count on these Pods for a minute more
         on_it = ("--all-namespaces", f"--field-selector=spec.nodeName={name}")
         kubectl("delete", "pods", *on_it, "--force", "--grace-period=0", "--wait=false")
@@ -143,8 +143,8 @@ def credentials(lifetime: str, joining: Mapping[str, Mapping[str, Any]], *, cont
     """Let hosts join for a while, by a new token and, for control planes, the certificates under a new key.
 
     Who will join (`joining`, as `known_nodes` has it) is recorded first: a host that joins and never gets ready is
-    known when it is given up. The cluster vouches for the token when this returns: kubeadm, which would have to wait
-    for that, looks every 5 s only.
+    known when it is given up. The cluster vouches for the token when this returns: kubeadm would wait a minute for
+    that, could not tell it from a token that has expired, and looks every 5 s only.
 
     Returns `token`, `ca_hash`, and for control planes `certificate_key` and `encryption` (the file's content).
 
@@ -172,14 +172,16 @@ def _until_signed(token_id: str) -> None:
 
     Source: https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/#configmap-signing
     """
-    what = ["wait", "--namespace=kube-public", "configmap/cluster-info"]
-    signature = f"--for=jsonpath={{.data.jws-kubeconfig-{token_id}}}"
-    try:
-        run(["kubectl", *what, signature, f"--timeout={_SIGNING_SECONDS}s"], timeout=_SIGNING_SECONDS + 10)
-    except CommandError as error:
-        raise CommandError(
-            f"the controller manager has not signed the new token; its log is in {_CONTROLLER_MANAGER}\n{error}"
-        ) from error
+    deadline = time.monotonic() + _SIGNING_SECONDS
+    published = ("get", "configmap", "cluster-info", "--namespace=kube-public", "--output=json")
+    while f"jws-kubeconfig-{token_id}" not in json.loads(kubectl(*published))["data"]:
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"no controller manager has signed the new token within {_SIGNING_SECONDS} s: look at"
+                " /var/log/pods/kube-system_kube-controller-manager-* on the control plane that holds the lease"
+                " kube-system/kube-controller-manager"
+            )
+        time.sleep(0.5)
 
 
 def revoke() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import time
 from collections.abc import Sequence
@@ -15,16 +16,22 @@ _ENVIRONMENT = {
     "HOME": "/root",
     "KUBECONFIG": "/etc/kubernetes/admin.conf",
 }
+_REQUEST_SECONDS = 20
+_PAUSE_SECONDS = 1
+_LEAST_SECONDS = 5  # an attempt with less would hide why those before it failed
 _AWAY = (
     "Unable to connect to the server",
     "connection refused",
-    "etcdserver: ",
+    "was refused - did you specify the right host or port",
     "EOF",
-    "ServiceUnavailable",
-    "Client.Timeout",  # kubectl's own limit, below
+    "etcdserver: ",
+    "(ServiceUnavailable)",
+    "(Timeout)",
+    "(ServerTimeout)",
+    "(TooManyRequests)",
+    "Client.Timeout exceeded",
     "context deadline exceeded",
-    "Error from server (Timeout)",
-    'User "kubernetes-admin" cannot',  # who may do all; an API server that has just started does not know it yet
+    'User "kubernetes-admin" cannot',  # the cluster's administrator: this API server has not loaded the roles yet
 )
 
 
@@ -67,17 +74,24 @@ def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 60) -> s
     """Run kubectl, which gives up on an API server that does not answer within 20 s.
 
     While control planes come and go, the API is away for moments, and one that has just started on a small machine is
-    slow; for as long as `timeout` it is asked again. What is asked here may be asked twice: get, apply, delete, patch
-    and approve.
+    slow: until `timeout` seconds are over, it is asked again. What is asked here may be asked twice: get, apply,
+    patch, approve, rollout status, and a delete that ignores what is gone already.
+
+    Raises:
+        CommandError: the API refuses, or does not answer within `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     while True:
+        left = deadline - time.monotonic()
+        limit = f"--request-timeout={min(_REQUEST_SECONDS, math.ceil(left))}s"
         try:
-            return run(["kubectl", "--request-timeout=20s", *arguments], stdin=stdin, timeout=timeout)
+            return run(["kubectl", limit, *arguments], stdin=stdin, timeout=left)
         except CommandError as error:
-            if time.monotonic() > deadline or not any(sign in str(error) for sign in _AWAY):
+            last = str(error).splitlines()[-1]  # those before it tell what kubectl tried
+            late = deadline - time.monotonic() - _PAUSE_SECONDS < _LEAST_SECONDS
+            if late or not any(sign in last for sign in _AWAY):
                 raise
-        time.sleep(1)
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _text(output: bytes | str | None) -> str:

@@ -83,7 +83,8 @@ def join(config: str, *, control_plane: bool, timeout: float) -> None:
         with prompt_registration() if control_plane else nullcontext():
             _perform(["kubeadm", "join"], config, timeout)
     except CommandError as error:
-        raise CommandError(f"{_EXPIRED}\n{error}" if _UNSIGNED in str(error) else str(error)) from error
+        # The end is what is shown of a long output.
+        raise CommandError(f"{error}\n{_EXPIRED}" if _UNSIGNED in str(error) else str(error)) from error
 
 
 def answers(host: str, port: int) -> bool:

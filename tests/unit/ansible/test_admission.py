@@ -3,11 +3,12 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from module_utils import admission
-from module_utils.commands import CommandError
+from module_utils.commands import CommandError, kubectl
 
 if TYPE_CHECKING:
     from tests.unit.ansible.conftest import FakeProgram
@@ -113,7 +114,10 @@ def test_credentials_are_read_from_kubeadm(
         "case $1 in token) echo kubeadm join api:6443 --token a.b --discovery-token-ca-cert-hash sha256:c;;"
         f" *) echo '[upload-certs] Using certificate key:'; echo {key};; esac",
     )
-    fake_program("kubectl", f'case "$*" in *apply*) cat > {tmp_path}/recorded;; esac')
+    signed = json.dumps({"data": {"kubeconfig": "x", "jws-kubeconfig-a": "y"}})
+    fake_program(
+        "kubectl", f"case \"$*\" in *apply*) cat > {tmp_path}/recorded;; *cluster-info*) echo '{signed}';; esac"
+    )
     joining = {"worker-0": {"addresses": ["10.0.0.20"]}}
     workers_only = {"token": "a.b", "ca_hash": "sha256:c"}
     assert admission.credentials("15m", joining, control_planes=False) == workers_only
@@ -121,16 +125,39 @@ def test_credentials_are_read_from_kubeadm(
     assert json.loads(json.loads((tmp_path / "recorded").read_text())["data"]["nodes.json"]) == joining
     assert admission.credentials("15m", {}, control_planes=True) == expected
     assert not any(key in call or "a.b" in call for call in fake_program.calls())
-    assert [call for call in fake_program.calls() if "jws-kubeconfig-a" in call]
+    assert "configmap cluster-info --namespace=kube-public" in fake_program.calls()[-1]
 
 
-def test_a_token_for_which_the_cluster_does_not_vouch_is_told(fake_program: FakeProgram) -> None:
-    fake_program("kubeadm", "echo kubeadm join api:6443 --token a.b --discovery-token-ca-cert-hash sha256:c")
-    fake_program("kubectl", "case $1 in wait) echo 'timed out waiting' >&2; exit 1;; esac")
-    with pytest.raises(
-        CommandError, match=r"(?s)controller manager has not signed.*kube-controller-manager.*timed out"
-    ):
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each wait was meant to be; it is over at once, and the clock tells their sum."""
+    durations: list[float] = []
+    passing = SimpleNamespace(monotonic=lambda: sum(durations), sleep=durations.append)
+    monkeypatch.setattr("module_utils.commands.time", passing)
+    monkeypatch.setattr(admission, "time", passing)
+    return durations
+
+
+def _unsigned_token(fake: FakeProgram, before_each_look: str) -> None:
+    """A cluster that signs a token of the identity `a` once the variable `key` is that."""
+    fake("kubeadm", "echo kubeadm join api:6443 --token a.b --discovery-token-ca-cert-hash sha256:c")
+    answer = """printf '{"data": {"jws-kubeconfig-%s": "y"}}' $key"""
+    fake("kubectl", f'case "$*" in *cluster-info*) {before_each_look}; {answer};; esac')
+
+
+def test_hosts_wait_until_the_cluster_vouches_for_their_token(
+    tmp_path: Path, fake_program: FakeProgram, waits: list[float]
+) -> None:
+    _unsigned_token(fake_program, f"key=other; [ -e {tmp_path}/asked ] && key=a; touch {tmp_path}/asked")
+    admission.credentials("15m", {}, control_planes=False)
+    assert len(waits) == 1
+
+
+def test_a_token_for_which_the_cluster_does_not_vouch_is_told(fake_program: FakeProgram, waits: list[float]) -> None:
+    _unsigned_token(fake_program, "key=other")
+    with pytest.raises(CommandError, match=r"no controller manager has signed the new token within 120 s.*lease"):
         admission.credentials("15m", {}, control_planes=False)
+    assert 120 <= sum(waits) < 122
 
 
 def test_only_our_own_tokens_are_taken_back(fake_program: FakeProgram) -> None:
@@ -153,8 +180,10 @@ def test_output_without_a_key_is_an_error() -> None:
     "error",
     [
         "Unable to connect to the server: EOF",
+        "E1126 discovery\nThe connection to the server a was refused - did you specify the right host or port?",
         "error: failed to download openapi: request canceled (Client.Timeout exceeded while awaiting headers)",
         "Error from server (Timeout): the server was unable to return a response in the time allotted",
+        "Error from server (InternalError): rpc error: context deadline exceeded",
         'Error from server (Forbidden): nodes is forbidden: User "kubernetes-admin" cannot list resource "nodes"',
     ],
 )
@@ -167,8 +196,27 @@ def test_an_api_that_is_away_or_slow_for_a_moment_is_asked_again(
     assert len(fake_program.calls()) == 3
 
 
-def test_an_api_that_refuses_is_not(fake_program: FakeProgram) -> None:
-    fake_program("kubectl", "echo 'Error from server (Forbidden)' >&2; exit 1")
-    with pytest.raises(CommandError, match="Forbidden"):
+@pytest.mark.parametrize(
+    "error",
+    [
+        'Error from server (Forbidden): pods "a" is forbidden: violates PodSecurity "baseline:latest"',
+        'Error from server (Forbidden): nodes is forbidden: User "somebody" cannot list resource "nodes"',
+        "W1126 reflector.go:561] Client.Timeout exceeded\nerror: timed out waiting for the condition",
+    ],
+)
+def test_an_api_that_refuses_is_not(fake_program: FakeProgram, waits: list[float], error: str) -> None:
+    fake_program("kubectl", f"echo '{error}' >&2; exit 1")
+    with pytest.raises(CommandError, match="exited with 1"):
         admission.remove(["worker-0"], {})
     assert len(fake_program.calls()) == 1
+    assert waits == []
+
+
+def test_an_api_that_stays_away_is_told_in_time(fake_program: FakeProgram, waits: list[float]) -> None:
+    fake_program("kubectl", "echo 'Unable to connect to the server: EOF' >&2; exit 1")
+    with pytest.raises(CommandError, match="EOF"):
+        kubectl("get", "nodes", timeout=30)
+    limits = [call.split()[1] for call in fake_program.calls()]
+    assert limits[0] == "--request-timeout=20s"
+    assert limits[-1] == "--request-timeout=5s"  # no more than what is left
+    assert sum(waits) <= 30

@@ -18,6 +18,7 @@ from .serving_certificates import known_nodes, record
 CONFIG = Path("/etc/kubernetes/kubeadm.yaml")  # of a control plane, written by the module settings
 ENCRYPTION = Path("/etc/kubernetes/policy/encryption.json")
 _SIGNING_SECONDS = 120  # a controller manager that has just started on a slow machine needs more than one minute
+_LOOK_SECONDS = 10
 _PURPOSE = "kube-pipeline"  # the description of tokens that are ours to delete
 _ETCD_CREDENTIALS = (
     "--cacert=/etc/kubernetes/pki/etcd/ca.crt",
@@ -143,8 +144,8 @@ def credentials(lifetime: str, joining: Mapping[str, Mapping[str, Any]], *, cont
     """Let hosts join for a while, by a new token and, for control planes, the certificates under a new key.
 
     Who will join (`joining`, as `known_nodes` has it) is recorded first: a host that joins and never gets ready is
-    known when it is given up. The cluster vouches for the token when this returns: kubeadm would wait a minute for
-    that, could not tell it from a token that has expired, and looks every 5 s only.
+    known when it is given up. This returns only once the cluster has signed for the token: `kubeadm join` looks for
+    the signature every 5 s, for a minute, and takes a missing one for that of an expired token.
 
     Returns `token`, `ca_hash`, and for control planes `certificate_key` and `encryption` (the file's content).
 
@@ -174,14 +175,15 @@ def _until_signed(token_id: str) -> None:
     """
     deadline = time.monotonic() + _SIGNING_SECONDS
     published = ("get", "configmap", "cluster-info", "--namespace=kube-public", "--output=json")
-    while f"jws-kubeconfig-{token_id}" not in json.loads(kubectl(*published))["data"]:
-        if time.monotonic() > deadline:
-            raise CommandError(
-                f"no controller manager has signed the new token within {_SIGNING_SECONDS} s: look at"
-                " /var/log/pods/kube-system_kube-controller-manager-* on the control plane that holds the lease"
-                " kube-system/kube-controller-manager"
-            )
-        time.sleep(0.5)
+    while (left := deadline - time.monotonic()) > 0:
+        if f'"jws-kubeconfig-{token_id}"' in kubectl(*published, timeout=max(left, _LOOK_SECONDS)):
+            return
+        time.sleep(1)
+    raise CommandError(
+        f"no controller manager has signed the new token within {_SIGNING_SECONDS} s: look at"
+        " /var/log/pods/kube-system_kube-controller-manager-* on the control plane that holds the lease"
+        " kube-system/kube-controller-manager"
+    )
 
 
 def revoke() -> None:

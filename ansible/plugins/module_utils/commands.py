@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import time
 from collections.abc import Sequence
@@ -18,7 +17,8 @@ _ENVIRONMENT = {
 }
 _REQUEST_SECONDS = 20
 _PAUSE_SECONDS = 1
-_LEAST_SECONDS = 5  # an attempt with less would hide why those before it failed
+_LEAST_SECONDS = 5  # an attempt with less is none
+_FAREWELL_SECONDS = 2  # kubectl's own, to say what did not answer before it is killed
 _AWAY = (
     "Unable to connect to the server",
     "connection refused",
@@ -29,9 +29,13 @@ _AWAY = (
     "(Timeout)",
     "(ServerTimeout)",
     "(TooManyRequests)",
+    "TLS handshake timeout",
+    "i/o timeout",
+    "connection reset by peer",
+    "client connection lost",
     "Client.Timeout exceeded",
     "context deadline exceeded",
-    'User "kubernetes-admin" cannot',  # the cluster's administrator: this API server has not loaded the roles yet
+    'User "kubernetes-admin" cannot',  # who may do everything, once the API server has loaded the roles
 )
 
 
@@ -74,8 +78,8 @@ def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 60) -> s
     """Run kubectl, which gives up on an API server that does not answer within 20 s.
 
     While control planes come and go, the API is away for moments, and one that has just started on a small machine is
-    slow: until `timeout` seconds are over, it is asked again. What is asked here may be asked twice: get, apply,
-    patch, approve, rollout status, and a delete that ignores what is gone already.
+    slow: it is asked again, for `timeout` seconds in all. What is asked here may be asked twice: get, apply, patch,
+    approve, rollout status, and a delete that ignores what is gone already.
 
     Raises:
         CommandError: the API refuses, or does not answer within `timeout` seconds.
@@ -83,11 +87,11 @@ def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 60) -> s
     deadline = time.monotonic() + timeout
     while True:
         left = deadline - time.monotonic()
-        limit = f"--request-timeout={min(_REQUEST_SECONDS, math.ceil(left))}s"
+        patience = max(1, min(_REQUEST_SECONDS, int(left) - _FAREWELL_SECONDS))
         try:
-            return run(["kubectl", limit, *arguments], stdin=stdin, timeout=left)
+            return run(["kubectl", f"--request-timeout={patience}s", *arguments], stdin=stdin, timeout=left)
         except CommandError as error:
-            last = str(error).splitlines()[-1]  # those before it tell what kubectl tried
+            last = str(error).splitlines()[-1]  # it decides; those before it tell what kubectl tried
             late = deadline - time.monotonic() - _PAUSE_SECONDS < _LEAST_SECONDS
             if late or not any(sign in last for sign in _AWAY):
                 raise

@@ -21,7 +21,8 @@ from .stamp import WANTED, Settings, confirm, read
 _SOCKET = "unix:///run/containerd/containerd.sock"
 _LOG = Path("/var/log/kube-pipeline/kubeadm.log")
 _ETCD_DATA = Path("/var/lib/etcd")
-_UNSIGNED = "JWS signature"  # the cluster's, by which newcomers know it; it is there as long as their token is
+# The cluster's signature, by which newcomers know it, is there as long as their token is.
+_UNSIGNED = "the identity of the API Server: could not find a JWS signature"
 _EXPIRED = "the token had expired, or was deleted, before this host joined; the next apply makes a new one"
 
 
@@ -128,7 +129,7 @@ def _clean(*, control_plane: bool) -> None:
 def _other_nodes() -> list[str]:
     """Return the cluster's other nodes, none when its API does not answer."""
     try:
-        names = kubectl("get", "nodes", "--output=name", timeout=10).split()
+        names = kubectl("get", "nodes", "--output=name", timeout=15).split()
     except CommandError:
         return []
     own = os.uname().nodename

@@ -12,7 +12,7 @@ module: join_credentials
 short_description: Let hosts join for a while
 description:
   - Makes a bootstrap token and, for control planes, uploads the cluster's certificates under a new key.
-  - Waits until the cluster vouches for the token, which takes seconds, and two minutes at most.
+  - Waits for about two minutes at most until the cluster has signed for the token.
   - The result holds secrets, so the task needs C(no_log).
 options:
   lifetime:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,16 @@ import pytest
 def fake_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeProgram:
     """Make programs that stand in for those of a node."""
     return FakeProgram(tmp_path / "bin", monkeypatch)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long each wait was meant to be; it is over at once, and the clock tells their sum."""
+    durations: list[float] = []
+    passing = SimpleNamespace(monotonic=lambda: sum(durations), sleep=durations.append)
+    for module in ("admission", "commands"):
+        monkeypatch.setattr(f"module_utils.{module}.time", passing)
+    return durations
 
 
 class FakeProgram:

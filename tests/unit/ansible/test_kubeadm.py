@@ -74,10 +74,28 @@ def test_a_join_that_failed_stays_partial_and_is_reset_by_the_next(tmp_path: Pat
     assert kubeadm.state() == "absent"
 
 
+# What kubeadm 1.36 says at every join, and what it ends with where there is no signature.
+_WAITING = (
+    '[discovery] Waiting for the cluster-info ConfigMap to receive a JWS signature for token ID "abcdef"\n'
+    '[discovery] Retrying due to error: could not find a JWS signature in the cluster-info ConfigMap for "abcdef"\n'
+)
+_UNSIGNED = (
+    "error: error execution phase preflight: couldn't validate the identity of the API Server: could not find a JWS"
+    ' signature in the cluster-info ConfigMap for token ID "abcdef"'
+)
+
+
 def test_a_join_whose_token_is_gone_says_so(tmp_path: Path, fake_program: FakeProgram) -> None:
-    _kubeadm(fake_program, tmp_path, "echo 'could not find a JWS signature for token ID \"abcdef\"' >&2; exit 1")
+    _kubeadm(fake_program, tmp_path, f"cat >&2 <<'.'\n{_WAITING}{_UNSIGNED}\n.\nexit 1")
     with pytest.raises(CommandError, match=r"(?s)JWS signature.*token had expired, or was deleted.*next apply"):
         kubeadm.join("x", control_plane=False, timeout=10)
+
+
+def test_a_join_that_fails_otherwise_does_not_blame_the_token(tmp_path: Path, fake_program: FakeProgram) -> None:
+    _kubeadm(fake_program, tmp_path, f"cat >&2 <<'.'\n{_WAITING}error: connection refused\n.\nexit 1")
+    with pytest.raises(CommandError, match="connection refused") as raised:
+        kubeadm.join("x", control_plane=False, timeout=10)
+    assert "expired" not in str(raised.value)
 
 
 def test_init_is_refused_while_nodes_of_a_cluster_are_left(tmp_path: Path, fake_program: FakeProgram) -> None:

@@ -31,11 +31,22 @@ _KINDS = {
 
 
 def explain(error: ValidationError) -> Iterator[Finding]:
-    """Yield one finding for each error, with an example of what would be right."""
+    """Yield one finding for each mistake, with an example of what would be right.
+
+    A key that is missing because it is misspelt is one mistake.
+    """
     schema = Environment.model_json_schema(by_alias=True)
-    for detail in error.errors(include_url=False):
-        path = tuple(part for part in detail["loc"] if part != "[key]")
-        yield _finding(detail, path, _schema_at(schema, path), _schema_at(schema, path[:-1]))
+    details = [
+        (tuple(part for part in detail["loc"] if part != "[key]"), detail) for detail in error.errors(include_url=False)
+    ]
+    meant = {
+        (*path[:-1], _meant(str(path[-1]), _keys(_schema_at(schema, path[:-1]))))
+        for path, detail in details
+        if detail["type"] == "extra_forbidden"
+    }
+    for path, detail in details:
+        if detail["type"] != "missing" or path not in meant:
+            yield _finding(detail, path, _schema_at(schema, path), _schema_at(schema, path[:-1]))
 
 
 def _finding(detail: ErrorDetails, path: KeyPath, here: Mapping[str, Any], parent: Mapping[str, Any]) -> Finding:
@@ -45,7 +56,7 @@ def _finding(detail: ErrorDetails, path: KeyPath, here: Mapping[str, Any], paren
         case "wrong":
             what, todo = limits["what"], limits["todo"]
         case "extra_forbidden":
-            what, todo = "unknown key", _suggest(str(path[-1]), list(parent.get("properties", {})))
+            what, todo = "unknown key", _suggest(str(path[-1]), _keys(parent))
         case "missing":
             what, todo = "this key is missing", todo.replace("write", "add", 1)
         case "literal_error":
@@ -65,9 +76,17 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _keys(schema: Mapping[str, Any]) -> list[str]:
+    return list(schema.get("properties", {}))
+
+
 def _suggest(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.6)
-    return f'did you mean "{near[0]}"?' if near else f"keys that are known here: {', '.join(sorted(known))}"
+    meant = _meant(key, known)
+    return f'did you mean "{meant}"?' if meant else f"keys that are known here: {', '.join(sorted(known))}"
+
+
+def _meant(key: str, known: list[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.6)), None)
 
 
 def _expected(path: KeyPath, here: Mapping[str, Any]) -> str:

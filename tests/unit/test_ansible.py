@@ -121,6 +121,7 @@ def test_a_stop_leaves_no_process_of_ansible_s(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "hosts").write_text(f"node-0 ansible_connection=local ansible_python_interpreter={sys.executable}\n")
     (tmp_path / "logs").mkdir()
     monkeypatch.setattr(ansible, "_ROOT", tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where a module that is killed leaves its code
 
     def interrupt() -> None:
         while not (tmp_path / "begun").exists():

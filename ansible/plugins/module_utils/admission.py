@@ -18,7 +18,7 @@ from .serving_certificates import known_nodes, record
 CONFIG = Path("/etc/kubernetes/kubeadm.yaml")  # of a control plane, written by the module settings
 ENCRYPTION = Path("/etc/kubernetes/policy/encryption.json")
 _SIGNING_SECONDS = 120  # a controller manager that has just started on a slow machine needs more than one minute
-_LOOK_SECONDS = 10
+_LOOK_SECONDS = 10  # what the last look may take, however little of that is left
 _PURPOSE = "kube-pipeline"  # the description of tokens that are ours to delete
 _ETCD_CREDENTIALS = (
     "--cacert=/etc/kubernetes/pki/etcd/ca.crt",

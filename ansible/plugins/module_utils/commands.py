@@ -17,7 +17,7 @@ _ENVIRONMENT = {
 }
 _REQUEST_SECONDS = 20
 _PAUSE_SECONDS = 1
-_LEAST_SECONDS = 5  # an attempt with less is none
+_LEAST_SECONDS = 5  # with less than that left, no further attempt is begun
 _FAREWELL_SECONDS = 2  # kubectl's own, to say what did not answer before it is killed
 _AWAY = (
     "Unable to connect to the server",

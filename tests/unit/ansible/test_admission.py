@@ -157,7 +157,7 @@ def test_an_api_that_goes_away_is_not_taken_for_a_missing_signature(
     _unsigned_token(fake_program, "echo 'Unable to connect to the server: EOF' >&2; exit 1")
     with pytest.raises(CommandError, match="Unable to connect"):
         admission.credentials("15m", {}, control_planes=False)
-    assert sum(waits) <= 120
+    assert 110 < sum(waits) <= 120  # it was waited for
 
 
 def test_only_our_own_tokens_are_taken_back(fake_program: FakeProgram) -> None:

@@ -62,7 +62,7 @@ golden: .venv/installed # write what synthesis gives into tests/synth/*.golden.j
 	GOLDEN=update .venv/bin/pytest -q tests/synth -k golden
 
 schema: .venv/installed # write environments/schema.json from the code
-	schema=$$($(PYTHON) -m infra.config) && printf '%s\n' "$$schema" > environments/schema.json
+	schema=$$($(PYTHON) -m bootstrap.config) && printf '%s\n' "$$schema" > environments/schema.json
 
 format: .venv/installed # format the code
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .

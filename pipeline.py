@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.errors import (
+from bootstrap.errors import (
     Checks,
     ConfigurationError,
     ContractError,
@@ -32,11 +32,11 @@ from infra.errors import (
 )
 
 if TYPE_CHECKING:
+    from bootstrap.config.model import Environment
     from bootstrap.keys import KeyPair
     from bootstrap.toolchain import Toolchain
     from infra.ansible import Change
     from infra.cluster import Cluster
-    from infra.config.model import Environment
     from infra.contract import Contract
     from infra.display import Display
     from infra.lab.cloud import Running
@@ -110,7 +110,7 @@ class Run:
     @cached_property
     def lab(self) -> Running:
         """The embedded cloud, started."""
-        from infra.files import cache_folder
+        from bootstrap.files import cache_folder
         from infra.lab import cloud
 
         folder = self.folder / "lab"
@@ -167,8 +167,8 @@ def check_machine(run: Run) -> None:
 def resolve_artifacts(run: Run) -> None:
     """Find every binary and image that the machines will install, and where each comes from."""
     from bootstrap import artifacts
-    from infra.files import write_atomically
-    from infra.process import architecture
+    from bootstrap.files import write_atomically
+    from bootstrap.process import architecture
 
     # The lab's machines are of this machine's kind; preflight has seen to it that those of a cloud are amd64.
     kind = architecture() if run.environment.lab else "amd64"
@@ -178,9 +178,9 @@ def resolve_artifacts(run: Run) -> None:
 
 def synthesize(run: Run) -> None:
     """Write `cdk.tf.json`: the whole stack of the environment."""
-    from infra.config import find
-    from infra.errors import TerraformError
-    from infra.process import run as execute
+    from bootstrap.config.loader import find
+    from bootstrap.errors import TerraformError
+    from bootstrap.process import run as execute
 
     argv: list[str | Path] = [sys.executable, ROOT / "cdktf" / "main.py"]
     argv += [
@@ -231,8 +231,8 @@ def agree(run: Run, plan: Plan, known: Sequence[str] = ()) -> None:
 
 def claim_folder(run: Run) -> None:
     """Note in `build/<env>` from which environment file its machines are made."""
-    from infra.config import find
-    from infra.files import write_atomically
+    from bootstrap.config.loader import find
+    from bootstrap.files import write_atomically
 
     file = find(run.options.environment).resolve()
     # Relative to a checkout that holds it, which may be moved or copied with all that is in it.
@@ -242,7 +242,7 @@ def claim_folder(run: Run) -> None:
 
 def named(run: Run, resources: Iterable[str]) -> list[str]:
     """Return the names of the machines among Terraform's resources."""
-    from infra.addresses import machines
+    from bootstrap.addresses import machines
 
     identifiers = {resource.rpartition(".")[2] for resource in resources}
     names = {machine.id: machine.name for machine in machines(run.environment)} | {"bastion-0": "bastion"}
@@ -251,7 +251,7 @@ def named(run: Run, resources: Iterable[str]) -> list[str]:
 
 def apply_and_prepare(run: Run) -> None:
     """Let Terraform apply; a load balancer takes minutes, and the machines are prepared meanwhile."""
-    from infra.process import stop_signals
+    from bootstrap.process import stop_signals
 
     asked = False
 
@@ -283,10 +283,10 @@ def apply_and_prepare(run: Run) -> None:
 
 def prepare_early(run: Run, ended: threading.Event) -> None:
     """Prepare the machines as soon as all answer; leave it to the later steps if Terraform ends before that."""
-    from infra.addresses import planned_contract
-    from infra.errors import AnsibleError
+    from bootstrap.errors import AnsibleError
+    from infra.contract import planned
 
-    contract = planned_contract(run.environment)
+    contract = planned(run.environment)
     if contract is None:
         return
     try:
@@ -307,8 +307,8 @@ def reach_machines(run: Run) -> None:
 
 def reach(run: Run, contract: Contract, give_up: threading.Event | None = None) -> None:
     """Reach the machines of a contract, and leave a script that gives their inventory to other tools."""
-    from infra.config import find
-    from infra.files import write_atomically
+    from bootstrap.config.loader import find
+    from bootstrap.files import write_atomically
 
     argv = [sys.executable, str(ROOT / "pipeline.py"), "inventory", str(find(run.options.environment).absolute())]
     write_atomically(run.folder / "inventory.sh", f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n', mode=0o700)
@@ -419,7 +419,7 @@ def refuse_another_file(run: Run) -> None:
     Raises:
         ConfigurationError: it was made from another one that names its environment the same, and is still there.
     """
-    from infra.config import find
+    from bootstrap.config.loader import find
 
     if not run.origin.is_file():
         return
@@ -568,8 +568,8 @@ def command_verify(run: Run) -> int:
 
 def command_status(run: Run) -> None:
     """Say what exists: machines, and nodes as the API sees them."""
+    from bootstrap.files import claim_on
     from infra import status
-    from infra.files import claim_on
 
     found = status.look(run.place, run.environment.state.bucket, claim_on(lock_file(run.environment)))
     emit(run, found.as_dict(), found.text())
@@ -762,9 +762,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run a command and return the exit code."""
     options = parse(arguments)
     try:
-        from infra.config import load
-        from infra.files import exclusive
-        from infra.process import stop_signals
+        from bootstrap.config.loader import load
+        from bootstrap.files import exclusive
+        from bootstrap.process import stop_signals
 
         with stop_signals(_interrupt), ExitStack() as closing:
             run = Run(options.command, load(options.environment), options, closing)

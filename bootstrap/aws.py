@@ -15,8 +15,8 @@ from botocore.config import Config
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
-from infra.config.model import Environment
-from infra.errors import PreflightError
+from bootstrap.config.model import Environment
+from bootstrap.errors import PreflightError
 
 # Seconds. With one more try, a service that does not answer is known not to within half a minute.
 _CONNECT, _ANSWER, _TRIES = 5, 10, 2

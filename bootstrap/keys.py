@@ -6,9 +6,9 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.config.model import Environment
-from infra.errors import PreflightError
-from infra.process import run
+from bootstrap.config.model import Environment
+from bootstrap.errors import PreflightError
+from bootstrap.process import run
 
 
 @dataclass(frozen=True)

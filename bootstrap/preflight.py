@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bootstrap import keys
-from infra.config.model import Environment
-from infra.errors import Checks, PreflightError
-from infra.process import find
-from infra.progress import Progress
+from bootstrap.config.model import Environment
+from bootstrap.errors import Checks, PreflightError
+from bootstrap.process import find
+from bootstrap.progress import Progress
 
 _PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 _FREE_BYTES = 2 * 1024**3

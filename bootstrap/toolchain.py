@@ -25,10 +25,10 @@ from bootstrap.artifacts import cache
 from bootstrap.artifacts.download import Source, Unreachable, UntrustedError, mirrored
 from bootstrap.artifacts.image import file_sha256
 from bootstrap.artifacts.lock import fill, load
-from infra.errors import PreflightError
-from infra.files import cache_folder, write_atomically
-from infra.process import architecture, find, run
-from infra.progress import Progress
+from bootstrap.errors import PreflightError
+from bootstrap.files import cache_folder, write_atomically
+from bootstrap.process import architecture, find, run
+from bootstrap.progress import Progress
 
 _OLDEST = (1, 10)  # locks a state in S3 without a table beside it
 _LOCK = load().toolchain

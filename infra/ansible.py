@@ -17,10 +17,10 @@ from typing import Any
 
 import psutil
 
+from bootstrap.errors import AnsibleError, InterruptedRunError
+from bootstrap.process import run, stop_signals, tail
+from bootstrap.progress import Progress
 from infra import ssh
-from infra.errors import AnsibleError, InterruptedRunError
-from infra.process import run, stop_signals, tail
-from infra.progress import Progress
 from infra.timeline import HostTask, Timeline
 
 _ROOT = Path(__file__).resolve().parent.parent / "ansible"

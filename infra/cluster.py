@@ -14,14 +14,14 @@ from pathlib import Path
 import yaml
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from bootstrap.config.model import Environment
+from bootstrap.errors import AnsibleError, PipelineError
+from bootstrap.files import write_atomically
+from bootstrap.process import run
 from infra import ansible, inventory, ssh
-from infra.config.model import Environment
 from infra.contract import Contract, Node, decode, read_outputs
 from infra.display import Display
-from infra.errors import AnsibleError, PipelineError
-from infra.files import write_atomically
 from infra.lab import cloud
-from infra.process import run
 
 
 @dataclass

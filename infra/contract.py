@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, IPvAnyAddress, IPvAnyNetwork, ValidationError
 
-from infra.errors import ContractError
+from bootstrap import addresses
+from bootstrap.config.model import Environment
+from bootstrap.errors import ContractError
 
 
 class _Strict(BaseModel):
@@ -118,3 +120,37 @@ def decode(outputs: object) -> Contract:
             why="the stack and the inventory are of different versions",
             todo="apply with one version of this project",
         ) from error
+
+
+def planned(environment: Environment) -> Contract | None:
+    """Return the contract as far as it is known before anything exists: all but the API's name and provider ids.
+
+    None where machines are reached through a bastion, whose address the cloud chooses.
+    """
+    if environment.network.bastion:
+        return None
+    network = environment.network
+    return Contract(
+        version=1,
+        cluster=environment.name,
+        cloud=environment.cloud,
+        region=environment.aws.region,
+        api=Endpoint(host="", port=6443),
+        networks=Networks(machines=network.cidr, pods=network.pods, services=network.services),
+        bastion=None,
+        nodes=tuple(_planned_node(environment, machine) for machine in addresses.machines(environment)),
+    )
+
+
+def _planned_node(environment: Environment, machine: addresses.Machine) -> Node:
+    return Node(
+        name=machine.name,
+        role=machine.role,
+        pool=machine.pool,
+        zone=environment.aws.zones[machine.zone],
+        private_address=machine.address,
+        public_address=None,
+        provider_id="",
+        labels=machine.labels,
+        taints=tuple(Taint(**taint.model_dump()) for taint in machine.taints),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.config.model import Environment
+from bootstrap.config.model import Environment
 
 
 def mermaid(environment: Environment) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bootstrap.errors import RefusedError
 from infra.contract import Node
-from infra.errors import RefusedError
 from infra.terraform_events import Plan
 
 

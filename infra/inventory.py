@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.config.model import Environment
+from bootstrap.config.model import Environment
 from infra.contract import Contract, Node
 
 Inventory = dict[str, Any]  # the shape is Ansible's own YAML inventory

@@ -12,10 +12,10 @@ from xml.etree import ElementTree
 import jinja2
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from bootstrap.errors import VerificationError
+from bootstrap.files import write_atomically
 from infra import drawing
 from infra.contract import Contract, decode, read_outputs
-from infra.errors import VerificationError
-from infra.files import write_atomically
 from infra.timeline import HostTask, Stage
 
 # Programs print colours, and bytes that XML 1.0 cannot hold, not even escaped.

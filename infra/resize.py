@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bootstrap.errors import RefusedError
+from bootstrap.progress import Progress
 from infra.cluster import Cluster
-from infra.errors import RefusedError
-from infra.progress import Progress
 from infra.terraform import Terraform
 from infra.terraform_events import Plan
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, stop_any, stop_when_event_set, wait_fixed
 from tenacity.stop import StopBaseT
 
+from bootstrap.errors import AnsibleError, PipelineError
+from bootstrap.process import Completed, run
+from bootstrap.progress import Progress
 from infra.contract import Contract
-from infra.errors import AnsibleError, PipelineError
-from infra.process import Completed, run
-from infra.progress import Progress
 
 SHARED = "KUBE_PIPELINE_CONNECTIONS"  # in a process's environment: the folder with the connection of `share_bastion`
 _ACCEPT_NEW = ("-o", "StrictHostKeyChecking=accept-new")

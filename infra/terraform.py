@@ -23,10 +23,10 @@ from typing import Any
 from python_terraform import IsFlagged
 from python_terraform import Terraform as PythonTerraform
 
-from infra.errors import InterruptedRunError, TerraformError
-from infra.files import cache_folder, locked, write_atomically
-from infra.process import stop_signals, tail
-from infra.progress import Progress
+from bootstrap.errors import InterruptedRunError, TerraformError
+from bootstrap.files import cache_folder, locked, write_atomically
+from bootstrap.process import stop_signals, tail
+from bootstrap.progress import Progress
 from infra.terraform_events import Plan, Watcher, advice, failure, stopped_machines
 
 CONFIGURATION = "cdk.tf.json"

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra.errors import TerraformError
-from infra.process import tail
-from infra.progress import Progress
+from bootstrap.errors import TerraformError
+from bootstrap.process import tail
+from bootstrap.progress import Progress
 
 _ACTIONS = ("create", "update", "replace", "delete")
 _MACHINE = "aws_instance"

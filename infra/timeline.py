@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from infra.files import write_atomically
+from bootstrap.files import write_atomically
 
 
 @dataclass

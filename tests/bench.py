@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bootstrap import toolchain
-from infra.config import find
+from bootstrap.config.loader import find
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "build" / ".bench"  # no environment can have this name

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from infra.config.model import Environment
+from bootstrap.config.model import Environment
 from infra.contract import Contract
 
 # What is run in the background (nohup, a script's &) ignores these, and so would all that the tests start.

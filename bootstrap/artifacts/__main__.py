@@ -7,8 +7,8 @@ import time
 
 from bootstrap.artifacts import cache
 from bootstrap.artifacts.resolver import resolve
-from infra import config
-from infra.errors import PipelineError
+from bootstrap.config.loader import load
+from bootstrap.errors import PipelineError
 
 
 class _Lines:
@@ -31,7 +31,7 @@ def main() -> None:
     """Resolve and list what each part is and where it came from."""
     environment, architecture = sys.argv[1], (sys.argv[2:] or ["amd64"])[0]
     try:
-        artifacts = resolve(config.load(environment), architecture, _Lines())
+        artifacts = resolve(load(environment), architecture, _Lines())
     except PipelineError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 from threading import Event
 
 from bootstrap.artifacts.lock import FOLDER, TRIPLETS, Component, Debian, Part, fill
-from infra.errors import InterruptedRunError, PreflightError
-from infra.files import cache_folder, write_atomically
-from infra.process import architecture, find, run, streaming, tail
-from infra.progress import Progress
+from bootstrap.errors import InterruptedRunError, PreflightError
+from bootstrap.files import cache_folder, write_atomically
+from bootstrap.process import architecture, find, run, streaming, tail
+from bootstrap.progress import Progress
 
 _ELSEWHERE = (
     "let this machine reach upstream, if need be by HTTPS_PROXY, or set artifacts.mirror to a mirror that has it"

@@ -19,9 +19,9 @@ from threading import Event
 from typing import IO, Literal
 
 from bootstrap.artifacts.image import file_sha256
-from infra.errors import InterruptedRunError, PreflightError
-from infra.files import cache_folder, write_atomically
-from infra.progress import Progress
+from bootstrap.errors import InterruptedRunError, PreflightError
+from bootstrap.files import cache_folder, write_atomically
+from bootstrap.progress import Progress
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 

@@ -16,10 +16,10 @@ from threading import Event
 from bootstrap.artifacts import cache
 from bootstrap.artifacts.image import Blob, write_layer
 from bootstrap.artifacts.lock import TRIPLETS, Debian
-from infra.errors import PreflightError
-from infra.files import write_atomically
-from infra.process import find, run
-from infra.progress import Progress
+from bootstrap.errors import PreflightError
+from bootstrap.files import write_atomically
+from bootstrap.process import find, run
+from bootstrap.progress import Progress
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _CONFIG = """\

@@ -24,8 +24,8 @@ from tenacity import (
     wait_fixed,
 )
 
-from infra.errors import InterruptedRunError, PreflightError
-from infra.progress import Progress
+from bootstrap.errors import InterruptedRunError, PreflightError
+from bootstrap.progress import Progress
 
 _TIMEOUT = httpx.Timeout(30, connect=5)  # seconds of silence, and until a connection to one of the addresses stands
 _TRIES = 3

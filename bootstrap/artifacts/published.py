@@ -10,7 +10,7 @@ from typing import Literal
 from bootstrap.artifacts.build import Recipe
 from bootstrap.artifacts.download import mirrored
 from bootstrap.artifacts.lock import Lock, fill
-from infra.errors import PreflightError
+from bootstrap.errors import PreflightError
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from bootstrap.artifacts.download import Source
 from bootstrap.artifacts.image import Blob, write_archive
-from infra.errors import PreflightError
+from bootstrap.errors import PreflightError
 
 _MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",

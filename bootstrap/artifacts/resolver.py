@@ -19,8 +19,8 @@ from bootstrap.artifacts.image import Blob, Settings, write_image, write_layer, 
 from bootstrap.artifacts.lock import Lock, Part, load
 from bootstrap.artifacts.published import Artifact, described, filled, path_of, published
 from bootstrap.artifacts.registry import Repository
-from infra.config.model import Environment
-from infra.progress import Progress
+from bootstrap.config.model import Environment
+from bootstrap.progress import Progress
 
 _AT_ONCE = 2  # components: linking keeps less than one core busy, so another one compiles meanwhile
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Literal
 
-from infra.config.model import Environment
+from bootstrap.config.model import Environment
 
 Group = Literal["node", "control-plane", "api", "bastion"]
 Range = Literal["network", "anywhere", "ssh clients", "api clients"]

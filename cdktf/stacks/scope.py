@@ -12,7 +12,7 @@ from typing import Any
 
 from cdktn import TerraformResource, TerraformStack
 
-from infra.config.model import Environment
+from bootstrap.config.model import Environment
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from infra.config.model import Environment
-from infra.errors import PreflightError
-from infra.files import write_atomically
+from bootstrap.config.model import Environment
+from bootstrap.errors import PreflightError
+from bootstrap.files import write_atomically
+from bootstrap.process import architecture, daemon, tail
+from bootstrap.progress import Progress
 from infra.lab import cgroups, host, kernel, names, network
 from infra.lab.layout import PREFIX, Addresses, Layout
 from infra.lab.lock import holder
 from infra.lab.template import template
-from infra.process import architecture, daemon, tail
-from infra.progress import Progress
 
 _PROJECT = Path(__file__).parents[2]
 _WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # none leads to this host's loopback

@@ -15,13 +15,13 @@ from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from infra.errors import PipelineError
-from infra.files import write_atomically
+from bootstrap.errors import PipelineError
+from bootstrap.files import write_atomically
+from bootstrap.process import run
 from infra.lab import api, mirror, names, wanted
 from infra.lab.layout import Addresses, Layout
 from infra.lab.load_balancers import LoadBalancers
 from infra.lab.machines import Machines
-from infra.process import run
 
 _INTERVAL = 0.2  # seconds
 _PAUSE = 2  # seconds after a failure

@@ -9,10 +9,10 @@ import os
 import socket
 import sys
 
-from infra.errors import PreflightError
+from bootstrap.errors import PreflightError
+from bootstrap.process import run
 from infra.lab import network
 from infra.lab.layout import PREFIX, Addresses
-from infra.process import run
 
 _LINK = """
 set -e

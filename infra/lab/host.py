@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.errors import PreflightError
-from infra.files import PROJECT, write_atomically
+from bootstrap.errors import PreflightError
+from bootstrap.files import PROJECT, write_atomically
 
 _SAVED = Path("/run") / PROJECT / "host-settings.json"
 _INSTANCES = "fs.inotify.max_user_instances"

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from infra.errors import PreflightError
-from infra.process import find, run
+from bootstrap.errors import PreflightError
+from bootstrap.process import find, run
 
 _BRIDGE_FILTER = Path("/proc/sys/net/bridge")
 _NETFILTER = 12  # NETLINK_NETFILTER

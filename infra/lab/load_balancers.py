@@ -7,12 +7,12 @@ import signal
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from infra.errors import PreflightError
-from infra.files import write_atomically
+from bootstrap.errors import PreflightError
+from bootstrap.files import write_atomically
+from bootstrap.process import run
 from infra.lab import network
 from infra.lab.service import Service
 from infra.lab.wanted import HealthCheck, Listener, LoadBalancer
-from infra.process import run
 
 _HEAD = """\
 global

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.files import FLOCK, whole_file
+from bootstrap.files import FLOCK, whole_file
 
 
 @contextmanager

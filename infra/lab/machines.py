@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from infra.errors import ConfigurationError, PipelineError
+from bootstrap.errors import ConfigurationError, PipelineError
+from bootstrap.process import run, spawn
 from infra.lab import cgroups, network
 from infra.lab.layout import Addresses, Layout
 from infra.lab.wanted import Machine, Names, names
-from infra.process import run, spawn
 
 # overlayfs on overlayfs fails: what brings its own layers, or syncs its writes, lives in a real folder.
 _REAL_FOLDERS = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd")

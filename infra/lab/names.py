@@ -8,7 +8,7 @@ import signal
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from infra.files import write_atomically
+from bootstrap.files import write_atomically
 from infra.lab.service import Service
 
 Records = tuple[tuple[IPv4Address, str], ...]

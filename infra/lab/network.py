@@ -14,9 +14,9 @@ from typing import Any
 
 import psutil
 
-from infra.errors import PreflightError
+from bootstrap.errors import PreflightError
+from bootstrap.process import Completed, find, run
 from infra.lab.layout import API_PORT, DNS_PORT, Addresses
-from infra.process import Completed, find, run
 
 MACHINE_DEVICE = "host0"  # as systemd-nspawn calls the machine's end of its link to the bridge
 

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 
 import psutil
 
-from infra.errors import PreflightError
+from bootstrap.errors import PreflightError
 from infra.lab.layout import API_PORT, DNS_PORT, Addresses
 
 _FREEBIND = 15  # IP_FREEBIND: bind an address that no interface has yet

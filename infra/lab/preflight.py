@@ -8,12 +8,12 @@ from pathlib import Path
 
 import psutil
 
-from infra.config.model import Environment
-from infra.errors import Checks, PreflightError
+from bootstrap.config.model import Environment
+from bootstrap.errors import Checks, PreflightError
+from bootstrap.process import find, run
 from infra.lab import cgroups, cloud, firewall, kernel, network, ports
 from infra.lab.layout import Addresses, Layout
 from infra.lab.lock import holder
-from infra.process import find, run
 
 PROGRAMS = {
     "systemd-nspawn": "systemd-container",

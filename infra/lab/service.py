@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.process import spawn, tail
+from bootstrap.process import spawn, tail
 
 _LASTING = 10  # seconds after which a start counts as one that went well
 _LOG = logging.getLogger("lab.service")

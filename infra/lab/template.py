@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 from uuid import uuid4
 
-from infra.files import cache_folder, locked
-from infra.process import find, run
-from infra.progress import Progress
+from bootstrap.files import cache_folder, locked
+from bootstrap.process import find, run
+from bootstrap.progress import Progress
 
 SUITE = "bookworm"  # its systemd 252 boots on cgroup v1 and v2; later ones refuse v1
 PACKAGES = (

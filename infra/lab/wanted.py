@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from infra.errors import ConfigurationError
+from bootstrap.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from moto.ec2.models import EC2Backend

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from bootstrap.errors import AnsibleError
+from bootstrap.process import run
+from bootstrap.progress import Silent
 from infra import ssh
-from infra.errors import AnsibleError
-from infra.process import run
-from infra.progress import Silent
 from tests.e2e.own import Own, ended, own, told
 
 pytestmark = pytest.mark.e2e

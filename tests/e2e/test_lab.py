@@ -20,14 +20,14 @@ import httpx
 import pytest
 from botocore.client import BaseClient
 
-from infra.config.model import Aws, ControlPlane, Environment, Network
-from infra.errors import PreflightError
+from bootstrap.config.model import Aws, ControlPlane, Environment, Network
+from bootstrap.errors import PreflightError
+from bootstrap.process import Completed, run
+from bootstrap.progress import Silent
 from infra.lab import cgroups, cloud, host, network
 from infra.lab.layout import PREFIX, Layout
 from infra.lab.lock import holder
 from infra.lab.template import template
-from infra.process import Completed, run
-from infra.progress import Silent
 from tests.e2e.traces import traces
 
 pytestmark = pytest.mark.e2e
@@ -305,7 +305,7 @@ import json, sys
 from ipaddress import IPv4Network
 from infra.lab import firewall
 from infra.lab.layout import Addresses
-from infra.process import run
+from bootstrap.process import run
 for command in json.loads(sys.argv[1]):
     run(["sh", "-c", command])
 firewall.refuse_closed("kp-firewalled", Addresses(IPv4Network("10.79.0.0/16")))

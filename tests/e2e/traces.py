@@ -7,9 +7,9 @@ import os
 import time
 from pathlib import Path
 
+from bootstrap.process import find, run
 from infra.lab import cgroups, host
 from infra.lab.layout import PREFIX, Layout
-from infra.process import find, run
 
 
 def traces(layout: Layout) -> list[str]:

@@ -14,10 +14,10 @@ from main import synthesize
 from stacks import firewall
 
 from bootstrap import toolchain
-from infra.config import load
-from infra.config.model import Environment
-from infra.process import run
-from infra.progress import Silent
+from bootstrap.config.loader import load
+from bootstrap.config.model import Environment
+from bootstrap.process import run
+from bootstrap.progress import Silent
 
 HERE = Path(__file__).parent
 MAIN = HERE.parents[1] / "cdktf" / "main.py"

@@ -5,9 +5,9 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from infra.addresses import machines, zones
-from infra.config.model import Environment
-from infra.errors import ConfigurationError
+from bootstrap.addresses import machines, zones
+from bootstrap.config.model import Environment
+from bootstrap.errors import ConfigurationError
 
 Make = Callable[..., Environment]
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")

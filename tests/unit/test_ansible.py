@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bootstrap.errors import AnsibleError, InterruptedRunError
+from bootstrap.progress import Silent
 from infra import ansible
-from infra.errors import AnsibleError, InterruptedRunError
-from infra.progress import Silent
 from infra.timeline import Timeline
 
 

@@ -14,9 +14,9 @@ import yaml
 
 import pipeline
 from bootstrap import toolchain
+from bootstrap.errors import InterruptedRunError
+from bootstrap.progress import Silent
 from infra import terraform
-from infra.errors import InterruptedRunError
-from infra.progress import Silent
 from infra.terraform import CONFIGURATION, Terraform
 from tests.unit.test_terraform import configuration, wait_for
 

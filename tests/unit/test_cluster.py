@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
+from bootstrap.config.model import Environment
+from bootstrap.errors import AnsibleError
+from bootstrap.progress import Silent
 from infra.cluster import Cluster
-from infra.config.model import Environment
 from infra.display import Display
-from infra.errors import AnsibleError
-from infra.progress import Silent
 
 
 def _cluster(environment: Environment, contract_document: dict[str, Any], folder: Path, ssh: str) -> Cluster:

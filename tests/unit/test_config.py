@@ -14,12 +14,12 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-import infra.config.loader
-from infra.config import checks, load
-from infra.config.__main__ import schema
-from infra.config.loader import ENVIRONMENTS
-from infra.config.problems import InvalidEnvironmentError
-from infra.errors import ConfigurationError
+import bootstrap.config.loader
+from bootstrap.config import checks
+from bootstrap.config.__main__ import schema
+from bootstrap.config.loader import ENVIRONMENTS, load
+from bootstrap.config.problems import InvalidEnvironmentError
+from bootstrap.errors import ConfigurationError
 
 FILES = Path(__file__).parents[1] / "environments"
 HAPPY = sorted(FILES.glob("*.happy.yaml")) + sorted(FILES.glob("*.happy.*.yaml"))
@@ -150,7 +150,7 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
 
 
 def test_a_copied_file_must_be_renamed_inside_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(infra.config.loader, "ENVIRONMENTS", tmp_path)
+    monkeypatch.setattr(bootstrap.config.loader, "ENVIRONMENTS", tmp_path)
     (tmp_path / "staging.yaml").write_text((ENVIRONMENTS / "prod.yaml").read_text())
     with pytest.raises(InvalidEnvironmentError, match=r"staging\.yaml:3: name: prod is not the name of this file"):
         load("staging")
@@ -185,7 +185,7 @@ def test_the_committed_schema_is_current() -> None:
 
 
 def test_loading_stays_light() -> None:
-    code = "import sys; from infra.config import load; load('local'); print(*sys.modules)"
+    code = "import sys; from bootstrap.config.loader import load; load('local'); print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FILES.parents[1]
     )

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from bootstrap.errors import ContractError
 from infra.contract import decode
-from infra.errors import ContractError
 
 
 def test_a_good_document_is_decoded(contract_document: dict[str, object]) -> None:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from bootstrap.errors import RefusedError
 from infra import guards
 from infra.contract import Node
-from infra.errors import RefusedError
 from infra.terraform_events import Plan
 
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bootstrap.config.model import Environment
 from infra import inventory
-from infra.config.model import Environment
 from infra.contract import Contract
 
 

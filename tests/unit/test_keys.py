@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap import keys
-from infra.config.model import Aws, ControlPlane, Environment, Ssh, State
-from infra.errors import PreflightError
+from bootstrap.config.model import Aws, ControlPlane, Environment, Ssh, State
+from bootstrap.errors import PreflightError
 
 SHARED = State(backend="s3", bucket="acme-state")
 

@@ -18,10 +18,9 @@ import pytest
 import yaml
 
 import pipeline
-from bootstrap import toolchain
-from infra import files
-from infra.config.model import Environment
-from infra.errors import AnsibleError, InterruptedRunError, PreflightError, RefusedError, VerificationError
+from bootstrap import files, toolchain
+from bootstrap.config.model import Environment
+from bootstrap.errors import AnsibleError, InterruptedRunError, PreflightError, RefusedError, VerificationError
 from infra.lab import cgroups, cloud
 from infra.terraform_events import Plan
 
@@ -53,7 +52,7 @@ def test_help_imports_nothing_that_is_slow() -> None:
     script = "import pipeline, sys\ntry: pipeline.main(['--help'])\nfinally: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = done.stdout.splitlines()[-1].split()
-    assert {name for name in loaded if name.startswith(("infra", "bootstrap"))} == {"infra", "infra.errors"}
+    assert {name for name in loaded if name.startswith(("infra", "bootstrap"))} == {"bootstrap", "bootstrap.errors"}
     assert not {"pydantic", "rich", "yaml", "asyncio"} & set(loaded)
 
 

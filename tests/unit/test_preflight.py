@@ -13,9 +13,9 @@ from moto import mock_aws
 
 from bootstrap import aws as aws_account
 from bootstrap import preflight
-from infra.config.model import Environment
-from infra.errors import PreflightError, UnreadyError
-from infra.progress import Silent
+from bootstrap.config.model import Environment
+from bootstrap.errors import PreflightError, UnreadyError
+from bootstrap.progress import Silent
 
 
 @pytest.fixture

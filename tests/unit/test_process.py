@@ -10,14 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.errors import PreflightError
-from infra.process import find, run, spawn, streaming
+from bootstrap.errors import PreflightError
+from bootstrap.process import find, run, spawn, streaming
 
 ROOT = Path(__file__).parents[2]
 WORKER = """
 import sys, threading
 from pathlib import Path
-from infra.process import stop_signals
+from bootstrap.process import stop_signals
 
 wanted = threading.Event()
 with stop_signals(wanted.set):
@@ -83,7 +83,7 @@ def test_without_a_path_nothing_is_taken_from_the_working_folder(
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_what_is_followed_ends_with_who_follows_it(number: signal.Signals, tmp_path: Path) -> None:
     program = "sleep 60 & echo $! > child.new; mv child.new child; wait"
-    follower = f"from infra.process import streaming\nwith streaming(['sh', '-c', '{program}']) as it: it.wait()"
+    follower = f"from bootstrap.process import streaming\nwith streaming(['sh', '-c', '{program}']) as it: it.wait()"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", follower], cwd=tmp_path, env=environment) as process:
         while not (tmp_path / "child").exists():

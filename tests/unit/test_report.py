@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bootstrap.errors import ContractError, VerificationError
 from infra import drawing, report
 from infra.contract import Contract
-from infra.errors import ContractError, VerificationError
 from infra.timeline import HostTask, Stage
 
 HOSTILE = "<script>alert(1)</script> & \x1b[31mred\x1b[0m \x00"

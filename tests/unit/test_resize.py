@@ -6,11 +6,11 @@ from typing import cast
 
 import pytest
 
+from bootstrap.errors import RefusedError
+from bootstrap.progress import Silent
 from infra import resize
 from infra.cluster import Cluster
 from infra.contract import Contract, Node
-from infra.errors import RefusedError
-from infra.progress import Silent
 from infra.terraform import Terraform
 from infra.terraform_events import Plan
 

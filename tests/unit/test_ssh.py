@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.errors import AnsibleError
+from bootstrap.progress import Silent
 from infra import ssh
 from infra.contract import Contract
-from infra.errors import AnsibleError
-from infra.progress import Silent
 
 
 def entry(contract: Contract, host: str) -> dict[str, str]:

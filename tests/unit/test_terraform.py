@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from bootstrap import toolchain
+from bootstrap.errors import InterruptedRunError, TerraformError
+from bootstrap.progress import Silent
 from infra import terraform as driver
-from infra.errors import InterruptedRunError, TerraformError
-from infra.progress import Silent
 from infra.terraform import CONFIGURATION, Terraform
 from infra.terraform_events import Watcher, failure
 
@@ -201,7 +201,7 @@ def test_a_state_that_another_run_holds(
 PIPELINE = """
 import sys
 from pathlib import Path
-from infra.progress import Silent
+from bootstrap.progress import Silent
 from infra.terraform import Terraform
 Terraform(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])).apply(Silent())
 """

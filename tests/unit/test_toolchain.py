@@ -15,9 +15,9 @@ import pytest
 
 from bootstrap import artifacts, toolchain
 from bootstrap.artifacts.download import Source, Unreachable, UntrustedError
-from infra.config.model import Environment
-from infra.errors import PreflightError
-from infra.progress import Silent
+from bootstrap.config.model import Environment
+from bootstrap.errors import PreflightError
+from bootstrap.progress import Silent
 from pipeline import Run, ignore
 from tests.unit.artifacts.conftest import Server
 
@@ -53,7 +53,7 @@ def internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Internet:
     """What can be reached, at first the registries alone; the cache and the programs on PATH are the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    monkeypatch.setattr("infra.process.shutil.which", _only_in(tmp_path / "bin"))
+    monkeypatch.setattr("bootstrap.process.shutil.which", _only_in(tmp_path / "bin"))
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     documents: Internet = {address: {"providers.v1": "/v1/providers/"} for address in (REGISTRY, TOFU_REGISTRY)}
 

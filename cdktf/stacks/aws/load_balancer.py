@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infra.addresses import CONTROL_PLANE_POOL, Machine
+from bootstrap.addresses import CONTROL_PLANE_POOL, Machine
 from stacks.aws.network import Network
 from stacks.scope import Resource, Scope
 

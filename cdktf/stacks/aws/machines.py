@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from infra.addresses import CONTROL_PLANE_POOL, Machine
+from bootstrap.addresses import CONTROL_PLANE_POOL, Machine
 from stacks.aws import provider
 from stacks.aws.network import Network
 from stacks.aws.security import Groups

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from infra import addresses
+from bootstrap import addresses
 from stacks.aws import provider
 from stacks.scope import Resource, Scope
 

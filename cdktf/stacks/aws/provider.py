@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from infra.config.model import Environment
+from bootstrap.config.model import Environment
 
 # The oldest major here is the one that can be had without the registry; users get the newest.
 _ELASTIC_IP: dict[int, dict[str, Any]] = {3: {"vpc": True}, 6: {"domain": "vpc"}}

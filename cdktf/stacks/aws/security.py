@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from infra.config.model import Environment
+from bootstrap.config.model import Environment
 from stacks import firewall
 from stacks.aws.network import Network
 from stacks.scope import Scope

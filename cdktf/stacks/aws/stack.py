@@ -7,9 +7,9 @@ from typing import Any
 from cdktn import LocalBackend, S3Backend, TerraformStack
 from constructs import Construct
 
-from infra import addresses
-from infra.addresses import Machine
-from infra.config.model import Environment
+from bootstrap import addresses
+from bootstrap.addresses import Machine
+from bootstrap.config.model import Environment
 from stacks.aws import load_balancer, machines, network, provider, security
 from stacks.scope import Resource, Scope, plain
 

@@ -12,9 +12,9 @@ import pytest
 from bootstrap.artifacts import build as building
 from bootstrap.artifacts.build import Recipe, build
 from bootstrap.artifacts.lock import Component, Part, load
-from infra.errors import InterruptedRunError, PreflightError
-from infra.process import find
-from infra.progress import Silent
+from bootstrap.errors import InterruptedRunError, PreflightError
+from bootstrap.process import find
+from bootstrap.progress import Silent
 
 MAIN = 'package main\n\nvar version = "none"\n\nfunc main() { println(version) }\n'
 DEBIAN = load().debian

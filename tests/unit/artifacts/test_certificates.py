@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bootstrap import preflight
-from infra.config.model import Aws, ControlPlane, Environment
-from infra.errors import PreflightError
-from infra.progress import Silent
+from bootstrap.config.model import Aws, ControlPlane, Environment
+from bootstrap.errors import PreflightError
+from bootstrap.progress import Silent
 from tests.unit.artifacts.conftest import Server
 
 ENVIRONMENT = Environment(

@@ -14,8 +14,8 @@ import pytest
 
 from bootstrap.artifacts import download
 from bootstrap.artifacts.download import Source, Unreachable, UntrustedError
-from infra.errors import PreflightError
-from infra.progress import Silent
+from bootstrap.errors import PreflightError
+from bootstrap.progress import Silent
 from tests.unit.artifacts.conftest import Server
 
 URL = "https://dl.k8s.io/release/v1.36.3/bin/linux/amd64/kubeadm"

@@ -6,7 +6,7 @@ import pytest
 
 from bootstrap.artifacts.build import Recipe, programs_of
 from bootstrap.artifacts.lock import Component, Part, fill, load
-from infra.errors import PreflightError
+from bootstrap.errors import PreflightError
 
 LOCK = load()
 ARCHITECTURES = ("amd64", "arm64")

@@ -12,8 +12,8 @@ import pytest
 
 from bootstrap.artifacts.download import Source
 from bootstrap.artifacts.registry import Repository
-from infra.errors import PreflightError
-from infra.progress import Silent
+from bootstrap.errors import PreflightError
+from bootstrap.progress import Silent
 from tests.unit.artifacts.conftest import Server, send
 
 OCI = "application/vnd.oci.image"

@@ -14,10 +14,10 @@ from bootstrap.artifacts.download import UntrustedError
 from bootstrap.artifacts.lock import Lock, load
 from bootstrap.artifacts.published import Artifact, published
 from bootstrap.artifacts.resolver import resolve
-from infra.config.model import Environment
-from infra.errors import PreflightError
-from infra.files import cache_folder
-from infra.progress import Silent
+from bootstrap.config.model import Environment
+from bootstrap.errors import PreflightError
+from bootstrap.files import cache_folder
+from bootstrap.progress import Silent
 from tests.unit.artifacts.conftest import Server
 
 CONTENT = b"a program"

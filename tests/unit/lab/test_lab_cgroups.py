@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import PreflightError
+from bootstrap.errors import PreflightError
 from infra.lab import cgroups
 from infra.lab.cgroups import Hierarchy, entering, hierarchies
 

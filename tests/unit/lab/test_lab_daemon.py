@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import ConfigurationError
+from bootstrap.errors import ConfigurationError
 from infra.lab.daemon import Daemon
 from infra.lab.layout import Layout
 

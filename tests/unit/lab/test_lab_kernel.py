@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import PreflightError
+from bootstrap.errors import PreflightError
+from bootstrap.process import Completed
 from infra.lab import kernel
-from infra.process import Completed
 
 
 class Host:

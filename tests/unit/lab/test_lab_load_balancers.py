@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from infra.errors import PreflightError
+from bootstrap.errors import PreflightError
 from infra.lab.load_balancers import configuration, free_address
 from infra.lab.wanted import HealthCheck, Listener, LoadBalancer
 

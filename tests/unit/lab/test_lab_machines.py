@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import ConfigurationError
+from bootstrap.errors import ConfigurationError
 from infra.lab.layout import Layout
 from infra.lab.machines import command
 from infra.lab.wanted import Machine, Names, names

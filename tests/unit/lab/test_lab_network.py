@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from bootstrap.process import Completed
 from infra.lab import network
 from infra.lab.layout import Addresses
 from infra.lab.network import accepting, conflict, rules_of
-from infra.process import Completed
 
 CIDR = IPv4Network("10.79.0.0/16")
 BRIDGE = "kp-test-1"

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from infra.errors import PreflightError
+from bootstrap.errors import PreflightError
 from infra.lab import ports
 from infra.lab.layout import Addresses
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from infra.config.model import Aws, ControlPlane, Environment, Pool
-from infra.errors import PreflightError, UnreadyError
+from bootstrap.config.model import Aws, ControlPlane, Environment, Pool
+from bootstrap.errors import PreflightError, UnreadyError
 from infra.lab import cgroups, firewall, kernel, network, ports, preflight
 
 GIB = 1024**3

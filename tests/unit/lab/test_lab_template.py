@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import PreflightError
+from bootstrap.errors import PreflightError
+from bootstrap.process import Completed
+from bootstrap.progress import Silent
 from infra.lab import template as module
-from infra.process import Completed
-from infra.progress import Silent
 
 
 class Debootstrap:

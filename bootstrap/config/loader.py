@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from infra.config.checks import check
-from infra.config.explain import Finding, explain
-from infra.config.model import Environment
-from infra.config.problems import InvalidEnvironmentError, KeyPath, Problem
-from infra.config.source import Source, read
-from infra.errors import ConfigurationError
+from bootstrap.config.checks import check
+from bootstrap.config.explain import Finding, explain
+from bootstrap.config.model import Environment
+from bootstrap.config.problems import InvalidEnvironmentError, KeyPath, Problem
+from bootstrap.config.source import Source, read
+from bootstrap.errors import ConfigurationError
 
 ENVIRONMENTS = Path(__file__).parents[2] / "environments"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from infra.config.problems import InvalidEnvironmentError, KeyPath, Problem
-from infra.errors import ConfigurationError
+from bootstrap.config.problems import InvalidEnvironmentError, KeyPath, Problem
+from bootstrap.errors import ConfigurationError
 
 _SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")}
 

@@ -11,8 +11,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from infra.config.model import Environment
-from infra.config.problems import KeyPath
+from bootstrap.config.model import Environment
+from bootstrap.config.problems import KeyPath
 
 Finding = tuple[KeyPath, str, str]  # where, what is wrong, what would be right
 

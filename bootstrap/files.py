@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.errors import RefusedError
+from bootstrap.errors import RefusedError
 
 PROJECT = "kube-pipeline"
 FLOCK = "hhqqi"  # struct flock of fcntl(2): type, whence, start, length, pid

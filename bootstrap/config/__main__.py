@@ -1,11 +1,11 @@
-"""Print the JSON schema of an environment file, for editors: `python -m infra.config > environments/schema.json`."""
+"""Print the JSON schema of an environment file: `python -m bootstrap.config > environments/schema.json`."""
 
 from __future__ import annotations
 
 import json
 import sys
 
-from infra.config.model import Environment
+from bootstrap.config.model import Environment
 
 
 def schema() -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from infra.errors import PipelineError, PreflightError
+from bootstrap.errors import PipelineError, PreflightError
 
 _TAIL_LINES = 15
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

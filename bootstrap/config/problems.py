@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from infra.errors import ConfigurationError
+from bootstrap.errors import ConfigurationError
 
 KeyPath = tuple[str | int, ...]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.config.values import Cidr, LabelKey, LabelValue, MachineType, Name, Url
+from bootstrap.config.values import Cidr, LabelKey, LabelValue, MachineType, Name, Url
 
 
 class _Model(BaseModel):

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from infra import addresses
-from infra.config.explain import Finding
-from infra.config.model import Aws, ControlPlane, Environment, Kubernetes, Network, Pool, Ssh, State
-from infra.errors import ConfigurationError
+from bootstrap import addresses
+from bootstrap.config.explain import Finding
+from bootstrap.config.model import Aws, ControlPlane, Environment, Kubernetes, Network, Pool, Ssh, State
+from bootstrap.errors import ConfigurationError
 
 LOCK = Path(__file__).parents[2] / "bootstrap/artifacts/lock.yaml"
 KUBELET = Path(__file__).parent / "kubelet.yaml"

@@ -13,10 +13,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 from zlib import crc32
 
-from infra import contract
-from infra.config.model import Environment, Taint
-from infra.contract import Contract, Endpoint, Networks, Node
-from infra.errors import ConfigurationError
+from bootstrap.config.model import Environment, Taint
+from bootstrap.errors import ConfigurationError
 
 CONTROL_PLANE_POOL = "control-plane"
 _RESERVED = 10  # AWS keeps five addresses of a subnet; the rest is room for what the network itself needs
@@ -110,40 +108,6 @@ def machines(environment: Environment) -> tuple[Machine, ...]:
         for index in range(pool.count)
     ]
     return (*controllers, *workers)
-
-
-def planned_contract(environment: Environment) -> Contract | None:
-    """Return the contract as far as it is known before anything exists: all but the API's name and provider ids.
-
-    None where machines are reached through a bastion, whose address the cloud chooses.
-    """
-    if environment.network.bastion:
-        return None
-    network = environment.network
-    return Contract(
-        version=1,
-        cluster=environment.name,
-        cloud=environment.cloud,
-        region=environment.aws.region,
-        api=Endpoint(host="", port=6443),
-        networks=Networks(machines=network.cidr, pods=network.pods, services=network.services),
-        bastion=None,
-        nodes=tuple(_planned_node(environment, machine) for machine in machines(environment)),
-    )
-
-
-def _planned_node(environment: Environment, machine: Machine) -> Node:
-    return Node(
-        name=machine.name,
-        role=machine.role,
-        pool=machine.pool,
-        zone=environment.aws.zones[machine.zone],
-        private_address=machine.address,
-        public_address=None,
-        provider_id="",
-        labels=machine.labels,
-        taints=tuple(contract.Taint(**taint.model_dump()) for taint in machine.taints),
-    )
 
 
 def _block_count(subnet: IPv4Network) -> int:

@@ -1,0 +1,1 @@
+"""The environment file as typed, checked configuration."""

@@ -46,8 +46,11 @@ synth: ## write the Terraform stack, build/<env>/cdk.tf.json
 inventory: ## print Ansible's inventory
 graph: ## print a Mermaid diagram of the environment
 
+# Whatever begins as a shell script does.
+SHELL_SCRIPTS = $(shell grep -rlE '^\#!(/usr)?/bin/(env )?(ba|da)?sh' .ci ansible bootstrap infra)
+
 check: .venv/installed # format, lint and types
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy . && .venv/bin/yamllint -s . && .venv/bin/ansible-lint --offline -q ansible && .venv/bin/shellcheck .ci/run
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy . && .venv/bin/yamllint -s . && .venv/bin/ansible-lint --offline -q ansible && .venv/bin/shellcheck $(SHELL_SCRIPTS)
 
 test: check # check, and every test that needs no machines
 	.venv/bin/pytest -n 2 -m 'not e2e'

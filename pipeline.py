@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from infra.cluster import Cluster
     from infra.contract import Contract
     from infra.display import Display
-    from infra.lab.cloud import Running
+    from infra.platforms import Platform
     from infra.terraform import Terraform
     from infra.terraform_events import Plan
 
@@ -95,10 +95,10 @@ class Run:
     @cached_property
     def toolchain(self) -> Toolchain:
         """Terraform and its provider."""
-        from bootstrap import toolchain
+        from bootstrap import platforms, toolchain
 
-        mirror = self.environment.artifacts.mirror
-        return toolchain.resolve(self.display, old_provider=self.environment.lab, mirror=mirror)
+        provider = platforms.of(self.environment).provider()
+        return toolchain.resolve(self.display, provider, self.environment.artifacts.mirror)
 
     @cached_property
     def keys(self) -> KeyPair:
@@ -108,28 +108,32 @@ class Run:
         return keys.ensure(self.environment, self.folder / "ssh")
 
     @cached_property
-    def lab(self) -> Running:
-        """The embedded cloud, started."""
-        from bootstrap.files import cache_folder
-        from infra.lab import cloud
-
+    def endpoint(self) -> str | None:
+        """The URL that takes the place of the cloud's API, where the platform has to be started."""
         folder = self.folder / "lab"
-        if cloud.abandoned(folder):
+        if self.platform.lost(folder):
             gone = "the embedded cloud has ended, and its machines with it"
             if self.command != "apply":
                 raise PreflightError(gone, todo="apply makes them anew, with empty disks; destroy removes them")
             confirm(self, f"{gone}: this makes them anew, without what is on their disks.")
-        if self.command in ("plan", "synth") and cloud.status(folder) is None:
+        if self.command in ("plan", "synth") and not self.platform.running(folder):
             # It was asked for an answer only; what was not there before is not there afterwards.
-            self.closing.callback(cloud.stop, folder, self.display)
-        return cloud.start(self.environment, folder, cache_folder() / "artifacts", self.display)
+            self.closing.callback(self.platform.stop, folder, self.display)
+        return self.platform.start(self.environment, folder, self.display)
+
+    @cached_property
+    def platform(self) -> Platform:
+        """What the environment's machines stand on."""
+        from infra import platforms
+
+        return platforms.of(self.environment)
 
     @cached_property
     def terraform(self) -> Terraform:
         """Terraform in the environment's folder."""
         from infra.terraform import Terraform
 
-        return Terraform(self.folder, self.toolchain.terraform, self.toolchain.cli_config)
+        return Terraform(self.folder, self.toolchain.terraform, self.toolchain.cli_config, self.platform)
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -156,23 +160,19 @@ def check_machine(run: Run) -> None:
     from bootstrap import preflight
 
     checks = Checks()
-    if run.environment.lab:
-        from infra.lab import preflight as lab_preflight
-
-        checks.passes(lambda: lab_preflight.check(run.environment, run.folder / "lab"))
+    for check in run.platform.preflight(run.environment, run.folder / "lab"):
+        checks.passes(check)
     checks.passes(lambda: preflight.check(run.environment, run.folder, run.display))
     checks.refuse()
 
 
 def resolve_artifacts(run: Run) -> None:
     """Find every binary and image that the machines will install, and where each comes from."""
-    from bootstrap import artifacts
+    from bootstrap import artifacts, platforms
     from bootstrap.files import write_atomically
-    from bootstrap.process import architecture
 
-    # The lab's machines are of this machine's kind; preflight has seen to it that those of a cloud are amd64.
-    kind = architecture() if run.environment.lab else "amd64"
-    resolved = [asdict(artifact) for artifact in artifacts.resolve(run.environment, kind, run.display)]
+    architecture = platforms.of(run.environment).architecture(run.environment)
+    resolved = [asdict(artifact) for artifact in artifacts.resolve(run.environment, architecture, run.display)]
     write_atomically(run.folder / "artifacts.json", json.dumps(resolved, indent=1), mode=0o600)
 
 
@@ -191,7 +191,7 @@ def synthesize(run: Run) -> None:
         "--provider-version",
         run.toolchain.provider_version,
     ]
-    argv += ["--endpoint", run.lab.endpoint] if run.environment.lab else []
+    argv += ["--endpoint", run.endpoint] if run.endpoint else []
     execute(
         [*argv, "--output", run.folder / "cdk.tf.json"],
         error=TerraformError,
@@ -212,9 +212,9 @@ def make_machines(run: Run) -> None:
         plan = rest
     if plan.changes:
         # Machines that are made anew will have other host keys.
-        ssh.forget(named(run, (*plan.create, *plan.replace)), run.folder / "known_hosts")
+        ssh.forget(named(run, plan, (*plan.create, *plan.replace)), run.folder / "known_hosts")
         # A machine that is to be replaced or stopped still answers for a while.
-        early = not named(run, plan.disruptive)
+        early = not named(run, plan, plan.disruptive)
         apply_and_prepare(run) if early else run.terraform.apply(run.display)
         run.terraform.write_outputs()
 
@@ -240,11 +240,11 @@ def claim_folder(run: Run) -> None:
     write_atomically(run.origin, os.fsencode(origin), mode=0o600)
 
 
-def named(run: Run, resources: Iterable[str]) -> list[str]:
-    """Return the names of the machines among Terraform's resources."""
+def named(run: Run, plan: Plan, resources: Iterable[str]) -> list[str]:
+    """Return the names of the machines among a plan's resources."""
     from bootstrap.addresses import machines
 
-    identifiers = {resource.rpartition(".")[2] for resource in resources}
+    identifiers = plan.machines(resources)
     names = {machine.id: machine.name for machine in machines(run.environment)} | {"bastion-0": "bastion"}
     return [name for identifier, name in names.items() if identifier in identifiers]
 
@@ -354,7 +354,7 @@ def delete_machines(run: Run) -> None:
     """Run `terraform destroy` on whatever the state holds."""
     from infra.terraform import CONFIGURATION
 
-    if not run.environment.lab:
+    if not run.platform.starts:
         synthesize(run)  # a shared state may hold what another checkout made
     elif lab_ended(run) or not (run.folder / CONFIGURATION).exists():
         return
@@ -363,29 +363,25 @@ def delete_machines(run: Run) -> None:
     except InterruptedRunError:
         raise
     except PipelineError as error:  # whatever Terraform lacks, too, such as a provider
-        if not run.environment.lab:
+        if not run.platform.starts:
             raise
         run.display.say(f"terraform destroy failed; the embedded cloud takes all of it along: {error}")
 
 
 def stop_lab(run: Run) -> None:
     """Stop the embedded cloud, and remove all that it made."""
-    from infra.lab import cloud
-
-    cloud.stop(run.folder / "lab", run.display)
+    run.platform.stop(run.folder / "lab", run.display)
 
 
 def lab_ended(run: Run) -> bool:
     """Return whether the environment's machines are gone because the embedded cloud does not run."""
-    from infra.lab import cloud
-
-    return run.environment.lab and cloud.status(run.folder / "lab") is None
+    return run.platform.ended(run.folder / "lab")
 
 
 APPLY = (
     Step("preflight", "check this machine and the account", check_machine),
     Step("artifacts", "resolve binaries and images", resolve_artifacts),
-    Step("lab", "start the embedded cloud", lambda run: ignore(run.lab), undo=stop_lab, lab_only=True),
+    Step("lab", "start the embedded cloud", lambda run: ignore(run.endpoint), undo=stop_lab, lab_only=True),
     Step("synth", "write the Terraform stack", synthesize),
     Step("machines", "make network, load balancer and machines", make_machines, undo=delete_machines),
     Step("reach", "reach every machine by SSH", reach_machines),
@@ -466,7 +462,7 @@ def command_plan(run: Run) -> int:
             plan = run.terraform.plan(run.display)
             run.terraform.write_outputs()
         refused = refusal(run, plan)
-        made = named(run, (*plan.create, *plan.replace))
+        made = named(run, plan, (*plan.create, *plan.replace))
         standing = {node.name for node in run.cluster.nodes}
         # What Terraform finds missing cannot be asked.
         planned = run.terraform.planned_outputs() if plan.outputs else None
@@ -581,17 +577,11 @@ def nothing_made(run: Run) -> bool:
     Raises:
         OSError: `build/<env>` is another user's.
     """
-    from infra.lab import cgroups
-    from infra.lab.layout import Layout
-
     if run.environment.state.backend != "local":
         return False  # another checkout may have made it
     if run.origin.exists() or (run.place / "terraform.tfstate").exists():
         return False  # other files are left by commands that make nothing
-    if not run.environment.lab:
-        return True
-    # A lab outlives the removal of its folder, and is known by that folder's path.
-    return not (run.place / "lab").exists() and not cgroups.any_left(Layout((run.place / "lab").resolve()).id)
+    return not run.platform.left(run.place / "lab")
 
 
 def command_destroy(run: Run) -> None:
@@ -603,13 +593,13 @@ def command_destroy(run: Run) -> None:
         # The lab's machines are this machine's, and would have been found.
         lost = "; what was made with a state that is lost, or lies in another checkout, is not seen from here"
         shutil.rmtree(run.place, ignore_errors=True)
-        print(known if run.environment.lab else known + lost)
+        print(known if run.platform.starts else known + lost)
         return
     confirm(run, f"This deletes the environment {run.environment.name}: machines, disks, network, load balancer.")
     ansible.end_leftovers(run.folder)
     with run.display.live():
         for step in reversed(APPLY):
-            if step.undo and (run.environment.lab or not step.lab_only):
+            if step.undo and (run.platform.starts or not step.lab_only):
                 with run.display.stage(step.name, (step.undo.__doc__ or "").rstrip(".")):
                     step.undo(run)
     shutil.rmtree(run.folder)
@@ -681,7 +671,7 @@ def perform(run: Run, *names: str) -> None:
     steps = {step.name: step for step in APPLY}
     unverified: VerificationError | None = None
     for step in (steps[name] for name in names):
-        if step.lab_only and not run.environment.lab:
+        if step.lab_only and not run.platform.starts:
             continue
         try:
             with run.display.stage(step.name, step.description):

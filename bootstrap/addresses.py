@@ -13,12 +13,11 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 from zlib import crc32
 
+from bootstrap import platforms
 from bootstrap.config.model import Environment, Taint
 from bootstrap.errors import ConfigurationError
 
 CONTROL_PLANE_POOL = "control-plane"
-_RESERVED = 10  # AWS keeps five addresses of a subnet; the rest is room for what the network itself needs
-_SMALLEST_SUBNET = 28  # AWS makes none smaller
 
 
 @dataclass(frozen=True)
@@ -46,21 +45,23 @@ class Machine:
     taints: tuple[Taint, ...]
 
 
-def zones(cidr: IPv4Network, names: Sequence[str]) -> tuple[Zone, ...]:
+def zones(environment: Environment) -> tuple[Zone, ...]:
     """Split the network: its first half into private subnets, its second into public ones.
 
     Each half has room for four zones (eight, if more are named), so that a zone added at the end moves no subnet.
 
     Raises:
-        ConfigurationError: the network is too small for subnets of /28.
+        ConfigurationError: the network is too small for subnets as the cloud makes them.
     """
+    platform, cidr = platforms.of(environment), environment.network.cidr
+    names, smallest = platform.zones(environment), platform.addressing.smallest_subnet
     slices_bits = 2 if len(names) <= 4 else 3
-    if cidr.prefixlen + 1 + slices_bits > _SMALLEST_SUBNET or len(names) > 8:
+    if cidr.prefixlen + 1 + slices_bits > smallest or len(names) > 8:
         raise ConfigurationError(
             f"the network {cidr} does not fit {len(names)} zones with a private and a public subnet each",
             where="network.cidr",
-            why=f"a subnet must be /{_SMALLEST_SUBNET} or larger, and at most 8 zones are served",
-            todo=f"choose a network of /{_SMALLEST_SUBNET - 1 - slices_bits} or larger; /16 suits most",
+            why=f"a subnet must be /{smallest} or larger, and at most 8 zones are served",
+            todo=f"choose a network of /{smallest - 1 - slices_bits} or larger; /16 suits most",
         )
     halves = cidr.subnets(prefixlen_diff=1)
     private, public = (tuple(half.subnets(prefixlen_diff=slices_bits)) for half in halves)
@@ -73,7 +74,8 @@ def machines(environment: Environment) -> tuple[Machine, ...]:
     Raises:
         ConfigurationError: a pool does not fit into its share of the network, or its name is taken.
     """
-    places = zones(environment.network.cidr, environment.aws.zones)
+    places = zones(environment)
+    reserved = platforms.of(environment).addressing.reserved
     blocks = _pool_blocks(environment, _block_count(places[0].private))
     control = environment.control_plane
     controllers = [
@@ -83,7 +85,7 @@ def machines(environment: Environment) -> tuple[Machine, ...]:
             role="control-plane",
             pool=CONTROL_PLANE_POOL,
             zone=index % len(places),
-            address=_address(places, 0, index, "control_plane.count"),
+            address=_address(places, reserved, 0, index, "control_plane.count"),
             machine=control.machine,
             disk_gb=control.disk_gb,
             labels={},
@@ -98,7 +100,7 @@ def machines(environment: Environment) -> tuple[Machine, ...]:
             role="worker",
             pool=pool.name,
             zone=index % len(places),
-            address=_address(places, blocks[pool.name], index, f"pools[{position}].count"),
+            address=_address(places, reserved, blocks[pool.name], index, f"pools[{position}].count"),
             machine=pool.machine,
             disk_gb=pool.disk_gb,
             labels=pool.labels,
@@ -141,9 +143,9 @@ def _pool_blocks(environment: Environment, count: int) -> dict[str, int]:
     return blocks
 
 
-def _address(places: Sequence[Zone], block: int, index: int, where: str) -> IPv4Address:
+def _address(places: Sequence[Zone], reserved: int, block: int, index: int, where: str) -> IPv4Address:
     subnet = places[index % len(places)].private
-    size = (subnet.num_addresses - _RESERVED - 1) // _block_count(subnet)  # the last address is the broadcast
+    size = (subnet.num_addresses - reserved - 1) // _block_count(subnet)  # the last address is the broadcast
     if index // len(places) >= size:
         raise ConfigurationError(
             f"the network has too few addresses: at most {size * len(places)} machines of one pool fit",
@@ -151,4 +153,4 @@ def _address(places: Sequence[Zone], block: int, index: int, where: str) -> IPv4
             why=f"each pool has {size} addresses in each of {len(places)} zones, so that growing one moves no other",
             todo="choose a larger network.cidr or more zones before the environment is made, or another pool",
         )
-    return subnet[_RESERVED + block * size + index // len(places)]
+    return subnet[reserved + block * size + index // len(places)]

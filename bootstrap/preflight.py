@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-from bootstrap import keys
+from bootstrap import keys, platforms
 from bootstrap.config.model import Environment
 from bootstrap.errors import Checks, PreflightError
+from bootstrap.platforms import ReadinessCheck
 from bootstrap.process import find
 from bootstrap.progress import Progress
 
@@ -17,34 +17,24 @@ _FREE_BYTES = 2 * 1024**3
 
 
 def check(environment: Environment, folder: Path, progress: Progress) -> None:
-    """Check this machine, the SSH key and, unless the embedded cloud is used, the cloud account.
+    """Check this machine, the SSH key and the cloud account.
 
     Raises:
         PreflightError: what is not as it must be; an UnreadyError where that is more than one thing.
     """
-    # Each with those that it needs: what follows from another's failure is not told.
-    steps: list[tuple[str, Callable[[], object], set[str]]] = [
-        ("programs", _programs, set()),
-        ("disk", lambda: _disk(folder), set()),
-        ("SSH key", lambda: keys.ensure(environment, folder / "ssh"), {"programs"}),
+    steps: list[ReadinessCheck] = [
+        ReadinessCheck("programs", _programs),
+        ReadinessCheck("disk", lambda: _disk(folder)),
+        ReadinessCheck("SSH key", lambda: keys.ensure(environment, folder / "ssh"), frozenset({"programs"})),
+        *platforms.of(environment).account_checks(environment),
     ]
-    if not environment.lab:
-        from bootstrap import aws  # noqa: PLC0415 - boto3 takes longer to import than a lab's whole preflight
-
-        cloud = aws.Account(environment)
-        steps += [
-            ("credentials", cloud.credentials, set()),
-            ("zones", cloud.zones, {"credentials"}),
-            ("machine image", cloud.machine_image, {"credentials"}),
-            ("state bucket", cloud.state_bucket, {"credentials"}),
-        ]
     checks, passed = Checks(), set[str]()
-    for name, verify, needs in steps:
-        if needs <= passed:
-            progress.update(name, "checking")
-            if checks.passes(verify):
-                passed.add(name)
-            progress.update(name, "ok" if name in passed else "not ready", done=True)
+    for step in steps:
+        if step.needs <= passed:
+            progress.update(step.name, "checking")
+            if checks.passes(step.verify):
+                passed.add(step.name)
+            progress.update(step.name, "ok" if step.name in passed else "not ready", done=True)
     checks.refuse()
 
 

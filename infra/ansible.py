@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from bootstrap import platforms
 from bootstrap.errors import AnsibleError, InterruptedRunError
 from bootstrap.process import run, stop_signals, tail
 from bootstrap.progress import Progress
@@ -26,7 +27,6 @@ from infra.timeline import HostTask, Timeline
 _ROOT = Path(__file__).resolve().parent.parent / "ansible"
 _MARK = "KUBE_PIPELINE_FOLDER"  # in the environment of every process that Ansible starts: whose it is
 _SOCKETS = Path("ansible", "sockets")  # in an environment's folder, the link to where its SSH connections are
-_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _ARGUMENTS = "Validating arguments against arg spec"  # Ansible's own task before each role; nobody waits for it
 _SHOWN = 20  # hosts, and lines of a difference, of each change that a plan tells
 _FAILURES = ("runner_on_failed", "runner_on_unreachable")
@@ -192,7 +192,7 @@ def _environment(log: Path, sockets: Path) -> dict[str, str]:
         ssh.SHARED: str(sockets),
         "PATH": os.pathsep.join([programs, os.environ.get("PATH", "")]),
         # ansible-runner writes the environment down, for as long as it runs; Ansible needs no cloud's credentials.
-        **{name: "" for name in os.environ if name in _CREDENTIALS},
+        **{name: "" for name in os.environ if name in platforms.credentials()},
     }
 
 

@@ -18,10 +18,9 @@ from bootstrap.config.model import Environment
 from bootstrap.errors import AnsibleError, PipelineError
 from bootstrap.files import write_atomically
 from bootstrap.process import run
-from infra import ansible, inventory, ssh
+from infra import ansible, inventory, platforms, ssh
 from infra.contract import Contract, Node, decode, read_outputs
 from infra.display import Display
-from infra.lab import cloud
 
 
 @dataclass
@@ -50,10 +49,7 @@ class Cluster:
     def inventory(self, contract: Contract) -> inventory.Inventory:
         """Return Ansible's inventory, from the contract, the settings and the resolved artifacts."""
         artifacts = json.loads((self.folder / "artifacts.json").read_text(encoding="utf-8"))
-        if self.environment.lab:
-            state = cloud.status(self.folder / "lab")
-            mirror = state["mirror"] if state else "http://embedded-cloud.invalid"
-            artifacts = [artifact | {"url": f"{mirror}/{artifact['path']}"} for artifact in artifacts]
+        artifacts = platforms.of(self.environment).served(artifacts, self.folder / "lab")
         return inventory.build(contract, self.environment, artifacts, self.folder / "ssh_config")
 
     def reach(
@@ -75,8 +71,8 @@ class Cluster:
         try:
             ssh.wait_until_reachable(awaited, self.folder / "ssh_config", self.display, give_up=give_up)
         except PipelineError as error:
-            if self.environment.lab:
-                error.why = "; ".join([*cloud.problems(self.folder / "lab"), error.why or ""])
+            problems = platforms.of(self.environment).problems(self.folder / "lab")
+            error.why = "; ".join([*problems, error.why or ""]) if problems else error.why
             raise
 
     def play(

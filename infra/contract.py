@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, IPvAnyAddress, IPvAnyNetwork, ValidationError
 
-from bootstrap import addresses
+from bootstrap import addresses, platforms
 from bootstrap.config.model import Environment
 from bootstrap.errors import ContractError
 
@@ -69,7 +69,7 @@ class Contract(_Strict):
 
     version: Literal[1]
     cluster: str
-    cloud: Literal["aws"]
+    cloud: str
     region: str
     api: Endpoint
     networks: Networks
@@ -134,7 +134,7 @@ def planned(environment: Environment) -> Contract | None:
         version=1,
         cluster=environment.name,
         cloud=environment.cloud,
-        region=environment.aws.region,
+        region=platforms.of(environment).region(environment),
         api=Endpoint(host="", port=6443),
         networks=Networks(machines=network.cidr, pods=network.pods, services=network.services),
         bastion=None,
@@ -147,7 +147,7 @@ def _planned_node(environment: Environment, machine: addresses.Machine) -> Node:
         name=machine.name,
         role=machine.role,
         pool=machine.pool,
-        zone=environment.aws.zones[machine.zone],
+        zone=platforms.of(environment).zones(environment)[machine.zone],
         private_address=machine.address,
         public_address=None,
         provider_id="",

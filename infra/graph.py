@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bootstrap import platforms
 from bootstrap.config.model import Environment
 
 
 def mermaid(environment: Environment) -> str:
     """Return a Mermaid flow chart: load balancer, control planes and pools by zone."""
-    zones = environment.aws.zones
+    zones = platforms.of(environment).zones(environment)
     lines = ["flowchart TB", f'  api(["{environment.name} API :6443"])']
     if environment.network.bastion:
         lines.append('  bastion["bastion"]')
@@ -18,7 +19,7 @@ def mermaid(environment: Environment) -> str:
 
 
 def _machines(environment: Environment, zone: int) -> list[str]:
-    zones = environment.aws.zones
+    zones = platforms.of(environment).zones(environment)
     controllers = _in_zone(environment.control_plane.count, zone, zones)
     lines = [f'    controller{number}["controller-{number}"]' for number in controllers]
     for pool in environment.pools:

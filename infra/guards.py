@@ -43,8 +43,7 @@ def _keep_majority(nodes: Sequence[Node], plan: Plan) -> None:
     """
     members = [node.name for node in nodes if node.role == "control-plane"]
     removed, missing = (
-        [name for name in members if name in {resource.rpartition(".")[2] for resource in resources}]
-        for resources in (plan.removes, plan.create)
+        [name for name in members if name in plan.machines(resources)] for resources in (plan.removes, plan.create)
     )
     if removed and 2 * (len(members) - len(removed) - len(missing)) <= len(members):
         beside = f", and {', '.join(missing)} is missing already" if missing else ""

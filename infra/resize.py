@@ -21,10 +21,11 @@ def in_turn(cluster: Cluster, terraform: Terraform, plan: Plan, key: Path, progr
         AnsibleError: one could not be reached, or did not serve again in time.
     """
     planes = {node.name: node for node in cluster.nodes if node.role == "control-plane"}
-    stopped = {name: resource for resource in plan.stop if (name := _machine(resource)) in planes}
+    # A control plane's id in the address plan is its name.
+    stopped = {name: resource for resource in plan.stop for name in plan.machines([resource]) if name in planes}
     if not stopped or len(planes) == 1:
         return False
-    missing = {_machine(resource) for resource in plan.create}
+    missing = plan.machines(plan.create)
     there = [node for name, node in planes.items() if name not in missing]
     cluster.reach(cluster.contract, key, nodes=there)
     serving = {node.name for node in there} - cluster.unready(there).keys()
@@ -40,10 +41,6 @@ def in_turn(cluster: Cluster, terraform: Terraform, plan: Plan, key: Path, progr
         serving.add(name)
     cluster.wait_until_ready([planes[name] for name in sorted(serving)])
     return True
-
-
-def _machine(resource: str) -> str:
-    return resource.rpartition(".")[2]
 
 
 def _too_few(name: str, down: list[str]) -> RefusedError:

@@ -27,6 +27,7 @@ from bootstrap.errors import InterruptedRunError, TerraformError
 from bootstrap.files import cache_folder, locked, write_atomically
 from bootstrap.process import stop_signals, tail
 from bootstrap.progress import Progress
+from infra.platforms import Vocabulary
 from infra.terraform_events import Plan, Watcher, advice, failure, stopped_machines
 
 CONFIGURATION = "cdk.tf.json"
@@ -55,12 +56,16 @@ class _Command(PythonTerraform):  # type: ignore[misc] # python-terraform has no
 
 
 class Terraform:
-    """Terraform in one environment's folder, which holds the configuration, a local state, the plan and `logs/`."""
+    """Terraform in one environment's folder, which holds the configuration, a local state, the plan and `logs/`.
 
-    def __init__(self, folder: Path, program: Path, cli_config: Path) -> None:
+    `vocabulary` tells what the resources of its plans are.
+    """
+
+    def __init__(self, folder: Path, program: Path, cli_config: Path, vocabulary: Vocabulary) -> None:
         self._folder = folder
         self._program = program
         self._cli_config = cli_config
+        self._vocabulary = vocabulary
         self._stopping = threading.Event()
 
     def plan(self, progress: Progress, target: str | None = None) -> Plan:
@@ -77,7 +82,8 @@ class Terraform:
         plan = self._stream("plan", progress, out=_PLAN, **({"target": target} if target else {})).plan()
         progress.update("terraform", "knows what to do", done=True)
         if plan.updated_machines:  # asking for the whole plan takes Terraform a second
-            plan = replace(plan, stop=stopped_machines(json.loads(self._run("show", _PLAN, json=IsFlagged))))
+            document = json.loads(self._run("show", _PLAN, json=IsFlagged))
+            plan = replace(plan, stop=stopped_machines(document, self._vocabulary))
         return plan
 
     def planned_outputs(self) -> dict[str, Any] | None:
@@ -164,7 +170,7 @@ class Terraform:
         log = self._new_log(operation)
         command = self._command(sys.executable, "-I", "-S", "-c", _DETACH, str(log), *self._variables())
         options |= {"json": IsFlagged, "input": False, "no_color": IsFlagged, "lock_timeout": f"{_LOCK_PATIENCE}s"}
-        watcher = Watcher(progress)
+        watcher = Watcher(progress, self._vocabulary)
         with self._signals():
             process, _, _ = command.cmd(operation, *words, synchronous=False, parallelism=_PARALLEL, **options)
             self._follow(process, log, watcher)

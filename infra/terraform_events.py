@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,9 @@ from typing import Any
 from bootstrap.errors import TerraformError
 from bootstrap.process import tail
 from bootstrap.progress import Progress
+from infra.platforms import Vocabulary
 
 _ACTIONS = ("create", "update", "replace", "delete")
-_MACHINE = "aws_instance"
-_API = "aws_lb.apiserver"
 _EXPIRED = re.compile(r"Expired ?Token|token .*expired|credentials have expired", re.IGNORECASE)
 _DOING = {"create": "creating", "update": "updating", "delete": "deleting", "read": "reading"}
 _DONE = {"create": "created", "update": "updated", "delete": "deleted", "read": "read"}
@@ -29,7 +28,8 @@ _DONE = {"create": "created", "update": "updated", "delete": "deleted", "read": 
 class Plan:
     """What an apply would do: the addresses by action, and whether the outputs change.
 
-    `stop` are machines among those to update: they get another type, for which AWS stops and starts them.
+    `stop` are machines among those to update: the cloud stops and starts them for it. `vocabulary` tells what the
+    resources are.
     """
 
     create: tuple[str, ...]
@@ -37,6 +37,7 @@ class Plan:
     replace: tuple[str, ...]
     delete: tuple[str, ...]
     outputs: bool
+    vocabulary: Vocabulary = field(repr=False, compare=False)
     stop: tuple[str, ...] = ()
 
     @property
@@ -57,12 +58,16 @@ class Plan:
     @property
     def renames_api(self) -> bool:
         """Whether the API's load balancer would be made anew, and with it get another name."""
-        return _API in self.removes
+        return any(self.vocabulary.is_api(address) for address in self.removes)
 
     @property
     def updated_machines(self) -> tuple[str, ...]:
         """The machines that would change and stay."""
-        return tuple(address for address in self.update if address.startswith(f"{_MACHINE}."))
+        return tuple(address for address in self.update if self.vocabulary.machine(address))
+
+    def machines(self, addresses: Iterable[str]) -> set[str]:
+        """Return the ids of the machines among resources, as in the address plan; the bastion's is `bastion-0`."""
+        return {machine for address in addresses if (machine := self.vocabulary.machine(address))}
 
     def summary(self) -> str:
         """Return one line with the numbers, and one for each resource that is there already and would change."""
@@ -84,6 +89,7 @@ class Watcher:
     """Reads the lines of one run: tells the progress, and keeps what the caller asks for when it ends."""
 
     progress: Progress
+    vocabulary: Vocabulary
     planned: dict[str, list[str]] = field(default_factory=lambda: {action: [] for action in _ACTIONS})
     outputs_change: bool = False
     errors: list[Mapping[str, Any]] = field(default_factory=list)
@@ -110,7 +116,7 @@ class Watcher:
     def plan(self) -> Plan:
         """Return what was planned."""
         planned = {action: tuple(sorted(addresses)) for action, addresses in self.planned.items()}
-        return Plan(**planned, outputs=self.outputs_change)
+        return Plan(**planned, outputs=self.outputs_change, vocabulary=self.vocabulary)
 
     def _planned(self, change: Mapping[str, Any]) -> None:
         if change["action"] in self.planned:
@@ -129,18 +135,12 @@ class Watcher:
             self.progress.update(address, states[event], done=event == "complete")
 
 
-def stopped_machines(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the machines that get another type and stay, from a plan as `terraform show -json` gives it.
+def stopped_machines(document: Mapping[str, Any], vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Return the machines that the cloud stops for their change, from a plan as `terraform show -json` gives it.
 
     The lines of `plan -json` name what changes, but not how.
     """
-    return tuple(
-        resource["address"]
-        for resource in document["resource_changes"]
-        if resource["type"] == _MACHINE
-        and resource["change"]["actions"] == ["update"]
-        and resource["change"]["before"]["instance_type"] != resource["change"]["after"]["instance_type"]
-    )
+    return tuple(change["address"] for change in document["resource_changes"] if vocabulary.stops(change))
 
 
 def failure(

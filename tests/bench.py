@@ -20,7 +20,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from bootstrap import toolchain
+from bootstrap.artifacts.lock import load
 from bootstrap.config.loader import find
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,7 +83,13 @@ def _synth(file: Path, scratch: Path) -> list[str]:
     key = scratch / "key.pub"
     key.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl bench\n")
     words = ["cdktf/main.py", "--environment", str(file), "--public-key", str(key)]
-    return [*words, "--provider-version", toolchain.PROVIDER, "--output", str(scratch / "cdk.tf.json")]
+    return [
+        *words,
+        "--provider-version",
+        load().toolchain.providers["aws"].version,
+        "--output",
+        str(scratch / "cdk.tf.json"),
+    ]
 
 
 def draw(figures: list[Figures], before: list[Figures]) -> None:

@@ -80,8 +80,8 @@ class Terraform(_Strict):
     sha256: Mapping[str, Sha256]
 
 
-class OldProvider(_Strict):
-    """The AWS provider that stands in where no registry can be reached: in a wheel, upstream's archive of `sha256`."""
+class StandIn(_Strict):
+    """A provider for where no registry can be reached: in a wheel, upstream's archive of `sha256`."""
 
     version: str
     architecture: str
@@ -89,13 +89,19 @@ class OldProvider(_Strict):
     sha256: Sha256
 
 
+class Provider(_Strict):
+    """The version of a Terraform provider in its registry, and what may stand in for it in the embedded cloud."""
+
+    version: str
+    stand_in: StandIn | None = None
+
+
 class Toolchain(_Strict):
-    """What runs on this machine: `opentofu` is the version of that component, `aws_provider` that of the registry's."""
+    """What runs on this machine: `opentofu` is the version of that component, `providers` are by platform."""
 
     terraform: Terraform
     opentofu: str
-    aws_provider: str
-    old_aws_provider: OldProvider
+    providers: Mapping[str, Provider]
 
 
 class Lock(_Strict):

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
+from bootstrap import platforms
 from bootstrap.artifacts import cache, debian
 from bootstrap.artifacts.build import Recipe, build, programs_of
 from bootstrap.artifacts.download import Source, Unreachable
@@ -37,7 +38,7 @@ def resolve(environment: Environment, architecture: str, progress: Progress) -> 
     versions = dict(lock.release(environment.kubernetes.version))
     if not environment.addons.metrics_server.enabled:
         del versions["metrics-server"]
-    if not environment.lab:
+    if not platforms.of(environment).keeps_artifacts:
         return published(lock, versions, architecture, environment.artifacts.mirror)
     return resolve_components(lock, versions, architecture, environment.artifacts.mirror, progress)
 

@@ -5,33 +5,27 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bootstrap import addresses
-from bootstrap.config.explain import Finding
-from bootstrap.config.model import Aws, ControlPlane, Environment, Kubernetes, Network, Pool, Ssh, State
+from bootstrap import addresses, platforms
+from bootstrap.config.model import ControlPlane, Environment, Kubernetes, Network, Pool, Ssh, State
+from bootstrap.config.problems import Finding
+from bootstrap.config.values import PRIVATE
 from bootstrap.errors import ConfigurationError
+from bootstrap.platforms import Check, Platform
 
 LOCK = Path(__file__).parents[2] / "bootstrap/artifacts/lock.yaml"
 KUBELET = Path(__file__).parent / "kubelet.yaml"
 
 _NODE_PREFIX = 24  # kube-controller-manager's default: a /24 of Pod addresses for each node
 _WIDEST_SSH = 8
-_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
-# Shortest and longest prefix: AWS's for a VPC, kubeadm's for Pods, kube-apiserver's and kubeadm's for Services.
-_PREFIXES = {"cidr": (16, 28), "pods": (8, 24), "services": (12, 28)}
-
-
-def name_usable(name: str, cloud: str) -> Iterator[Finding]:
-    """The load balancer has the environment's name, and AWS keeps some names for itself."""
-    if cloud == "aws" and name.startswith("internal-"):
-        what = f"{name} begins with internal-, and AWS refuses a load balancer of this name"
-        yield ("name",), what, f"choose another, such as {name.removeprefix('internal-')}-internal"
+# Shortest and longest prefix: kubeadm's for Pods, kube-apiserver's and kubeadm's for Services.
+_PREFIXES = {"pods": (8, 24), "services": (12, 28)}
 
 
 def odd_control_planes(control_plane: ControlPlane) -> Iterator[Finding]:
@@ -52,9 +46,10 @@ def ranges_apart(network: Network) -> Iterator[Finding]:
             yield ("network", other), what, f"choose one outside {first}, such as {_free(network)}"
 
 
-def ranges_usable(network: Network) -> Iterator[Finding]:
+def ranges_usable(platform: Platform, network: Network) -> Iterator[Finding]:
     """Each range has a size that the cloud and Kubernetes accept, and addresses that can be routed."""
-    for key, (low, high) in _PREFIXES.items():
+    sizes = {"cidr": (platform.addressing.widest, platform.addressing.narrowest)} | _PREFIXES
+    for key, (low, high) in sizes.items():
         cidr: IPv4Network = getattr(network, key)
         if not low <= cidr.prefixlen <= high:
             yield ("network", key), f"{cidr} is of a size that cannot be used here", f"write one from /{low} to /{high}"
@@ -82,11 +77,13 @@ def pool_names(pools: tuple[Pool, ...]) -> Iterator[Finding]:
             yield path, f"there is another pool named {pool.name}", "give each pool a name of its own"
 
 
-def machines_fit(aws: Aws, network: Network, control_plane: ControlPlane, pools: tuple[Pool, ...]) -> Iterator[Finding]:
+def machines_fit(
+    platform: Platform, block: object, network: Network, control_plane: ControlPlane, pools: tuple[Pool, ...]
+) -> Iterator[Finding]:
     """Each machine has an address of its own in the subnets of its zone."""
-    parts = Environment.model_construct(
-        name="any", cloud="aws", aws=aws, network=network, control_plane=control_plane, pools=pools
-    )
+    sections: dict[str, Any] = {"cloud": platform.name, platform.name: block}
+    sections |= {"network": network, "control_plane": control_plane, "pools": pools}
+    parts = Environment.model_construct(**sections)
     try:
         addresses.machines(parts)
     except ConfigurationError as error:
@@ -106,45 +103,21 @@ def taints_once(pools: tuple[Pool, ...]) -> Iterator[Finding]:
             seen.add((taint.key, taint.effect))
 
 
-def zones_of_region(aws: Aws) -> Iterator[Finding]:
-    """Each zone belongs to the region and is named once."""
-    pattern = re.compile(rf"{re.escape(aws.region)}(-[a-z]+-[0-9]+)?[a-z]")
-    for index, zone in enumerate(aws.zones):
-        path = ("aws", "zones", index)
-        if not pattern.fullmatch(zone):
-            yield path, f"{zone} is not a zone of {aws.region}", f"write one such as {aws.region}a"
-        if zone in aws.zones[:index]:
-            yield path, f"{zone} stands in the list already", "name each zone once"
-
-
-def real_image(aws: Aws, lab: bool) -> Iterator[Finding]:
-    """AWS knows images by their ids."""
-    if not lab and not re.fullmatch(r"ami-[0-9a-f]{8,17}", aws.machine_image):
-        what = f"{aws.machine_image} is not the id of an AMI"
-        yield (
-            ("aws", "machine_image"),
-            what,
-            "write one such as ami-0123456789abcdef0, of Debian 12 or newer in the region",
-        )
-
-
-def state_has_place(state: State, lab: bool) -> Iterator[Finding]:
-    """A bucket and the backend that uses it come together, and the embedded cloud's state stays beside it."""
+def state_has_place(state: State) -> Iterator[Finding]:
+    """A bucket and the backend that uses it come together."""
     if state.backend == "s3" and state.bucket is None:
         yield ("state", "bucket"), "backend s3 needs a bucket", "add it: bucket: NAME-OF-AN-S3-BUCKET-THAT-EXISTS"
     if state.backend != "s3" and state.bucket is not None:
         yield ("state", "bucket"), "only backend s3 uses a bucket", "write backend: s3, or take the bucket out"
-    if state.backend == "s3" and lab:
-        yield ("state", "backend"), "a lab's state cannot be in S3", "write local: it goes when the lab's machines go"
 
 
-def way_in(network: Network, lab: bool) -> Iterator[Finding]:
-    """Somebody must be able to come in (a lab is open to its own machine), and not everybody by SSH."""
+def way_in(platform: Platform, network: Network) -> Iterator[Finding]:
+    """Somebody must be able to come in, and not everybody by SSH."""
     target = "the bastion" if network.bastion else "the machines"
     todo = "list the ranges of your office, VPN or CI, such as 203.0.113.0/24"
-    if not network.allow_ssh_from and not lab:
+    if not network.allow_ssh_from and not platform.reached_from_here:
         yield ("network", "allow_ssh_from"), f"nobody may reach {target} by SSH, not even this pipeline", todo
-    if not network.allow_api_from and not lab:
+    if not network.allow_api_from and not platform.reached_from_here:
         yield ("network", "allow_api_from"), "nobody may reach the Kubernetes API", todo
     for index, cidr in enumerate(network.allow_ssh_from):
         if cidr.prefixlen < _WIDEST_SSH:
@@ -155,7 +128,7 @@ def way_in(network: Network, lab: bool) -> Iterator[Finding]:
 def api_in_reach(network: Network) -> Iterator[Finding]:
     """Clients of a public load balancer come with public addresses, those of a private one with private addresses."""
     for index, cidr in enumerate(network.allow_api_from):
-        private = any(cidr.subnet_of(other) for other in _PRIVATE)
+        private = any(cidr.subnet_of(other) for other in PRIVATE)
         path = ("network", "allow_api_from", index)
         if network.api == "private" and not private:
             what = f"{cidr} is on the internet, from where a private API cannot be reached"
@@ -170,15 +143,6 @@ def key_shared(state: State, ssh: Ssh) -> Iterator[Finding]:
     if state.backend == "s3" and ssh.key is None:
         what = "a state in S3 is shared, and without a key each desk and CI would make its own for the machines"
         yield ("ssh", "key"), what, "add a key that all of them have: ssh: {key: ~/.ssh/NAME}"
-
-
-def possible_in_lab(network: Network, ssh: Ssh, lab: bool) -> Iterator[Finding]:
-    """The embedded cloud's machines have one user, and their range leads to them instead of to the internet's hosts."""
-    if lab and ssh.user != "admin":
-        yield ("ssh", "user"), f"a lab's machines have no user {ssh.user}", "write admin, or take the key out"
-    if lab and not any(network.cidr.subnet_of(other) for other in _PRIVATE):
-        what = f"{network.cidr} belongs to others, whom this machine could not reach beside a lab"
-        yield ("network", "cidr"), what, f"choose a private range, such as {_free(network)}"
 
 
 def version_locked(kubernetes: Kubernetes) -> Iterator[Finding]:
@@ -210,24 +174,19 @@ def kubelet_settings(kubernetes: Kubernetes) -> Iterator[Finding]:
         yield ("kubernetes", "kubelet", key), f"the kubelet of Kubernetes {minor} has no such setting", todo
 
 
-Check = Callable[..., Iterator[Finding]]
-# Each check with the top-level keys that it needs, given to it as keywords.
-CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
-    (name_usable, ("name", "cloud")),
+# What holds on every cloud; the platform's own checks come after these.
+CHECKS: tuple[Check, ...] = (
     (odd_control_planes, ("control_plane",)),
     (ranges_apart, ("network",)),
-    (ranges_usable, ("network",)),
+    (ranges_usable, ("platform", "network")),
     (pods_fit, ("network", "control_plane", "pools")),
     (pool_names, ("pools",)),
-    (machines_fit, ("aws", "network", "control_plane", "pools")),
+    (machines_fit, ("platform", "block", "network", "control_plane", "pools")),
     (taints_once, ("pools",)),
-    (zones_of_region, ("aws",)),
-    (real_image, ("aws", "lab")),
-    (state_has_place, ("state", "lab")),
-    (way_in, ("network", "lab")),
+    (state_has_place, ("state",)),
+    (way_in, ("platform", "network")),
     (api_in_reach, ("network",)),
     (key_shared, ("state", "ssh")),
-    (possible_in_lab, ("network", "ssh", "lab")),
     (version_locked, ("kubernetes",)),
     (kubelet_settings, ("kubernetes",)),
 )
@@ -238,11 +197,17 @@ def check(sections: Mapping[str, Any]) -> Iterator[Finding]:
 
     Of several findings at one key only the first is told: the later ones mostly follow from it.
     """
+    given, own = dict(sections), tuple[Check, ...]()
+    if given.keys() >= {"cloud", "lab"}:
+        platform = platforms.chosen(given["cloud"], lab=given["lab"])
+        given["platform"], own = platform, (*platform.checks,)
+        if platform.name in given:
+            given["block"] = given[platform.name]
     told = set()
-    for function, needs in CHECKS:
-        if not all(name in sections for name in needs):
+    for function, needs in (*CHECKS, *own):
+        if not all(name in given for name in needs):
             continue
-        for finding in function(**{name: sections[name] for name in needs}):
+        for finding in function(**{name: given[name] for name in needs}):
             if finding[0] not in told:
                 yield finding
             told.add(finding[0])
@@ -255,7 +220,7 @@ def _free(network: Network) -> IPv4Network:
 
 
 def _releases() -> list[str]:
-    # The lock file is data here: importing its reader would turn the layers around.
+    # Not by the lock file's own reader: it loads an HTTP client, and validate is to answer at once.
     return [str(version) for version in _read(LOCK)["releases"]]
 
 

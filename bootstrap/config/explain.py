@@ -12,9 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bootstrap.config.model import Environment
-from bootstrap.config.problems import KeyPath
-
-Finding = tuple[KeyPath, str, str]  # where, what is wrong, what would be right
+from bootstrap.config.problems import Finding, KeyPath
 
 _KINDS = {
     "int_type": "a whole number",
@@ -49,6 +47,11 @@ def explain(error: ValidationError) -> Iterator[Finding]:
             yield _finding(detail, path, _schema_at(schema, path), _schema_at(schema, path[:-1]))
 
 
+def missing(path: KeyPath) -> Finding:
+    """Return the finding of a key that has to be there, with an example of it."""
+    return path, "this key is missing", _to_add(path, _schema_at(Environment.model_json_schema(by_alias=True), path))
+
+
 def _finding(detail: ErrorDetails, path: KeyPath, here: Mapping[str, Any], parent: Mapping[str, Any]) -> Finding:
     kind, limits, todo = detail["type"], detail.get("ctx", {}), _expected(path, here)
     value = _shown(detail["input"])
@@ -58,7 +61,7 @@ def _finding(detail: ErrorDetails, path: KeyPath, here: Mapping[str, Any], paren
         case "extra_forbidden":
             what, todo = "unknown key", _suggest(str(path[-1]), _keys(parent))
         case "missing":
-            what, todo = "this key is missing", todo.replace("write", "add", 1)
+            what, todo = "this key is missing", _to_add(path, here)
         case "literal_error":
             what = f"{value} is not {limits['expected']}"
         case "greater_than_equal" | "less_than_equal":
@@ -69,6 +72,10 @@ def _finding(detail: ErrorDetails, path: KeyPath, here: Mapping[str, Any], paren
         case _:
             what = f"{value} is not {_KINDS.get(kind, 'allowed here')}"
     return path, what, todo
+
+
+def _to_add(path: KeyPath, here: Mapping[str, Any]) -> str:
+    return _expected(path, here).replace("write", "add", 1)
 
 
 def _shown(value: object) -> str:

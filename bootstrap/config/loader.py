@@ -11,10 +11,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from bootstrap import platforms
 from bootstrap.config.checks import check
-from bootstrap.config.explain import Finding, explain
+from bootstrap.config.explain import explain, missing
 from bootstrap.config.model import Environment
-from bootstrap.config.problems import InvalidEnvironmentError, KeyPath, Problem
+from bootstrap.config.problems import Finding, InvalidEnvironmentError, KeyPath, Problem
 from bootstrap.config.source import Source, read
 from bootstrap.errors import ConfigurationError
 
@@ -38,7 +39,8 @@ def load(name_or_path: str) -> Environment:
     problems = [Problem(where, what, todo, _line(source, where)) for where, what, todo in findings]
     if problems or source.problems:
         raise InvalidEnvironmentError(source.file, [*source.problems, *problems])
-    return _open_lab(_validate(source))
+    environment = _validate(source)
+    return platforms.of(environment).completed(environment)
 
 
 def find(name_or_path: str) -> Path:
@@ -70,16 +72,21 @@ def _validate(source: Source) -> Environment:
 
 def _findings(source: Source) -> Iterator[Finding]:
     try:
-        sections = dict(_validate(source))
+        sections = {name: value for name, value in _validate(source) if name in source.data or value is not None}
     except ValidationError as error:
         yield from explain(error)
         sections = _valid_sections(source.data)
+    cloud = sections.get("cloud")
+    if cloud and cloud not in source.data:
+        yield missing((cloud,))
     yield from check(sections)
 
 
 def _valid_sections(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the top-level values that are right in themselves, so that they are checked though others are not."""
-    valid = {name: field.default for name, field in Environment.model_fields.items() if not field.is_required()}
+    defaults = {name: field.default for name, field in Environment.model_fields.items() if not field.is_required()}
+    # The blocks of other clouds have none.
+    valid = {name: default for name, default in defaults.items() if default is not None}
     for name in Environment.model_fields.keys() & data.keys():
         adapter: TypeAdapter[Any] = TypeAdapter(Environment.model_fields[name].rebuild_annotation())
         try:
@@ -87,19 +94,6 @@ def _valid_sections(data: Mapping[str, Any]) -> dict[str, Any]:
         except ValidationError:
             valid.pop(name, None)
     return valid
-
-
-def _open_lab(environment: Environment) -> Environment:
-    """Let a lab's own network in where its file names nobody: this machine reaches it from the gateway's address."""
-    if not environment.lab:
-        return environment
-    network = environment.network
-    everybody = (network.cidr,)
-    update = {
-        "allow_ssh_from": network.allow_ssh_from or everybody,
-        "allow_api_from": network.allow_api_from or everybody,
-    }
-    return environment.model_copy(update={"network": network.model_copy(update=update)})
 
 
 def _line(source: Source, path: KeyPath) -> int:

@@ -1,38 +1,46 @@
-"""The typed shape of an environment file. Every key of `environments/full.yaml` is a field here, and nothing else."""
+"""The typed shape of an environment file. Every key of `environments/full.yaml` is a field here, and nothing else.
+
+The blocks of the clouds are the platforms' own: each cloud that is registered adds its key.
+"""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Network
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, create_model, model_validator
 
-from bootstrap.config.values import Cidr, LabelKey, LabelValue, MachineType, Name, Url
+from bootstrap import platforms
+from bootstrap.config.values import Cidr, LabelKey, LabelValue, Name, Section, Url
+
+_CLOUDS = platforms.registered()
+_Machines = TypeVar("_Machines", "ControlPlane", "Pool")
+
+if TYPE_CHECKING:
+    _Cloud = str
+else:
+    _Cloud = Literal[tuple(_CLOUDS)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Aws(_Model):
-    """Where on AWS the machines live."""
-
-    region: str = Field(
-        pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="AWS region", examples=["eu-central-1", "us-east-2"]
-    )
-    zones: tuple[str, ...] = Field(
+def _machine(kind: Literal["control_plane", "worker", "bastion"], description: str) -> Any:  # noqa: ANN401 - as Field
+    """Return the field for a machine type; it is empty until the platform's default takes its place."""
+    defaults = {name: getattr(platform.machines, kind) for name, platform in _CLOUDS.items()}
+    told = ", ".join(f"{machine} on {name}" for name, machine in defaults.items())
+    return Field(
+        "",
         min_length=1,
-        description="the zones that machines are spread over",
-        examples=[["eu-central-1a", "eu-central-1b", "eu-central-1c"]],
-    )
-    machine_image: str = Field(
-        pattern=r"^[a-z0-9][-a-z0-9.]*$",
-        description="AMI of the machines: Debian 12 or newer with Python 3 and sudo",
-        examples=["ami-0123456789abcdef0"],
+        description=f"{description}; by default {told}",
+        examples=[*defaults.values()],
+        exclude_if=lambda machine: not machine,
+        json_schema_extra=_without_default,
     )
 
 
-class State(_Model):
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
+class State(Section):
     """Where Terraform keeps its state."""
 
     backend: Literal["local", "s3"] = Field(
@@ -46,13 +54,13 @@ class State(_Model):
     )
 
 
-class Bastion(_Model):
+class Bastion(Section):
     """The one machine that takes SSH from outside."""
 
-    machine: MachineType = Field("t3.micro", description="type of the machine", examples=["t3.micro"])
+    machine: str = _machine("bastion", "type of the machine")
 
 
-class Network(_Model):
+class Network(Section):
     """Address ranges and who may come in."""
 
     cidr: Cidr = Field(IPv4Network("10.20.0.0/16"), description="range of the machines", examples=["10.20.0.0/16"])
@@ -77,11 +85,11 @@ class Network(_Model):
     bastion: Bastion | None = Field(
         Bastion(),
         description="the one machine that takes SSH from outside; null: machines are reached directly, as over a VPN",
-        examples=[{"machine": "t3.micro"}],
+        examples=[{"machine": platform.machines.bastion} for platform in _CLOUDS.values()],
     )
 
 
-class Taint(_Model):
+class Taint(Section):
     """A Kubernetes taint."""
 
     key: LabelKey = Field(description="key of the taint", examples=["dedicated"])
@@ -91,24 +99,24 @@ class Taint(_Model):
     )
 
 
-class ControlPlane(_Model):
+class ControlPlane(Section):
     """The machines that run the API server, the controllers and etcd."""
 
     count: int = Field(
         ge=1, le=7, description="an odd number, so that etcd keeps a majority when one fails", examples=[3]
     )
-    machine: MachineType = Field("t3.medium", description="type of the machines", examples=["t3.medium"])
+    machine: str = _machine("control_plane", "type of the machines")
     disk_gb: int = Field(50, ge=20, le=16384, description="size of each machine's disk in GB", examples=[50])
 
 
-class Pool(_Model):
+class Pool(Section):
     """Worker machines of one kind."""
 
     name: Name = Field(
         description="part of its machines' names: up to 32 lower-case letters, digits and dashes", examples=["general"]
     )
     count: int = Field(ge=0, le=1000, description="number of machines", examples=[3])
-    machine: MachineType = Field("t3.large", description="type of the machines", examples=["t3.large"])
+    machine: str = _machine("worker", "type of the machines")
     disk_gb: int = Field(100, ge=20, le=16384, description="size of each machine's disk in GB", examples=[100])
     labels: dict[LabelKey, LabelValue] = Field(
         {}, description="Kubernetes labels of the pool's nodes", examples=[{"tier": "web"}]
@@ -120,7 +128,7 @@ class Pool(_Model):
     )
 
 
-class Kubernetes(_Model):
+class Kubernetes(Section):
     """What is installed on the machines."""
 
     version: str = Field(
@@ -135,13 +143,13 @@ class Kubernetes(_Model):
     )
 
 
-class MetricsServer(_Model):
+class MetricsServer(Section):
     """Resource metrics for `kubectl top` and autoscaling."""
 
     enabled: bool = Field(True, description="whether it is installed", examples=[True])
 
 
-class Addons(_Model):
+class Addons(Section):
     """Cluster modules beyond the bare cluster."""
 
     metrics_server: MetricsServer = Field(
@@ -152,7 +160,7 @@ class Addons(_Model):
     )
 
 
-class Artifacts(_Model):
+class Artifacts(Section):
     """Where binaries and images come from."""
 
     mirror: Url | None = Field(
@@ -162,7 +170,7 @@ class Artifacts(_Model):
     )
 
 
-class Ssh(_Model):
+class Ssh(Section):
     """How the machines are reached."""
 
     user: str = Field(
@@ -179,20 +187,55 @@ class Ssh(_Model):
     )
 
 
-class Environment(_Model):
-    """One environment: one cluster and all that it stands on."""
+class _Target(Section):
+    """Where an environment goes."""
 
     name: Name = Field(
         description="the same as the file's: up to 32 lower-case letters, digits and dashes", examples=["prod"]
     )
-    cloud: Literal["aws"] = Field(description="cloud that the machines come from", examples=["aws"])
+    cloud: _Cloud = Field(description="cloud that the machines come from", examples=[*_CLOUDS])
     lab: bool = Field(
         False, description="apply to the embedded cloud on this machine instead of the real one", examples=[True]
     )
-    aws: Aws = Field(
-        description="where on AWS the machines live",
-        examples=[{"region": "eu-central-1", "zones": ["eu-central-1a"], "machine_image": "ami-0123456789abcdef0"}],
+
+
+def _block(platform: platforms.Platform) -> Any:  # noqa: ANN401 - as Field
+    """Return the field for a cloud's block, which only the environments of that cloud need."""
+    return Field(
+        None,
+        description=_described(platform),
+        examples=[dict(platform.example)],
+        exclude_if=lambda block: block is None,
+        json_schema_extra=_without_default,
     )
+
+
+def _described(platform: platforms.Platform) -> str:
+    text = (platform.block.__doc__ or "").rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _required(name: str) -> dict[str, Any]:
+    """Return the JSON schema's rule that a cloud's environments have its block."""
+    return {"if": {"properties": {"cloud": {"const": name}}, "required": ["cloud"]}, "then": {"required": [name]}}
+
+
+if TYPE_CHECKING:
+
+    class _WithBlocks(_Target):
+        """It has a block for each cloud."""
+
+else:
+    _WithBlocks = create_model(
+        "_WithBlocks", __base__=_Target, **{name: (cloud.block, _block(cloud)) for name, cloud in _CLOUDS.items()}
+    )
+
+
+class Environment(_WithBlocks, json_schema_extra={"allOf": [_required(name) for name in _CLOUDS]}):
+    """One environment: one cluster and all that it stands on."""
+
+    # The block of its cloud is an attribute of the cloud's name; the platform's function `settings` gives it its type.
+
     state: State = Field(State(), description="where Terraform keeps its state", examples=[{"backend": "local"}])
     network: Network = Field(
         Network(),
@@ -219,3 +262,22 @@ class Environment(_Model):
         examples=[{"mirror": "https://mirror.example.com/kubernetes"}],
     )
     ssh: Ssh = Field(Ssh(), description="how the machines are reached", examples=[{"user": "admin"}])
+
+    @model_validator(mode="after")
+    def _with_machines(self) -> Environment:
+        """Give each machine that has no type the platform's own."""
+        types = _CLOUDS[self.cloud].machines
+        bastion = self.network.bastion
+        if bastion and not bastion.machine:
+            bastion = bastion.model_copy(update={"machine": types.bastion})
+        # Nobody has seen it yet: only from now on it is frozen.
+        self.__dict__.update(
+            network=self.network.model_copy(update={"bastion": bastion}),
+            control_plane=_typed(self.control_plane, types.control_plane),
+            pools=tuple(_typed(pool, types.worker) for pool in self.pools),
+        )
+        return self
+
+
+def _typed(machines: _Machines, default: str) -> _Machines:
+    return machines if machines.machine else machines.model_copy(update={"machine": default})

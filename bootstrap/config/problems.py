@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bootstrap.errors import ConfigurationError
 
 KeyPath = tuple[str | int, ...]
+Finding = tuple[KeyPath, str, str]  # where, what is wrong, what would be right
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Single values of an environment file: what is allowed in one, and what to say about one that is not."""
+"""Values of an environment file: what is allowed in one, and what to say about one that is not."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from ipaddress import IPv4Network, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
+
+PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 
 _WORD = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _RESERVED = re.compile(r"(.+\.)?(kubernetes|k8s)\.io")
+
+
+class Section(BaseModel):
+    """A mapping of an environment file: frozen, and without keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 def wrong(what: str, todo: str) -> PydanticCustomError:
@@ -72,7 +80,6 @@ def _label_value(value: str) -> str:
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$")]
-MachineType = Annotated[str, Field(pattern=r"^[a-z0-9][-a-z0-9]*\.[a-z0-9][-a-z0-9]*$")]
 Cidr = Annotated[
     IPv4Network,
     BeforeValidator(_cidr),

@@ -17,7 +17,7 @@ from bootstrap.config.model import Environment
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource by its address in the state, such as `aws_vpc.network`."""
+    """A resource by its address in the state, such as KIND.network."""
 
     address: str
 
@@ -33,14 +33,10 @@ class Resource:
 
 @dataclass(frozen=True)
 class Scope:
-    """The stack that is being filled, and for what: the environment and the provider's version, such as 6.2.0.
-
-    `resources` are the arguments so far, by kind and name.
-    """
+    """The stack that is being filled, and for which environment; `resources` are the arguments, by kind and name."""
 
     stack: TerraformStack
     environment: Environment
-    provider_version: str
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, kind: str, name: str, /, **arguments: Any) -> Resource:  # noqa: ANN401 - any Terraform value

@@ -1,1 +1,1 @@
-"""The embedded cloud: an EC2-compatible API whose instances are real machines on this one."""
+"""The embedded cloud, in code `lab`: an EC2-compatible API whose instances are real machines on this one."""

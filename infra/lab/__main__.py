@@ -1,4 +1,4 @@
-"""The entry of the lab's daemon: `python -m infra.lab FOLDER CIDR TEMPLATE ARTIFACTS`; `cloud.start` calls it."""
+"""The daemon's entry, which `cloud.start` calls: `python -m infra.lab FOLDER CIDR TEMPLATE ARTIFACTS`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from infra.lab.daemon import serve
+from infra.lab.daemon_lock import held
 from infra.lab.layout import Layout
-from infra.lab.lock import held
 
 
 def main(folder: str, cidr: str, template: str, artifacts: str) -> None:
-    """Take the lab's lock, which dies with this process, and serve."""
+    """Take the embedded cloud's lock, which dies with this process, and serve."""
     layout = Layout(Path(folder))
     with held(layout.lock):
         serve(layout, IPv4Network(cidr), Path(template), Path(artifacts))

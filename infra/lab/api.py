@@ -1,4 +1,4 @@
-"""The lab's API: moto's server in this process, for this host's loopback and one user, with what a lab must change."""
+"""The API: moto's server in this process, on this host's loopback, for one user, and closer to EC2 in some points."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import threading
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from infra.lab.guard import OnlyUser
+from infra.lab.api_access import OnlyUser
 from infra.lab.layout import Addresses
 
-# moto takes a second to import, and only the daemon needs it: each function here imports what it changes.
+# Only the daemon needs moto, and importing it takes a second: each function imports what it changes.
 if TYPE_CHECKING:
     from moto.ec2.models.elastic_ip_addresses import ElasticAddress, ElasticAddressBackend
     from moto.ec2.models.instances import Instance, InstanceState
@@ -50,7 +50,7 @@ def tell_groups_of_interfaces() -> None:
 
 
 def keep_elastic_addresses_within(addresses: Addresses) -> None:
-    """Give Elastic IPs out of the lab's own range, whatever address is asked for.
+    """Give Elastic IPs out of the embedded cloud's own range, whatever address is asked for.
 
     moto's are random, and the pipeline logs in there: that may be this host, or anybody.
     """

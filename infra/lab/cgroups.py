@@ -5,16 +5,20 @@ With v1 (also hybrid) there is one hierarchy per controller, with v2 one for all
 
 from __future__ import annotations
 
+import operator
 import os
 import signal
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.errors import PreflightError
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-_ENTER = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
+from bootstrap.errors import PreflightError
+from infra.lab.layout import SCRIPTS
+
+_ENTER = SCRIPTS / "enter-cgroups.sh"
+_POLL = 0.05  # seconds
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def _create(hierarchy: Hierarchy, name: str) -> Path:
 
 def entering(folders: tuple[Path, ...]) -> list[str]:
     """Return the words to put before a command, so that it runs in these cgroups."""
-    return ["sh", "-c", _ENTER, "enter", *map(str, folders), "--"]
+    return ["sh", str(_ENTER), *map(str, folders), "--"]
 
 
 def remove(name: str, patience: float = 10) -> None:
@@ -82,14 +86,16 @@ def remove(name: str, patience: float = 10) -> None:
     Raises:
         PreflightError: a process did not die within `patience` seconds.
     """
-    for hierarchy in hierarchies():
-        deadline = time.monotonic() + patience
-        while not _removed(hierarchy.path / name):
-            if time.monotonic() > deadline:
-                raise PreflightError(
-                    f"the cgroup {hierarchy.path / name} cannot be removed", why="a process in it does not end"
-                )
-            time.sleep(0.05)
+    attempts = Retrying(retry=retry_if_result(operator.not_), stop=stop_after_delay(patience), wait=wait_fixed(_POLL))
+    for folder in (hierarchy.path / name for hierarchy in hierarchies()):
+        try:
+            attempts(_removed, folder)
+        except RetryError as late:
+            raise PreflightError(
+                f"the cgroup {folder} cannot be removed",
+                why=f"a process in it did not end within {patience:.0f} s of being killed",
+                todo=f"see what its processes wait for: cat {folder}/cgroup.procs; then destroy the environment",
+            ) from late
 
 
 def any_left(prefix: str) -> bool:
@@ -111,7 +117,7 @@ def _memory_left(hierarchy: Hierarchy) -> int | None:
     if not hierarchy.unified:
         names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
     limit, used, cache = names
-    if not (hierarchy.path / limit).exists():  # another controller's, or the root of the whole machine
+    if not (hierarchy.path / limit).exists():  # the hierarchy of another controller, or the root of a whole machine
         return None
     text = (hierarchy.path / limit).read_text(encoding="ascii").strip()
     if text == "max":
@@ -121,7 +127,7 @@ def _memory_left(hierarchy: Hierarchy) -> int | None:
 
 
 def _removed(root: Path) -> bool:
-    """Try once; a folder that still holds a dying process, or got a new child meanwhile, is busy."""
+    """Try to remove a cgroup once; one that holds a dying process, or got a new child meanwhile, is busy."""
     if not root.exists():
         return True
     folders = [Path(path) for path, _, _ in os.walk(root, topdown=False)]
@@ -135,13 +141,13 @@ def _removed(root: Path) -> bool:
 
 
 def _kill(root: Path, folders: list[Path]) -> None:
-    """Kill all before any folder goes: with v2 at once, with v1 one by one, while they may start others."""
+    """Kill every process: with v2 at once, with v1 one by one, so that a process may start another meanwhile."""
     if (root / "cgroup.kill").exists():
         (root / "cgroup.kill").write_text("1", encoding="ascii")
         return
     for folder in folders:
         for pid in map(int, (folder / "cgroup.procs").read_text(encoding="ascii").split()):
-            if pid:  # 0 is one of another process namespace; to kill(2), it is this process and its group
+            if pid:  # a process of another namespace is shown as 0, which kill(2) takes for this process's group
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,30 +15,37 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
 from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError
 from bootstrap.files import write_atomically
+from bootstrap.platforms import aws
 from bootstrap.process import architecture, daemon, tail
 from bootstrap.progress import Progress
-from infra.lab import cgroups, host, kernel, names, network
-from infra.lab.layout import PREFIX, Addresses, Layout
-from infra.lab.lock import holder
+from infra.lab import cgroups, kernel, kernel_settings, machine_network, names
+from infra.lab.daemon_lock import holder
+from infra.lab.layout import PREFIX, SCRIPTS, Addresses, Layout
 from infra.lab.template import template
 
+_FIRST_PROCESS = SCRIPTS / "first-process.sh"
+_POLL = 0.05  # seconds
 _PROJECT = Path(__file__).parents[2]
-_WITHOUT_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # none leads to this host's loopback
+_WITHOUT_PROXY = urllib.request.build_opener(
+    urllib.request.ProxyHandler({})
+)  # a proxy does not lead to this host's loopback
 
 
 @dataclass(frozen=True)
 class Running:
-    """Where a lab answers: the API's URL (for Terraform) and the artifacts' URL (for the machines)."""
+    """Where an embedded cloud answers: the API's URL (for Terraform) and the artifacts' URL (for the machines)."""
 
     endpoint: str
     mirror: str
 
 
 def start(environment: Environment, folder: Path, artifacts: Path, progress: Progress) -> Running:
-    """Start the lab whose things live in `folder`, or find it running. It outlives this process.
+    """Start the embedded cloud whose things live in `folder`, or find it running. It outlives this process.
 
     Raises:
         PreflightError: its range is in use on this machine, the kernel lacks something, the template cannot be
@@ -52,14 +58,14 @@ def start(environment: Environment, folder: Path, artifacts: Path, progress: Pro
         running = _wait(layout)
     else:
         running = _begin(layout, environment, artifacts.resolve(), progress)
-    # here and not in the daemon, whose /run, with the lock of iptables, is another; and each time, since a firewall
-    # that is loaded anew has lost the rules
-    network.accept(layout.id, addresses, urlsplit(running.mirror).port or 80)
+    # The daemon cannot do this: it has a /run of its own, and the lock of iptables lies in the host's. Each start does
+    # it, because a firewall that was loaded anew has lost the rules.
+    machine_network.accept(layout.id, addresses, urlsplit(running.mirror).port or 80)
     return running
 
 
 def stop(folder: Path, progress: Progress) -> None:
-    """End the lab and remove everything it made, whatever state it is in; does nothing where nothing is.
+    """End the embedded cloud and remove everything it made, whatever state it is in; does nothing where nothing is.
 
     Raises:
         PreflightError: a process of it does not end.
@@ -85,7 +91,7 @@ def status(folder: Path) -> dict[str, Any] | None:
 
 
 def problems(folder: Path) -> tuple[str, ...]:
-    """Return what the lab cannot do at the moment, each with its reason; empty if all is well or it does not run."""
+    """Return what fails at the moment, each with its reason; empty if nothing does, or no daemon runs."""
     return tuple((status(folder) or {}).get("problems", ()))
 
 
@@ -100,7 +106,7 @@ def abandoned(folder: Path) -> bool:
 
 def _begin(layout: Layout, environment: Environment, artifacts: Path, progress: Progress) -> Running:
     addresses = Addresses(environment.network.cidr)
-    network.refuse_conflict(addresses.cidr, layout.id)
+    machine_network.refuse_conflict(addresses.cidr, layout.id)
     kernel.load()
     root = template(progress)
     progress.update("embedded cloud", "starting")
@@ -108,7 +114,7 @@ def _begin(layout: Layout, environment: Environment, artifacts: Path, progress: 
     layout.folder.mkdir(parents=True, mode=0o700)
     layout.lock.touch()
     _use_host(layout)
-    network.create(layout.id, addresses)
+    machine_network.create(layout.id, addresses)
     process = _launch(layout, environment, root, artifacts)
     running = _wait(layout, lambda: os.waitpid(process, os.WNOHANG) == (0, 0))
     progress.update("embedded cloud", f"answers at {running.endpoint}", done=True)
@@ -117,15 +123,14 @@ def _begin(layout: Layout, environment: Environment, artifacts: Path, progress: 
 
 def _launch(layout: Layout, environment: Environment, root: Path, artifacts: Path) -> int:
     images = layout.folder / "images.json"
-    write_atomically(images, json.dumps([_image(environment.aws.machine_image)]))
+    write_atomically(images, json.dumps([_image(aws.settings(environment).machine_image)]))
     words = (layout.folder, str(environment.network.cidr), root, artifacts)
     return daemon(
         [
             *cgroups.entering(cgroups.create(f"{layout.id}/daemon")),
-            # In namespaces of their own: when the daemon dies, the kernel ends its processes and its mounts. The
-            # shell is their process 1: it reaps orphans, and ends with the daemon.
+            # In namespaces of their own: when the daemon dies, the kernel ends its processes and its mounts.
             *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-            *("sh", "-c", '"$@"; exit $?', "lab", sys.executable, "-m", "infra.lab", *words),
+            *("sh", _FIRST_PROCESS, sys.executable, "-m", "infra.lab", *words),
         ],
         log=layout.log,
         env={"PYTHONPATH": str(_PROJECT), "MOTO_AMIS_PATH": str(images)},
@@ -133,21 +138,22 @@ def _launch(layout: Layout, environment: Environment, root: Path, artifacts: Pat
 
 
 def _wait(layout: Layout, alive: Callable[[], bool] = lambda: True, patience: float = 60) -> Running:
-    """Wait until the API answers; a lab that lives but is slow is never taken for dead, it holds the machines."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        running = _answering(layout)
-        if running:
-            return running
-        if not alive():
-            break
-        time.sleep(0.1)
-    raise PreflightError(
-        f"the embedded cloud ended, or did not answer within {patience:.0f} s",
-        output=tail(layout.log.read_text(encoding="utf-8")),
-        todo="destroy the environment, then apply it again",
-        log=layout.log,
+    """Wait until the API answers. A daemon that is slow is never replaced: its end would be that of the machines."""
+    attempts = Retrying(
+        retry=retry_if_result(lambda running: running is None and alive()),
+        stop=stop_after_delay(patience),
+        wait=wait_fixed(_POLL),
+        retry_error_callback=lambda _: None,
     )
+    running: Running | None = attempts(_answering, layout)
+    if running is None:
+        raise PreflightError(
+            f"the embedded cloud ended, or did not answer within {patience:.0f} s",
+            output=tail(layout.log.read_text(encoding="utf-8")),
+            todo="destroy the environment, then apply it again",
+            log=layout.log,
+        )
+    return running
 
 
 def _refuse_change(layout: Layout, addresses: Addresses) -> None:
@@ -171,10 +177,10 @@ def _answering(layout: Layout) -> Running | None:
 
 
 def _remove(layout: Layout) -> None:
-    """Take everything away; the daemon first, since it would make things anew."""
+    """Remove everything; the daemon first, because it would make what is removed again."""
     _kill(layout)
     cgroups.remove(layout.id)
-    network.remove(layout.id)
+    machine_network.remove(layout.id)
     names.update_hosts(layout.id, ())
     _leave_host()
     if layout.folder.exists():
@@ -182,28 +188,43 @@ def _remove(layout: Layout) -> None:
 
 
 def _use_host(layout: Layout) -> None:
-    with host.locked():
-        cgroups.create(layout.id)  # by this, another lab that ends now knows that it is not the last one
-        host.save()
+    with kernel_settings.locked():
+        cgroups.create(layout.id)  # tells another embedded cloud that ends now that it is not the last one
+        kernel_settings.save()
 
 
 def _leave_host() -> None:
-    with host.locked():
+    with kernel_settings.locked():
         if not cgroups.any_left(PREFIX):
-            host.restore()
+            kernel_settings.restore()
 
 
 def _kill(layout: Layout, patience: float = 20) -> None:
-    deadline = time.monotonic() + patience
-    while (pid := holder(layout.lock)) is not None:
+    attempts = Retrying(
+        retry=retry_if_result(bool),
+        stop=stop_after_delay(patience),
+        wait=wait_fixed(_POLL),
+        retry_error_callback=lambda last: last.outcome and last.outcome.result(),
+    )
+    if pid := attempts(_killed, layout):
+        raise PreflightError(
+            f"the embedded cloud does not end: process {pid}",
+            why=f"it was killed {patience:.0f} s ago, and waits in the kernel, perhaps for a disk",
+            todo="destroy the environment again when the process is gone",
+            log=layout.log,
+        )
+
+
+def _killed(layout: Layout) -> int | None:
+    """Kill the daemon, if one lives; return its process."""
+    pid = holder(layout.lock)
+    if pid is not None:
         with suppress(ProcessLookupError):  # it ended meanwhile
             handle = os.pidfd_open(pid)
             if holder(layout.lock) == pid:
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
             os.close(handle)
-        if time.monotonic() > deadline:
-            raise PreflightError(f"the embedded cloud (process {pid}) does not end", log=layout.log)
-        time.sleep(0.05)
+    return pid
 
 
 def _image(image: str) -> dict[str, str]:

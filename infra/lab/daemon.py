@@ -1,4 +1,4 @@
-"""The lab's one process: the API, and a loop that makes the real world follow it.
+"""The daemon: the API, and a loop that makes machines, load balancers and names follow what the API was asked for.
 
 It runs as the root of a process and mount namespace of its own (see `cloud.py`), so that its end, however it
 comes, is the end of everything it started and mounted.
@@ -109,7 +109,7 @@ def serve(layout: Layout, cidr: IPv4Network, template: Path, artifacts: Path) ->
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     os.umask(0o022)
-    # Its own /run: systemd-nspawn's locks then vanish with this process, and no service of the host is talked to.
+    # With a /run of its own, systemd-nspawn's locks vanish with this process, and no service of the host is asked.
     run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])
     endpoint = api.start(Addresses(cidr))
     mirror_url = mirror.serve(artifacts, Addresses(cidr).gateway)

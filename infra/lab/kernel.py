@@ -1,7 +1,7 @@
-"""What the machines need of this host's kernel, which is theirs too: they cannot load a module, so this host does.
+"""Kernel features that the machines need. They share this host's kernel and cannot load a module, so this host does.
 
-Whether something is there shows in what the kernel does. A name would not tell: what is built in is in no list of
-loaded modules, and a container may not see the kernel's own list.
+Each feature is tried. The name of a module would not tell: a feature that is built in is in no list of loaded modules,
+and a container may not see the kernel's list.
 """
 
 from __future__ import annotations

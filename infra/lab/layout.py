@@ -1,4 +1,4 @@
-"""Where one lab's things are: folders, addresses, and names that no other lab on this machine has."""
+"""Folders, addresses and names of one embedded cloud; no other one on this machine has the same."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-PREFIX = "kp-"  # of every lab's bridge and cgroup
+SCRIPTS = Path(__file__).parent / "scripts"
+PREFIX = "kp-"  # of every embedded cloud's bridge and cgroup
 DNS_PORT = 53  # of the machines' resolver
 API_PORT = 6443  # of the load balancer
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A lab is known by its folder (`build/<env>/lab`): all its names follow from it, so that stop needs no more."""
+    """Paths and names, all derived from the folder (`build/<env>/lab`), so that stopping needs nothing else."""
 
     folder: Path
 
@@ -55,10 +56,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Addresses:
-    """What the lab keeps of the machines' range: the first addresses, as AWS does, and those of Elastic IPs.
+    """Addresses of the machines' range that are no machine's: the first ones, as on AWS, and those of Elastic IPs.
 
-    The range leads to the lab's own bridge, and `network.refuse_conflict` sees that it is nobody else's: no address
-    of the internet or of a documentation range is as safe to dial.
+    The range leads to the embedded cloud's own bridge, and `machine_network.refuse_conflict` sees that nobody else uses
+    it: no address of the internet or of a documentation range is as safe to dial.
     """
 
     cidr: IPv4Network

@@ -10,7 +10,7 @@ from pathlib import Path
 from bootstrap.errors import PreflightError
 from bootstrap.files import write_atomically
 from bootstrap.process import run
-from infra.lab import network
+from infra.lab import machine_network
 from infra.lab.service import Service
 from infra.lab.wanted import HealthCheck, Listener, LoadBalancer
 
@@ -42,11 +42,11 @@ class LoadBalancers:
     def reconcile(self, wanted: tuple[LoadBalancer, ...]) -> None:
         """Give and take addresses, and (re)load haproxy if its configuration changed or it died."""
         for name in self.addresses.keys() - {balancer.dns_name for balancer in wanted}:
-            network.remove_address(self._bridge, self.addresses.pop(name))
+            machine_network.remove_address(self._bridge, self.addresses.pop(name))
         for balancer in wanted:
             if balancer.dns_name not in self.addresses:
                 address = free_address(balancer.subnet, set(self.addresses.values()))
-                network.add_address(self._bridge, address)
+                machine_network.add_address(self._bridge, address)
                 self.addresses[balancer.dns_name] = address
         text = configuration(wanted, self.addresses)
         if text != self._text:
@@ -90,7 +90,7 @@ def configuration(balancers: tuple[LoadBalancer, ...], addresses: dict[str, IPv4
 def _section(name: str, address: IPv4Address, listener: Listener) -> str:
     lines = [f"listen {name}", f"bind {address}:{listener.port}", "balance roundrobin", *_check(listener.check)]
     lines += [f"server {target}:{port} {target}:{port} check" for target, port in listener.targets]
-    # As AWS does: while no target is healthy, connections go to all of them.
+    # While no target is healthy, connections go to all of them, as on AWS.
     lines.append("option allbackups")
     lines += [f"server {target}:{port}-unchecked {target}:{port} backup" for target, port in listener.targets]
     return "\n  ".join(lines) + "\n"
@@ -99,7 +99,7 @@ def _section(name: str, address: IPv4Address, listener: Listener) -> str:
 def _check(check: HealthCheck) -> list[str]:
     lines = [
         f"timeout check {check.timeout}s",
-        # A state that begins to change is looked at every second: AWS checks from several places and sees it as soon.
+        # A target that begins to change is checked every second: AWS checks from several places, and sees it as soon.
         f"default-server inter {check.interval}s fastinter 1s downinter 1s rise {check.healthy} fall {check.unhealthy}",
         "default-server on-marked-down shutdown-sessions",
     ]

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from bootstrap.errors import ConfigurationError, PipelineError
 from bootstrap.process import run, spawn
-from infra.lab import cgroups, network
+from infra.lab import cgroups, machine_network
 from infra.lab.layout import Addresses, Layout
 from infra.lab.wanted import Machine, Names, names
 
-# overlayfs on overlayfs fails: what brings its own layers, or syncs its writes, lives in a real folder.
+# An overlay on an overlay fails, so containerd's layers need a real folder; so do data that are synced often.
 _REAL_FOLDERS = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd")
 _DEVICES = (Path("/dev/kmsg"), Path("/dev/fuse"))
 _REBOOTED = 133  # exit code of systemd-nspawn with --keep-unit
@@ -106,7 +106,7 @@ class Machines:
                 *command(machine.id, folder, self._layout.id, [device for device in _DEVICES if device.exists()]),
             ],
             log=self._layout.folder / f"machine-{called.hostname}.log",
-            # /proc/sys and /sys can be written, and /tmp lies on the disk, as on a machine of its own
+            # /proc/sys and /sys can be written, and /tmp lies on the disk, as on a virtual machine
             env={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1", "SYSTEMD_NSPAWN_TMPFS_TMP": "0"},
         )
 
@@ -134,7 +134,7 @@ class Machines:
             "etc/machine-id": f"{hashlib.md5(machine.id.encode(), usedforsecurity=False).hexdigest()}\n",
             "etc/resolv.conf": f"nameserver {self._addresses.name_server}\n",
             "etc/lab/network": f"ADDRESS={machine.address}/{self._addresses.cidr.prefixlen}\n"
-            f"HARDWARE={network.hardware_address(machine.address)}\n"
+            f"HARDWARE={machine_network.hardware_address(machine.address)}\n"
             f"GATEWAY={self._addresses.gateway}\n",
         }
 
@@ -164,7 +164,7 @@ class Machines:
     def _clear(self, machine: str) -> None:
         """End what still runs of the machine, and take it off the network."""
         cgroups.remove(self._cgroup(machine))
-        network.cut(self._layout.id, machine)
+        machine_network.cut(self._layout.id, machine)
 
     def _cgroup(self, machine: str) -> str:
         return f"{self._layout.id}/{machine}"
@@ -183,13 +183,13 @@ def command(machine: str, folder: Path, bridge: str, devices: Sequence[Path]) ->
 
 def _give_addresses(live: _Live, elastic: frozenset[IPv4Address]) -> None:
     """Let a machine answer at these Elastic IPs and no others; one that is only booting gets them next time."""
-    machine = network.machine_at(live.process.pid)
+    machine = machine_network.machine_at(live.process.pid)
     if machine is None:
         return
     for address in live.elastic - elastic:
-        network.remove_address(network.MACHINE_DEVICE, address, machine)
+        machine_network.remove_address(machine_network.MACHINE_DEVICE, address, machine)
     for address in elastic - live.elastic:
-        network.add_address(network.MACHINE_DEVICE, address, machine)
+        machine_network.add_address(machine_network.MACHINE_DEVICE, address, machine)
     live.elastic = elastic
 
 

@@ -17,7 +17,7 @@ _HOSTS = Path("/etc/hosts")
 
 
 class Resolver:
-    """A DNS server that knows the lab's names, and answers NXDOMAIN to all others."""
+    """A DNS server that knows the embedded cloud's names, and answers NXDOMAIN to all others."""
 
     def __init__(self, folder: Path, address: IPv4Address) -> None:
         self._file = folder / "dns-hosts"
@@ -44,12 +44,13 @@ class Resolver:
 def update_hosts(owner: str, records: Records, path: Path = _HOSTS) -> None:
     """Make the owner's lines of /etc/hosts be these records.
 
-    The file is written in place, since it may be a bind mount, and under a lock, since another lab may do the same.
+    The file is written in place, because it may be a bind mount, and under a lock, because another embedded cloud may
+    do the same.
     """
     with path.open("r+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         old = file.read()
-        # what others wrote may be in any encoding: each byte of it comes back as it was
+        # Lines of others may be in any encoding: each byte is written back as it was.
         new = replace_lines(old.decode(errors="surrogateescape"), owner, records).encode(errors="surrogateescape")
         if new != old:
             os.pwrite(file.fileno(), new, 0)

@@ -1,4 +1,4 @@
-"""What a lab listens on must be free, and is not where a program listens on the port of every address."""
+"""Ports of the embedded cloud. A program that listens on one of them at every address of this host is in the way."""
 
 from __future__ import annotations
 

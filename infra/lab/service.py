@@ -1,4 +1,4 @@
-"""A program of the lab that is to run all the time, such as its DNS server."""
+"""A program that runs all the time, such as the DNS server."""
 
 from __future__ import annotations
 

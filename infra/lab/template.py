@@ -19,7 +19,7 @@ PACKAGES = (
 _HERE = Path(__file__).parent
 _RECIPE = _HERE / "machine.sh"
 _FILES = _HERE / "machine"
-# What mounts, and starts programs of its own, ends with this process, however that ends; so do its mounts.
+# Words before a command that ends it, its children and its mounts with this process, however that ends.
 _WITH_US = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child")
 
 

@@ -1,4 +1,4 @@
-"""What the API was asked for: machines and load balancers, read from the backends of moto in this process."""
+"""Machines and load balancers that the API was asked for, read from moto's backends in this process."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def _machines(backend: EC2Backend) -> list[Machine]:
 
 
 def _elastic(backend: EC2Backend, instance: Instance) -> frozenset[IPv4Address]:
-    """Ask the addresses where they belong: an interface still tells the one that another has by now."""
+    """Return the Elastic IPs of an instance, from their own list: an interface still has one that was moved away."""
     interfaces = list(instance.nics.values())
     return frozenset(IPv4Address(address.public_ip) for address in list(backend.addresses) if address.eni in interfaces)
 

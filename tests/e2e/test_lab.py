@@ -20,13 +20,13 @@ import httpx
 import pytest
 from botocore.client import BaseClient
 
-from bootstrap.config.model import Aws, ControlPlane, Environment, Network
+from bootstrap.config.model import Environment, Network
 from bootstrap.errors import PreflightError
 from bootstrap.process import Completed, run
 from bootstrap.progress import Silent
-from infra.lab import cgroups, cloud, host, network
+from infra.lab import cgroups, cloud, kernel_settings, machine_network
+from infra.lab.daemon_lock import holder
 from infra.lab.layout import PREFIX, Layout
-from infra.lab.lock import holder
 from infra.lab.template import template
 from tests.e2e.traces import traces
 
@@ -40,14 +40,16 @@ ADDRESSES = ("10.79.128.20", "10.79.128.21")
 
 
 def environment(name: str, cidr: IPv4Network = CIDR) -> Environment:
-    return Environment(
-        name=name,
-        cloud="aws",
-        lab=True,
-        aws=Aws(region="eu-central-1", zones=("eu-central-1a",), machine_image="ami-debian-12"),
-        network=Network(cidr=cidr),
-        control_plane=ControlPlane(count=1),
-        pools=(),
+    return Environment.model_validate(
+        {
+            "name": name,
+            "cloud": "aws",
+            "lab": True,
+            "aws": {"region": "eu-central-1", "zones": ["eu-central-1a"], "machine_image": "ami-debian-12"},
+            "network": Network(cidr=cidr),
+            "control_plane": {"count": 1},
+            "pools": [],
+        }
     )
 
 
@@ -95,13 +97,15 @@ def eventually(holds: Callable[[], object], seconds: float = 120) -> None:
 
 
 def settings() -> dict[str, str]:
-    return {name: Path("/proc/sys", *name.split(".")).read_text("ascii").strip() for name in host._SETTINGS}
+    return {name: Path("/proc/sys", *name.split(".")).read_text("ascii").strip() for name in kernel_settings._SETTINGS}
 
 
 def settings_without_labs() -> dict[str, str]:
     """Return what the last lab on this host puts back; another one may have begun before this."""
-    with host.locked():
-        kept: dict[str, str] = json.loads(host._SAVED.read_text("utf-8")) if host._SAVED.exists() else settings()
+    with kernel_settings.locked():
+        kept: dict[str, str] = (
+            json.loads(kernel_settings._SAVED.read_text("utf-8")) if kernel_settings._SAVED.exists() else settings()
+        )
     return kept
 
 
@@ -261,7 +265,7 @@ def test_a_terminated_instance_is_gone_and_another_may_have_its_address(lab: Lab
     eventually(lambda: lab.ssh(ADDRESSES[1], f"ss --no-header state established dst {ADDRESSES[0]}"))
     lab.ssh(ADDRESSES[0], f"sudo iptables -I INPUT -s {ADDRESSES[1]} -j DROP")
     links = json.loads(run(["ip", "-json", "link", "show", "master", lab.layout.id]).stdout)
-    [link] = network.links_of(machines[1], links)
+    [link] = machine_network.links_of(machines[1], links)
 
     lab.client("ec2").terminate_instances(InstanceIds=[machines[1]])
     eventually(lambda: not lab.layout.machine(machines[1]).exists())
@@ -303,12 +307,12 @@ def firewalled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Comple
 FIREWALLED = """
 import json, sys
 from ipaddress import IPv4Network
-from infra.lab import firewall
+from infra.lab import reachability
 from infra.lab.layout import Addresses
 from bootstrap.process import run
 for command in json.loads(sys.argv[1]):
     run(["sh", "-c", command])
-firewall.refuse_closed("kp-firewalled", Addresses(IPv4Network("10.79.0.0/16")))
+reachability.refuse_closed("kp-firewalled", Addresses(IPv4Network("10.79.0.0/16")))
 print(run(["iptables", "--list-rules"]).stdout, run(["ip", "link"]).stdout)
 """
 CHAIN = "nft 'add table inet filter; add chain inet filter a {{ type filter hook {} priority 0; policy drop; }}'"
@@ -376,9 +380,9 @@ def test_nothing_is_left_after_stop(lab: Lab) -> None:
     assert traces(lab.layout), "this check would find nothing even now"
     cloud.stop(lab.folder, Silent())
     assert traces(lab.layout) == []
-    with host.locked():  # no other lab begins meanwhile
+    with kernel_settings.locked():  # no other lab begins meanwhile
         if cgroups.any_left(PREFIX):  # another lab's, the last of which puts back what is kept
-            assert json.loads(host._SAVED.read_text("utf-8")) == lab.settings
+            assert json.loads(kernel_settings._SAVED.read_text("utf-8")) == lab.settings
         else:
             assert settings() == lab.settings
     cloud.stop(lab.folder, Silent())

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from bootstrap.process import find, run
-from infra.lab import cgroups, host
+from infra.lab import cgroups, kernel_settings
 from infra.lab.layout import PREFIX, Layout
 
 
@@ -21,9 +21,9 @@ def traces(layout: Layout) -> list[str]:
         found += [rule for rule in run(["iptables-save"]).stdout.splitlines() if layout.id in rule]
     if layout.id in Path("/etc/hosts").read_text(encoding="utf-8"):
         found.append("/etc/hosts")
-    with host.locked():  # no other lab begins meanwhile, which would need the changed settings
-        if host._SAVED.exists() and not cgroups.any_left(PREFIX):
-            found.append(str(host._SAVED))
+    with kernel_settings.locked():  # no other lab begins meanwhile, which would need the changed settings
+        if kernel_settings._SAVED.exists() and not cgroups.any_left(PREFIX):
+            found.append(str(kernel_settings._SAVED))
     return [*found, *_links(), *processes(layout.folder)]
 
 

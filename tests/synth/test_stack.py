@@ -13,16 +13,18 @@ import pytest
 from main import synthesize
 from stacks import firewall
 
-from bootstrap import toolchain
-from bootstrap.config.loader import load
+from bootstrap import platforms, toolchain
+from bootstrap.artifacts.lock import load
+from bootstrap.config.loader import load as load_environment
 from bootstrap.config.model import Environment
+from bootstrap.platforms import aws
 from bootstrap.process import run
 from bootstrap.progress import Silent
 
 HERE = Path(__file__).parent
 MAIN = HERE.parents[1] / "cdktf" / "main.py"
 KEY = HERE / "key.pub"
-NEWEST = toolchain.PROVIDER
+NEWEST = load().toolchain.providers["aws"].version
 ENVIRONMENTS = ("with-bastion", "without-bastion")
 _META_ARGUMENTS = {"//", "depends_on", "lifecycle"}
 
@@ -31,7 +33,7 @@ Resources = dict[str, dict[str, Any]]
 
 def resources(environment: Environment) -> Resources:
     """Return all resources by their addresses in the state."""
-    document = json.loads(synthesize(environment, KEY.read_text(), NEWEST))
+    document = synthesize(environment, KEY.read_text(), NEWEST)
     return {
         f"{kind}.{name}": arguments for kind, named in document["resource"].items() for name, arguments in named.items()
     }
@@ -61,13 +63,12 @@ def test_errors_of_the_environment_keep_their_exit_code(tmp_path: Path) -> None:
     assert not (tmp_path / "cdk.tf.json").exists()
 
 
-@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:5000"])
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_the_provider_at_hand_accepts_it(name: str, endpoint: str | None, tmp_path: Path) -> None:
-    tools = toolchain.resolve(Silent(), old_provider=True)
-    document = json.loads(
-        synthesize(load(str(HERE / f"{name}.yaml")), KEY.read_text(), tools.provider_version, endpoint)
-    )
+def test_the_provider_at_hand_accepts_it(name: str, tmp_path: Path) -> None:
+    platform = platforms.chosen("aws", lab=True)
+    tools = toolchain.resolve(Silent(), platform.provider())
+    production = synthesize(load_environment(str(HERE / f"{name}.yaml")), KEY.read_text(), tools.provider_version)
+    document = platform.adapted(production, tools.provider_version, "http://127.0.0.1:5000")
     document["terraform"]["backend"] = {"local": {}}  # validation is not about the state
     (tmp_path / "cdk.tf.json").write_text(json.dumps(document, indent=1))
     variables = {"TF_CLI_CONFIG_FILE": str(tools.cli_config)}
@@ -75,12 +76,14 @@ def test_the_provider_at_hand_accepts_it(name: str, endpoint: str | None, tmp_pa
     run([tools.terraform, "validate", "-no-color"], cwd=tmp_path, env=variables)
 
 
+@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:1"])
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_the_newest_provider_knows_every_argument(name: str) -> None:
+def test_the_newest_provider_knows_every_argument(name: str, endpoint: str | None) -> None:
     table = json.loads((HERE / "provider6.json").read_text())
     assert table["version"] == NEWEST
     known = table["arguments"]
-    document = json.loads(synthesize(load(str(HERE / f"{name}.yaml")), KEY.read_text(), NEWEST, "http://127.0.0.1:1"))
+    production = synthesize(load_environment(str(HERE / f"{name}.yaml")), KEY.read_text(), NEWEST)
+    document = platforms.chosen("aws", lab=endpoint is not None).adapted(production, NEWEST, endpoint)
     used = {kind: list(named.values()) for kind, named in document["resource"].items()}
     used["provider"] = document["provider"]["aws"]
     unknown = {
@@ -140,8 +143,8 @@ def test_growing_adds_what_is_new_and_changes_nothing_else(what: str, environmen
 
 
 def test_a_zone_more_moves_no_subnet(environment: Environment) -> None:
-    aws = environment.aws.model_dump() | {"zones": (*environment.aws.zones, "eu-central-1c")}
-    before, after = resources(environment), resources(changed(environment, aws=aws))
+    block = aws.settings(environment).model_dump() | {"zones": (*aws.settings(environment).zones, "eu-central-1c")}
+    before, after = resources(environment), resources(changed(environment, aws=block))
     assert {name: after[name] for name in before if name.startswith("aws_subnet.")} == {
         name: arguments for name, arguments in before.items() if name.startswith("aws_subnet.")
     }

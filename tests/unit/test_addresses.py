@@ -8,8 +8,10 @@ import pytest
 from bootstrap.addresses import machines, zones
 from bootstrap.config.model import Environment
 from bootstrap.errors import ConfigurationError
+from bootstrap.platforms import aws
 
 Make = Callable[..., Environment]
+Zoned = Callable[[str, int], Environment]  # of a range, and how many zones
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
 
 
@@ -18,7 +20,7 @@ def make(environment: Environment) -> Make:
     def made(pools: Mapping[str, int], cidr: str = "10.20.0.0/16", controllers: int = 3) -> Environment:
         return environment.model_copy(
             update={
-                "aws": environment.aws.model_copy(update={"zones": ZONES}),
+                "aws": aws.settings(environment).model_copy(update={"zones": ZONES}),
                 "network": environment.network.model_copy(update={"cidr": IPv4Network(cidr)}),
                 "control_plane": environment.control_plane.model_copy(update={"count": controllers}),
                 "pools": tuple(
@@ -31,15 +33,25 @@ def make(environment: Environment) -> Make:
     return made
 
 
+@pytest.fixture
+def zoned(environment: Environment) -> Zoned:
+    def made(cidr: str, count: int) -> Environment:
+        block = aws.settings(environment).model_copy(update={"zones": [f"zone-{index}" for index in range(count)]})
+        network = environment.network.model_copy(update={"cidr": IPv4Network(cidr)})
+        return environment.model_copy(update={"aws": block, "network": network})
+
+    return made
+
+
 def addresses(environment: Environment) -> dict[str, IPv4Address]:
     return {machine.id: machine.address for machine in machines(environment)}
 
 
 @pytest.mark.parametrize("cidr", ["10.0.0.0/8", "10.20.0.0/16", "10.20.0.0/22", "192.168.7.0/24"])
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8])
-def test_subnets_fill_the_network_without_overlap(cidr: str, count: int) -> None:
+def test_subnets_fill_the_network_without_overlap(cidr: str, count: int, zoned: Zoned) -> None:
     network = IPv4Network(cidr)
-    made = zones(network, [f"zone-{index}" for index in range(count)])
+    made = zones(zoned(cidr, count))
     subnets = [subnet for zone in made for subnet in (zone.private, zone.public)]
     assert all(subnet.subnet_of(network) for subnet in subnets)
     assert not any(one.overlaps(other) for one in subnets for other in subnets if one is not other)
@@ -47,16 +59,16 @@ def test_subnets_fill_the_network_without_overlap(cidr: str, count: int) -> None
 
 
 @pytest.mark.parametrize(("cidr", "count"), [("10.20.0.0/26", 1), ("10.20.0.0/25", 5), ("10.20.0.0/16", 9)])
-def test_networks_too_small_for_their_zones(cidr: str, count: int) -> None:
+def test_networks_too_small_for_their_zones(cidr: str, count: int, zoned: Zoned) -> None:
     with pytest.raises(ConfigurationError, match="does not fit") as raised:
-        zones(IPv4Network(cidr), [f"zone-{index}" for index in range(count)])
+        zones(zoned(cidr, count))
     assert raised.value.where == "network.cidr"
 
 
 def test_machines_are_spread_over_zones_and_have_addresses_of_their_own(make: Make) -> None:
     environment = make({"general": 500, "batch": 400, "gpu": 90})
     made = machines(environment)
-    private = [zone.private for zone in zones(environment.network.cidr, ZONES)]
+    private = [zone.private for zone in zones(environment)]
     assert [machine.zone for machine in made[:3]] == [0, 1, 2]
     assert len({machine.address for machine in made}) == len({machine.name for machine in made}) == len(made) == 993
     for machine in made:

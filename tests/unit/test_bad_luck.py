@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 import pipeline
-from bootstrap import toolchain
+from bootstrap import platforms, toolchain
 from bootstrap.errors import InterruptedRunError
 from bootstrap.progress import Silent
 from infra import terraform
+from infra.platforms import aws
 from infra.terraform import CONFIGURATION, Terraform
 from tests.unit.test_terraform import configuration, wait_for
 
@@ -203,8 +204,8 @@ def test_a_state_whose_lock_another_run_holds(
     folder, started = tmp_path / "build" / "badluck", tmp_path / "started"
     folder.mkdir(parents=True)
     (folder / CONFIGURATION).write_text(configuration(slow=f"touch {started}; exec sleep 60"))
-    tools = toolchain.resolve(Silent(), old_provider=True)
-    other = Terraform(folder, tools.terraform, tools.cli_config)
+    tools = toolchain.resolve(Silent(), platforms.chosen("aws", lab=True).provider())
+    other = Terraform(folder, tools.terraform, tools.cli_config, aws.PLATFORM)
     other.plan(Silent())
 
     def apply() -> None:

@@ -5,6 +5,7 @@ import pytest
 from bootstrap.errors import RefusedError
 from infra import guards
 from infra.contract import Node
+from infra.platforms import aws
 from infra.terraform_events import Plan
 
 
@@ -18,11 +19,13 @@ def control_planes(count: int) -> list[Node]:
 def test_a_plan_that_costs_etcd_its_majority_is_refused(count: int, lost: int) -> None:
     resources = tuple(f"aws_instance.controller-{index}" for index in range(lost))
     with pytest.raises(RefusedError, match=f"{lost} of {count} control planes"):
-        guards.check(control_planes(count), Plan((), (), resources[:1], resources[1:], outputs=True))
+        guards.check(
+            control_planes(count), Plan((), (), resources[:1], resources[1:], outputs=True, vocabulary=aws.PLATFORM)
+        )
 
 
 def test_a_load_balancer_that_nodes_know_by_name_stays() -> None:
-    replaced = Plan((), (), ("aws_lb.apiserver",), (), outputs=True)
+    replaced = Plan((), (), ("aws_lb.apiserver",), (), outputs=True, vocabulary=aws.PLATFORM)
     with pytest.raises(RefusedError, match="another name"):
         guards.check(control_planes(1), replaced)
     guards.check([], replaced)  # nobody knows it yet
@@ -31,12 +34,17 @@ def test_a_load_balancer_that_nodes_know_by_name_stays() -> None:
 def test_those_that_are_missing_already_do_not_vote() -> None:
     gone, replaced = ("aws_instance.controller-0",), ("aws_instance.controller-1",)
     with pytest.raises(RefusedError, match="controller-0 is missing already"):
-        guards.check(control_planes(3), Plan(gone, (), replaced, (), outputs=True))
+        guards.check(control_planes(3), Plan(gone, (), replaced, (), outputs=True, vocabulary=aws.PLATFORM))
     everyone = tuple(f"aws_instance.controller-{index}" for index in range(3))
-    guards.check(control_planes(3), Plan(everyone, (), (), (), outputs=True))  # nothing is left to lose
+    guards.check(
+        control_planes(3), Plan(everyone, (), (), (), outputs=True, vocabulary=aws.PLATFORM)
+    )  # nothing is left to lose
 
 
 @pytest.mark.parametrize(("count", "lost"), [(0, 0), (3, 0), (3, 1), (5, 2)])
 def test_a_plan_that_leaves_a_majority_passes(count: int, lost: int) -> None:
     resources = tuple(f"aws_instance.controller-{index}" for index in range(lost))
-    guards.check(control_planes(count), Plan((), (), (), (*resources, "aws_instance.pool-general-0"), outputs=True))
+    guards.check(
+        control_planes(count),
+        Plan((), (), (), (*resources, "aws_instance.pool-general-0"), outputs=True, vocabulary=aws.PLATFORM),
+    )

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "infra/contract.py": {"bootstrap"},
     "cdktf": {"stacks", "bootstrap", "infra.contract"},
     "bootstrap": {"bootstrap"},
-    "bootstrap/config": {"bootstrap.addresses", "bootstrap.config", "bootstrap.errors"},
+    "bootstrap/config": {"bootstrap.addresses", "bootstrap.config", "bootstrap.errors", "bootstrap.platforms"},
     "bootstrap/errors.py": set(),
     "bootstrap/process.py": {"bootstrap.errors"},
     "ansible": set(),

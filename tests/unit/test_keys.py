@@ -8,21 +8,23 @@ from pathlib import Path
 import pytest
 
 from bootstrap import keys
-from bootstrap.config.model import Aws, ControlPlane, Environment, Ssh, State
+from bootstrap.config.model import Environment, State
 from bootstrap.errors import PreflightError
 
 SHARED = State(backend="s3", bucket="acme-state")
 
 
 def environment(key: Path | str | None, state: State | None = None) -> Environment:
-    return Environment(
-        name="prod",
-        cloud="aws",
-        aws=Aws(region="eu-central-1", zones=("eu-central-1a",), machine_image="ami-0123456789abcdef0"),
-        state=state or State(),
-        control_plane=ControlPlane(count=1),
-        pools=(),
-        ssh=Ssh(key=str(key) if key else None),
+    return Environment.model_validate(
+        {
+            "name": "prod",
+            "cloud": "aws",
+            "aws": {"region": "eu-central-1", "zones": ["eu-central-1a"], "machine_image": "ami-0123456789abcdef0"},
+            "state": state or State(),
+            "control_plane": {"count": 1},
+            "pools": [],
+            "ssh": {"key": str(key) if key else None},
+        }
     )
 
 

@@ -22,6 +22,7 @@ from bootstrap import files, toolchain
 from bootstrap.config.model import Environment
 from bootstrap.errors import AnsibleError, InterruptedRunError, PreflightError, RefusedError, VerificationError
 from infra.lab import cgroups, cloud
+from infra.platforms import aws
 from infra.terraform_events import Plan
 
 ROOT = Path(pipeline.__file__).parent
@@ -246,7 +247,7 @@ class Unfinished:
     """A Terraform whose apply was stopped after the machines, and cannot know its outputs yet."""
 
     def plan(self, _: object) -> Plan:
-        return Plan(("aws_lb.apiserver",), (), (), (), outputs=True)
+        return Plan(("aws_lb.apiserver",), (), (), (), outputs=True, vocabulary=aws.PLATFORM)
 
     def write_outputs(self) -> None:
         pass

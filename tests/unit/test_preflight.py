@@ -11,10 +11,10 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from bootstrap import aws as aws_account
 from bootstrap import preflight
 from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError, UnreadyError
+from bootstrap.platforms.aws import account as aws_account
 from bootstrap.progress import Silent
 
 

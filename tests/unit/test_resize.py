@@ -11,6 +11,7 @@ from bootstrap.progress import Silent
 from infra import resize
 from infra.cluster import Cluster
 from infra.contract import Contract, Node
+from infra.platforms import aws
 from infra.terraform import Terraform
 from infra.terraform_events import Plan
 
@@ -63,7 +64,15 @@ def resized(contract: Contract) -> Resized:
         planes = [first.model_copy(update={"name": name}) for name in controllers(*range(count))]
         recorded = Recorded(contract.model_copy(update={"nodes": (*planes, *others)}), down)
         stopped = (*(f"aws_instance.{name}" for name in stop), WORKER)
-        plan = Plan(tuple(f"aws_instance.{name}" for name in missing), stopped, (), (), outputs=True, stop=stopped)
+        plan = Plan(
+            tuple(f"aws_instance.{name}" for name in missing),
+            stopped,
+            (),
+            (),
+            outputs=True,
+            vocabulary=aws.PLATFORM,
+            stop=stopped,
+        )
         cluster, terraform = cast("Cluster", recorded), cast("Terraform", recorded)
         return resize.in_turn(cluster, terraform, plan, KEY, Silent()), recorded.said
 

@@ -17,6 +17,7 @@ from bootstrap import toolchain
 from bootstrap.errors import InterruptedRunError, TerraformError
 from bootstrap.progress import Silent
 from infra import terraform as driver
+from infra.platforms import aws
 from infra.terraform import CONFIGURATION, Terraform
 from infra.terraform_events import Watcher, failure
 
@@ -51,11 +52,11 @@ def configuration(**scripts: str) -> str:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Terraform]:
-    tools = toolchain.resolve(Silent(), old_provider=True)
+    tools = toolchain.resolve(Silent(), None)
 
     def made(**scripts: str) -> Terraform:
         (tmp_path / CONFIGURATION).write_text(configuration(**scripts))
-        return Terraform(tmp_path, tools.terraform, tools.cli_config)
+        return Terraform(tmp_path, tools.terraform, tools.cli_config, aws.PLATFORM)
 
     return made
 
@@ -202,8 +203,9 @@ PIPELINE = """
 import sys
 from pathlib import Path
 from bootstrap.progress import Silent
+from infra.platforms import aws
 from infra.terraform import Terraform
-Terraform(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])).apply(Silent())
+Terraform(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), aws.PLATFORM).apply(Silent())
 """
 
 
@@ -214,7 +216,7 @@ def test_a_pipeline_that_is_stopped_or_killed(
     started, finish = tmp_path / "started", tmp_path / "finish"
     terraform = make(slow=f"touch {started}; until test -e {finish}; do sleep 0.1; done")
     terraform.plan(Silent())
-    tools = toolchain.resolve(Silent(), old_provider=True)
+    tools = toolchain.resolve(Silent(), None)
     argv: list[str | Path] = [sys.executable, "-c", PIPELINE, tmp_path, tools.terraform, tools.cli_config]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True) as pipeline:
@@ -264,7 +266,7 @@ def test_a_machine_of_another_type_is_stopped_for_it(tmp_path: Path) -> None:
         """
     )
     program.chmod(0o755)
-    plan = Terraform(tmp_path, program, cli_config).plan(Silent())
+    plan = Terraform(tmp_path, program, cli_config, aws.PLATFORM).plan(Silent())
     assert plan.stop == ("aws_instance.bigger",)
     assert plan.disruptive == ("aws_instance.anew", "aws_instance.bigger")
     assert plan.removes == ("aws_instance.anew",)
@@ -272,7 +274,7 @@ def test_a_machine_of_another_type_is_stopped_for_it(tmp_path: Path) -> None:
 
 
 def test_what_is_no_document_is_left_in_the_log(tmp_path: Path) -> None:
-    watcher = Watcher(Recorded())
+    watcher = Watcher(Recorded(), aws.PLATFORM)
     for line in ("panic: runtime error\n", "[]\n", '{"type": "version"}\n'):
         watcher.handle(line)
     log = tmp_path / "logs" / "terraform-apply.log"
@@ -285,7 +287,7 @@ def test_what_is_no_document_is_left_in_the_log(tmp_path: Path) -> None:
 
 def test_the_progress_of_a_resource() -> None:
     progress = Recorded()
-    watcher = Watcher(progress)
+    watcher = Watcher(progress, aws.PLATFORM)
     hook = {"resource": {"addr": "aws_lb.apiserver"}, "action": "create", "elapsed_seconds": 12}
     for event in ("apply_start", "apply_progress", "apply_complete", "provision_start"):
         watcher.handle(json.dumps({"type": event, "hook": hook}))

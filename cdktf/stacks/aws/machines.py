@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bootstrap.addresses import CONTROL_PLANE_POOL, Machine
-from stacks.aws import provider
+from bootstrap.platforms import aws
 from stacks.aws.network import Network
 from stacks.aws.security import Groups
 from stacks.scope import Resource, Scope
@@ -57,7 +57,7 @@ def bastion(scope: Scope, network: Network, groups: Groups, key: str) -> str | N
     address = scope.add(
         "aws_eip",
         "bastion-address",
-        **provider.elastic_ip(scope.provider_version),
+        domain="vpc",
         instance=instance.id,
         tags={"Name": f"{scope.environment.name}-bastion"},
         depends_on=[network.internet],
@@ -75,7 +75,7 @@ def _instance(scope: Scope, id_: str, hostname: str, *, disk_gb: int, **argument
     return scope.add(
         "aws_instance",
         id_,
-        ami=environment.aws.machine_image,
+        ami=aws.settings(environment).machine_image,
         user_data=_user_data(hostname, environment.name),
         root_block_device=[
             {
@@ -83,7 +83,7 @@ def _instance(scope: Scope, id_: str, hostname: str, *, disk_gb: int, **argument
                 "volume_size": disk_gb,
                 "encrypted": True,
                 "delete_on_termination": True,
-                "tags": provider.disk_tags(environment, scope.provider_version, tags),
+                "tags": tags,
             }
         ],
         metadata_options=[

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from bootstrap import addresses
-from stacks.aws import provider
 from stacks.scope import Resource, Scope
 
 
@@ -37,7 +36,7 @@ def build(scope: Scope) -> Network:
     gateway = scope.add("aws_internet_gateway", "internet", vpc_id=vpc.id, tags={"Name": environment.name})
     table = _route_table(scope, vpc, "public", gateway_id=gateway.id)
     private, public, outgoing = [], [], []
-    for index, zone in enumerate(addresses.zones(environment.network.cidr, environment.aws.zones)):
+    for index, zone in enumerate(addresses.zones(environment)):
         public.append(_subnet(scope, vpc, f"public-{index}", zone.name, zone.public, table))
         address, private_table = _way_out(scope, vpc, index, public[-1], gateway)
         private.append(_subnet(scope, vpc, f"private-{index}", zone.name, zone.private, private_table))
@@ -51,7 +50,7 @@ def _way_out(scope: Scope, vpc: Resource, index: int, public: str, gateway: Reso
     address = scope.add(
         "aws_eip",
         f"nat-address-{index}",
-        **provider.elastic_ip(scope.provider_version),
+        domain="vpc",
         tags={"Name": name},
         depends_on=[gateway.address],
     )

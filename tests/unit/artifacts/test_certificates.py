@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 
 from bootstrap import preflight
-from bootstrap.config.model import Aws, ControlPlane, Environment
+from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError
 from bootstrap.progress import Silent
 from tests.unit.artifacts.conftest import Server
 
-ENVIRONMENT = Environment(
-    name="prod",
-    cloud="aws",
-    aws=Aws(region="eu-central-1", zones=("eu-central-1a",), machine_image="ami-0123456789abcdef0"),
-    control_plane=ControlPlane(count=1),
-    pools=(),
+ENVIRONMENT = Environment.model_validate(
+    {
+        "name": "prod",
+        "cloud": "aws",
+        "aws": {"region": "eu-central-1", "zones": ["eu-central-1a"], "machine_image": "ami-0123456789abcdef0"},
+        "control_plane": {"count": 1},
+        "pools": [],
+    }
 )
 
 

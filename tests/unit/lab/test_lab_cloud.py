@@ -18,8 +18,8 @@ from infra.lab import cloud
 from infra.lab.layout import Layout
 
 HOLD = """
-import sys, pathlib, infra.lab.lock
-with infra.lab.lock.held(pathlib.Path(sys.argv[1])):
+import sys, pathlib, infra.lab.daemon_lock
+with infra.lab.daemon_lock.held(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """

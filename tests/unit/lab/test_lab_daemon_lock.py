@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.lab.lock import held, holder
+from infra.lab.daemon_lock import held, holder
 
 HOLD = """
 import pathlib, sys
-from infra.lab.lock import held
+from infra.lab.daemon_lock import held
 with held(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

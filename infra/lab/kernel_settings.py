@@ -1,7 +1,7 @@
-"""Settings of this host's kernel, which the machines share, and which Kubernetes changes: kept, and put back.
+"""Settings of this host's kernel that Kubernetes changes on the machines, which share it: kept, and put back.
 
-They live in /run, as long as the settings themselves: until the host starts anew. The first lab on a host writes
-them down, the last one puts them back.
+The first embedded cloud on a host saves their values, the last one puts them back. The file lies in /run, which lasts
+as long as the settings themselves: until the restart of the host.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bootstrap.files import PROJECT, write_atomically
 
 _SAVED = Path("/run") / PROJECT / "host-settings.json"
 _INSTANCES = "fs.inotify.max_user_instances"
-_NEEDED_INSTANCES = 8192  # all machines share root's; a cluster needs more of them than the usual 128
+_NEEDED_INSTANCES = 8192  # all machines share those of root; a cluster needs more than the usual 128
 _SETTINGS = (
     _INSTANCES,
     "fs.inotify.max_user_watches",
@@ -32,7 +32,7 @@ _SETTINGS = (
 
 @contextmanager
 def locked(folder: Path = _SAVED.parent.parent) -> Iterator[None]:
-    """Keep other labs from saving and restoring meanwhile. A folder is locked that stays: no file is left for it."""
+    """Keep other embedded clouds from saving and restoring meanwhile; locks a folder, so that no lock file is left."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -42,7 +42,7 @@ def locked(folder: Path = _SAVED.parent.parent) -> Iterator[None]:
 
 
 def save(saved: Path = _SAVED, root: Path = Path("/proc/sys")) -> None:
-    """Write the settings down, unless another lab did, and raise the one that a lab needs raised.
+    """Save the settings, unless another embedded cloud did, and raise the number of inotify instances.
 
     Raises:
         PreflightError: /proc/sys cannot be written.
@@ -55,7 +55,7 @@ def save(saved: Path = _SAVED, root: Path = Path("/proc/sys")) -> None:
 
 
 def restore(saved: Path = _SAVED, root: Path = Path("/proc/sys")) -> None:
-    """Put the settings back as they were before the first lab; does nothing where none was written down."""
+    """Put the settings back as they were before the first embedded cloud; does nothing where none was written down."""
     if not saved.exists():
         return
     for name, value in json.loads(saved.read_text(encoding="utf-8")).items():

@@ -1,4 +1,4 @@
-"""What this machine must have and be before it can hold the embedded cloud."""
+"""Checks whether this machine can run the embedded cloud: root, programs, kernel, network, memory, disk."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import psutil
 from bootstrap.config.model import Environment
 from bootstrap.errors import Checks, PreflightError
 from bootstrap.process import find, run
-from infra.lab import cgroups, cloud, firewall, kernel, network, ports
+from infra.lab import cgroups, cloud, kernel, machine_network, ports, reachability
+from infra.lab.daemon_lock import holder
 from infra.lab.layout import Addresses, Layout
-from infra.lab.lock import holder
 
 PROGRAMS = {
     "systemd-nspawn": "systemd-container",
@@ -41,7 +41,7 @@ def check(environment: Environment, folder: Path) -> None:
     checks = Checks()
     able = checks.passes(root)
     able &= checks.passes(lambda: programs(tuple(program for program in PROGRAMS if not find(program))))
-    if os.geteuid() == 0:  # else the folder may not be looked into
+    if os.geteuid() == 0:  # only root may look into the folder
         _check_host(environment, Layout(folder.resolve()), checks, able=able)
     checks.refuse()
 
@@ -50,7 +50,7 @@ def _check_host(environment: Environment, layout: Layout, checks: Checks, *, abl
     """Check what root can see; network and kernel only if `able`, with the programs that it takes."""
     existing = next(path for path in (layout.folder, *layout.folder.parents) if path.exists())
     there = 0
-    if holder(layout.lock) is not None:  # what it needs is taken already, but for machines that are yet to be made
+    if holder(layout.lock) is not None:  # its ports are its own, and its machines have their memory and disks
         there = len((cloud.status(layout.folder) or {}).get("machines", ()))
     else:
         if able:
@@ -63,13 +63,13 @@ def _check_host(environment: Environment, layout: Layout, checks: Checks, *, abl
 def _check_network(environment: Environment, layout: Layout, checks: Checks) -> None:
     addresses = Addresses(environment.network.cidr)
     possible = checks.passes(kernel.refuse_incapable)
-    free = checks.passes(lambda: network.refuse_conflict(environment.network.cidr, layout.id))
-    if free:  # else another lab may have its ports at these very addresses
+    free = checks.passes(lambda: machine_network.refuse_conflict(environment.network.cidr, layout.id))
+    if free:  # another embedded cloud may have the same addresses, and so these ports
         checks.passes(lambda: ports.refuse_taken(addresses))
-    # The firewall is tried with a bridge of these addresses. One that is there is left of a lab whose machines did
-    # reach each other.
-    if possible and free and not network.exists(layout.id):
-        checks.passes(lambda: firewall.refuse_closed(layout.id, addresses))
+    # The firewall's trial makes a bridge with these addresses. A bridge that is there already was made by an earlier
+    # start, which did this trial.
+    if possible and free and not machine_network.exists(layout.id):
+        checks.passes(lambda: reachability.refuse_closed(layout.id, addresses))
 
 
 def root() -> None:

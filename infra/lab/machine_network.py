@@ -1,4 +1,4 @@
-"""The lab's network: one bridge on this host with the addresses of gateway, resolver and load balancers.
+"""The embedded cloud's network: one bridge on this host with the addresses of gateway, resolver and load balancers.
 
 Machines set their own address when they boot; Elastic IPs are put on them from outside, as they come and go.
 """
@@ -25,8 +25,8 @@ def refuse_conflict(cidr: IPv4Network, bridge: str) -> None:
     """Check that this host uses no address of the range for anything else.
 
     Raises:
-        PreflightError: an interface other than the lab's own bridge is in a network with some of it, or a route
-            leads into it.
+        PreflightError: an interface other than the embedded cloud's own bridge is in a network with some of it, or a
+            route leads into it.
     """
     found = conflict(cidr, bridge, _ip("-4", "address", "show"), _ip("-4", "route", "show"))
     if found:
@@ -40,8 +40,9 @@ def refuse_conflict(cidr: IPv4Network, bridge: str) -> None:
 def conflict(cidr: IPv4Network, bridge: str, links: list[dict[str, Any]], routes: list[dict[str, Any]]) -> str | None:
     """Return who else uses the range, from what `ip -json` answers; None if nobody does.
 
-    A wider route loses to the bridge's own, as those of a VPN for everything do. A wider network that this host is in
-    does not count as one: neighbours in it, such as another lab's machines, could not be reached any more.
+    A route for a wider range, such as a VPN's for everything, does no harm: the kernel prefers the bridge's narrower
+    one. A wider network of one of this host's interfaces does: neighbours in it, such as the machines of another
+    embedded cloud, could not be reached any more.
     """
     networks = [
         (IPv4Interface(f"{entry['local']}/{entry['prefixlen']}").network, link["ifname"])
@@ -69,9 +70,9 @@ def create(bridge: str, addresses: Addresses) -> None:
 
 
 def accept(bridge: str, addresses: Addresses, mirror: int) -> None:
-    """Let machines through to what the lab itself serves, and to each other, where this host's iptables may not.
+    """Let iptables accept the machines' packets to the embedded cloud's own services, and to each other.
 
-    For all else that this host serves, its own rules go on to decide. `mirror` is the port of the artifacts.
+    This host's own rules decide about everything else. `mirror` is the port of the artifacts.
     """
     if not find("iptables"):
         return
@@ -81,7 +82,7 @@ def accept(bridge: str, addresses: Addresses, mirror: int) -> None:
 
 
 def accepting(bridge: str, addresses: Addresses, mirror: int) -> tuple[tuple[str, ...], ...]:
-    """Return the firewall's rules for a lab, as iptables takes them."""
+    """Return the firewall's rules for an embedded cloud, as iptables takes them."""
     served = (
         ("--destination", f"{addresses.name_server}/32", "--protocol", "udp", "--dport", str(DNS_PORT)),
         ("--destination", f"{addresses.name_server}/32", "--protocol", "tcp", "--dport", str(DNS_PORT)),

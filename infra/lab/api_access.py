@@ -1,4 +1,8 @@
-"""Who may ask the lab's API: its machines are started by root, so that no other user of this host may order any."""
+"""Access to the API is for one user: root starts the machines, so other users of this host must not order any.
+
+The kernel's table of connections tells whose a request is. psutil would read every process's descriptors for it, with
+each request.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 Address = tuple[str, int]
 
 _CONNECTIONS = Path("/proc/net/tcp")
-_ESTABLISHED = "01"  # a connection that its user has closed belongs to nobody, which the kernel shows as root
+_ESTABLISHED = "01"  # in other states a connection has no user any more, and the kernel shows root's
 
 
 class OnlyUser:

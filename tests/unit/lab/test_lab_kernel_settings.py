@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from infra.lab import cgroups, cloud, host
+from infra.lab import cgroups, cloud, kernel_settings
 from infra.lab.layout import Layout
 
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Path:
     root = tmp_path / "sys"
-    for name in host._SETTINGS:
+    for name in kernel_settings._SETTINGS:
         path = root.joinpath(*name.split("."))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("128\n")
@@ -24,20 +24,20 @@ def kernel(tmp_path: Path) -> Path:
 
 def test_settings_are_put_back_as_the_first_lab_found_them(tmp_path: Path, kernel: Path) -> None:
     saved = tmp_path / "run" / "saved.json"
-    host.save(saved, kernel)
+    kernel_settings.save(saved, kernel)
     assert (kernel / "fs/inotify/max_user_instances").read_text() == "8192"
     (kernel / "kernel/panic").write_text("10")
-    host.save(saved, kernel)  # a second lab
-    host.restore(saved, kernel)
+    kernel_settings.save(saved, kernel)  # a second lab
+    kernel_settings.restore(saved, kernel)
     assert (kernel / "kernel/panic").read_text() == "128"
     assert (kernel / "fs/inotify/max_user_instances").read_text() == "128"
     assert not saved.parent.exists()
-    host.restore(saved, kernel)
+    kernel_settings.restore(saved, kernel)
 
 
 def test_a_limit_that_is_high_enough_stays(tmp_path: Path, kernel: Path) -> None:
     (kernel / "fs/inotify/max_user_instances").write_text("99999")
-    host.save(tmp_path / "run" / "saved.json", kernel)
+    kernel_settings.save(tmp_path / "run" / "saved.json", kernel)
     assert (kernel / "fs/inotify/max_user_instances").read_text() == "99999"
 
 
@@ -54,7 +54,7 @@ def is_locked(folder: Path) -> bool:
 
 def test_one_lab_at_a_time_saves_or_restores_and_leaves_no_file_for_that(tmp_path: Path) -> None:
     assert not is_locked(tmp_path)
-    with host.locked(tmp_path):
+    with kernel_settings.locked(tmp_path):
         assert is_locked(tmp_path)
     assert not is_locked(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -63,11 +63,11 @@ def test_one_lab_at_a_time_saves_or_restores_and_leaves_no_file_for_that(tmp_pat
 def test_a_lab_that_starts_while_the_last_one_ends_is_seen_by_it(
     tmp_path: Path, kernel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, restore, lock = host.save, host.restore, host.locked
+    save, restore, lock = kernel_settings.save, kernel_settings.restore, kernel_settings.locked
     saved, labs = tmp_path / "run" / "saved.json", list[str]()
-    monkeypatch.setattr(host, "locked", lambda: lock(tmp_path))
+    monkeypatch.setattr(kernel_settings, "locked", lambda: lock(tmp_path))
     monkeypatch.setattr(cgroups, "any_left", lambda _: bool(labs))
-    monkeypatch.setattr(host, "restore", lambda: restore(saved, kernel))
+    monkeypatch.setattr(kernel_settings, "restore", lambda: restore(saved, kernel))
 
     def create(name: str) -> None:
         assert is_locked(tmp_path)
@@ -78,7 +78,7 @@ def test_a_lab_that_starts_while_the_last_one_ends_is_seen_by_it(
         save(saved, kernel)
 
     monkeypatch.setattr(cgroups, "create", create)
-    monkeypatch.setattr(host, "save", save_now)
+    monkeypatch.setattr(kernel_settings, "save", save_now)
     cloud._use_host(Layout(tmp_path / "lab"))
     cloud._leave_host()
     assert saved.exists()

@@ -13,7 +13,7 @@ import pytest
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
-from infra.lab.guard import OnlyUser, owner
+from infra.lab.api_access import OnlyUser, owner
 
 CLIENT, SERVER = ("127.0.0.1", 40000), ("127.0.0.1", 5000)
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bootstrap.process import Completed
-from infra.lab import network
+from infra.lab import machine_network
 from infra.lab.layout import Addresses
-from infra.lab.network import accepting, conflict, rules_of
+from infra.lab.machine_network import accepting, conflict, rules_of
 
 CIDR = IPv4Network("10.79.0.0/16")
 BRIDGE = "kp-test-1"
@@ -88,12 +88,12 @@ def test_rules_are_made_once_and_all_of_the_lab_s_own_are_taken_away(monkeypatch
         listed = "\n".join(rule for rule in rules if rule.split()[1] == chain)
         return Completed((), 0 if line in rules else 1, listed, "")
 
-    monkeypatch.setattr(network, "run", run)
-    monkeypatch.setattr(network, "find", lambda _: Path("/usr/sbin/iptables"))
+    monkeypatch.setattr(machine_network, "run", run)
+    monkeypatch.setattr(machine_network, "find", lambda _: Path("/usr/sbin/iptables"))
     for _ in range(2):
-        network.accept(BRIDGE, Addresses(CIDR), 41234)
+        machine_network.accept(BRIDGE, Addresses(CIDR), 41234)
     assert len(rules) == len(kept) + 1 + 7
-    network.remove(BRIDGE)
+    machine_network.remove(BRIDGE)
     assert rules == kept
 
 
@@ -103,4 +103,4 @@ def test_the_lines_of_iptables_name_the_lab_s_rules() -> None:
 
 
 def test_a_machine_made_anew_has_the_hardware_address_that_its_neighbours_know() -> None:
-    assert network.hardware_address(IPv4Address("10.77.0.10")) == "02:00:0a:4d:00:0a"
+    assert machine_network.hardware_address(IPv4Address("10.77.0.10")) == "02:00:0a:4d:00:0a"

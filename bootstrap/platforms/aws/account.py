@@ -17,6 +17,7 @@ from botocore.session import Session
 
 from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError
+from bootstrap.platforms import aws
 
 # Seconds. With one more try, a service that does not answer is known not to within half a minute.
 _CONNECT, _ANSWER, _TRIES = 5, 10, 2
@@ -32,7 +33,7 @@ class Account:
     """Checks of an AWS account, each one call that changes nothing, and each raising a PreflightError."""
 
     def __init__(self, environment: Environment) -> None:
-        self._environment = environment
+        self._settings, self._state = aws.settings(environment), environment.state
 
     @cached_property
     def _client(self) -> Callable[[str], Any]:
@@ -44,7 +45,7 @@ class Account:
         with self._errors("the cloud's credentials cannot be used", "set AWS_PROFILE to a profile that exists"):
             if (authorities := os.environ.get("SSL_CERT_FILE")) and not core.get_config_variable("ca_bundle"):
                 core.set_config_variable("ca_bundle", authorities)  # as Terraform and the downloads have it
-            session = boto3.Session(botocore_session=core, region_name=self._environment.aws.region)
+            session = boto3.Session(botocore_session=core, region_name=self._settings.region)
         client: Callable[[str], Any] = session.client
         return client
 
@@ -56,27 +57,27 @@ class Account:
 
     def zones(self) -> None:
         """See that the region has the zones."""
-        wanted = set(self._environment.aws.zones)
+        wanted = set(self._settings.zones)
         with self._errors("the zones cannot be listed", denied="allow ec2:DescribeAvailabilityZones"):
             answer = self._client("ec2").describe_availability_zones()
         there = {zone["ZoneName"] for zone in answer["AvailabilityZones"] if zone["State"] == "available"}
         if missing := sorted(wanted - there):
             raise PreflightError(
                 f"the zone {missing[0]} is not available",
-                where=self._environment.aws.region,
+                where=self._settings.region,
                 todo=f"choose aws.zones among {', '.join(sorted(there))}",
             )
 
     def machine_image(self) -> None:
         """See that the image is there, for this architecture."""
-        image = self._environment.aws.machine_image
+        image = self._settings.machine_image
         todo, denied = "set aws.machine_image to an AMI of this region", "allow ec2:DescribeImages"
         with self._errors(f"the machine image {image} cannot be found", todo, denied):
             found = self._client("ec2").describe_images(ImageIds=[image])["Images"]
         if not found:
             raise PreflightError(
                 f"the machine image {image} does not exist",
-                where=self._environment.aws.region,
+                where=self._settings.region,
                 why="AMI ids differ from region to region",
                 todo="set aws.machine_image to one of this region",
             )
@@ -89,8 +90,8 @@ class Account:
 
     def state_bucket(self) -> None:
         """See that the bucket of the state, if it has one, can be reached and lies in this region."""
-        bucket = self._environment.state.bucket
-        if self._environment.state.backend != "s3" or not bucket:
+        bucket = self._state.bucket
+        if self._state.backend != "s3" or not bucket:
             return
         todo = "make it, versioned and private, once by hand"
         # S3 has one namespace for all accounts: a bucket that is refused may be anybody's.
@@ -101,7 +102,7 @@ class Account:
         with self._errors(f"the state bucket {bucket} cannot be reached", todo, denied):
             answer = self._client("s3").head_bucket(Bucket=bucket)
         # boto3 finds a bucket wherever it lies; Terraform's backend asks the environment's region only.
-        region, wanted = answer.get("BucketRegion"), self._environment.aws.region
+        region, wanted = answer.get("BucketRegion"), self._settings.region
         if region and region != wanted:
             raise PreflightError(
                 f"the state bucket {bucket} lies in {region}, and the environment in {wanted}",
@@ -141,7 +142,7 @@ class Account:
         except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             raise PreflightError(
                 "the cloud cannot be reached from this machine",
-                where=f"aws.region {self._environment.aws.region}",
+                where=f"aws.region {self._settings.region}",
                 why=str(error),
                 todo="see that this machine has a way to that address, if need be by HTTPS_PROXY,"
                 " and that aws.region is a region that exists",

@@ -1,4 +1,7 @@
-"""The lock that a lab's daemon holds while it lives: the kernel knows by whom it is held, so a stranger never is."""
+"""The daemon's lock, which it holds while it lives. The kernel tells the process that holds a POSIX lock.
+
+So the process that is killed is the daemon: a process id read from a file might be another program's by now.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def held(path: Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: another process holds it.
-        FileNotFoundError: the lab was removed meanwhile.
+        FileNotFoundError: the embedded cloud was removed meanwhile.
     """
     with path.open("r+b") as file:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,212 @@
+"""Platforms: what a place for machines answers before anything runs.
+
+Each cloud is a module of this folder, named as `cloud:` has it, with a constant `PLATFORM`. `lab` is the embedded
+cloud: a platform that wraps another. What is asked of a cloud while its machines run is in `infra/platforms`, and its
+resources are in `cdktf/stacks/<cloud>`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel
+
+from bootstrap.config.problems import Finding
+from bootstrap.progress import Progress
+
+if TYPE_CHECKING:  # the model of the environment file holds the platforms' blocks
+    from bootstrap.config.model import Environment
+
+_WRAPPER = "lab"
+
+# A check of an environment file, and the sections that it takes as keywords: top-level keys with their valid values,
+# `block` (the one of the chosen cloud) and `platform`. It does not run while one of them is wrong or missing.
+Check = tuple[Callable[..., Iterator[Finding]], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class MachineTypes:
+    """The types of machines for which an environment file names none."""
+
+    control_plane: str
+    worker: str
+    bastion: str
+
+
+@dataclass(frozen=True)
+class Addressing:
+    """What a cloud asks of networks: prefix lengths of the whole and of a subnet, addresses that it keeps to itself.
+
+    `reserved` is the number of addresses at the beginning of each subnet that are no machine's.
+    """
+
+    widest: int
+    narrowest: int
+    smallest_subnet: int
+    reserved: int
+
+
+@dataclass(frozen=True)
+class ReadinessCheck:
+    """One check before anything is made, which raises a PreflightError; skipped unless all that it `needs` passed."""
+
+    name: str
+    verify: Callable[[], object]
+    needs: frozenset[str] = field(default_factory=frozenset)
+
+
+class StandIn(Protocol):
+    """Another version of a provider, for where no registry can be reached."""
+
+    @property
+    def version(self) -> str:
+        """The version, such as 3.39.0."""
+
+    def place(self, providers: Path, registry: str) -> Path:
+        """Return where its program lies under `providers`, the folder that Terraform takes it from."""
+
+    def fetch(self, target: Path, registry: str, why: str, progress: Progress) -> None:
+        """Put the program at `target`; `why` tells why the registry does not do.
+
+        Raises:
+            PreflightError: it cannot be had, or is not what its makers published.
+        """
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Terraform's provider of a cloud: its source as Terraform has it, such as NAMESPACE/TYPE, and the pinned version.
+
+    `name` is what messages call it. Without a stand-in it comes from the registry or its mirror only.
+    """
+
+    name: str
+    source: str
+    version: str
+    stand_in: StandIn | None = None
+
+
+class Platform(Protocol):
+    """One cloud, as configuration, preflight and toolchain see it."""
+
+    @property
+    def name(self) -> str:
+        """The value of `cloud:`, and the key of the cloud's block in the environment file."""
+
+    @property
+    def block(self) -> type[BaseModel]:
+        """The model of the cloud's block; its docstring describes it."""
+
+    @property
+    def example(self) -> Mapping[str, object]:
+        """A block that is right."""
+
+    @property
+    def machines(self) -> MachineTypes:
+        """The default machine types."""
+
+    @property
+    def addressing(self) -> Addressing:
+        """What networks must be like."""
+
+    @property
+    def reached_from_here(self) -> bool:
+        """Whether this machine reaches the network that it makes, so that nobody has to be let in."""
+
+    @property
+    def keeps_artifacts(self) -> bool:
+        """Whether machines fetch binaries and images from this machine, so that it has to have them."""
+
+    @property
+    def credentials(self) -> Sequence[str]:
+        """The variables of a process's environment that hold the account's secrets."""
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """The checks of an environment file that are the cloud's own."""
+
+    def completed(self, environment: Environment) -> Environment:
+        """Return a checked environment with the defaults that depend on its other values."""
+
+    def zones(self, environment: Environment) -> tuple[str, ...]:
+        """Return the names of the zones that machines are spread over."""
+
+    def region(self, environment: Environment) -> str:
+        """Return the name of the region."""
+
+    def architecture(self, environment: Environment) -> str:
+        """Return what the machines' programs are built for, such as amd64."""
+
+    def account_checks(self, environment: Environment) -> Sequence[ReadinessCheck]:
+        """Return the checks of the account, in the order in which they run."""
+
+    def provider(self) -> Provider | None:
+        """Return the provider of the cloud's stack; None if Terraform has what it needs built in."""
+
+    def adapted(self, configuration: dict[str, Any], provider_version: str, endpoint: str | None) -> dict[str, Any]:
+        """Return a synthesized Terraform configuration as it has to be for this provider at this URL of the API.
+
+        A real cloud takes the pinned provider and its own API, and the configuration as it is.
+        """
+
+
+class RealCloud:
+    """What most clouds answer alike; each adds the rest of `Platform`."""
+
+    reached_from_here: bool = False
+    keeps_artifacts: bool = False
+    credentials: Sequence[str] = ()
+    checks: Sequence[Check] = ()
+
+    def completed(self, environment: Environment) -> Environment:
+        """Return the environment as it is: no default depends on other values."""
+        return environment
+
+    def account_checks(self, environment: Environment) -> Sequence[ReadinessCheck]:  # noqa: ARG002 - `Platform`'s
+        """Return none."""
+        return ()
+
+    def provider(self) -> Provider | None:
+        """Return None: Terraform has what the stack needs built in."""
+        return None
+
+    def adapted(
+        self,
+        configuration: dict[str, Any],
+        provider_version: str,  # noqa: ARG002 - `Platform`'s
+        endpoint: str | None,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Return the configuration as it is."""
+        return configuration
+
+
+@cache
+def registered() -> Mapping[str, Platform]:
+    """Return the clouds by name, in alphabetical order."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != _WRAPPER)
+    return {name: importlib.import_module(f"{__name__}.{name}").PLATFORM for name in names}
+
+
+def credentials() -> frozenset[str]:
+    """Return the variables that hold secrets of an account, of whichever cloud."""
+    return frozenset(name for platform in registered().values() for name in platform.credentials)
+
+
+def chosen(cloud: str, *, lab: bool) -> Platform:
+    """Return the platform of this name, wrapped if it is the embedded one."""
+    platform = registered()[cloud]
+    if not lab:
+        return platform
+    wrapper: Callable[[Platform], Platform] = importlib.import_module(f"{__name__}.{_WRAPPER}").Lab
+    return wrapper(platform)
+
+
+def of(environment: Environment) -> Platform:
+    """Return the platform of an environment."""
+    return chosen(environment.cloud, lab=environment.lab)

@@ -1,0 +1,137 @@
+"""Platforms: what a place for machines answers while Terraform and Ansible work there.
+
+Each cloud is a module of this folder, named as in `bootstrap/platforms`, with a constant `PLATFORM`; `lab.py` is the
+embedded cloud, which wraps another.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from bootstrap.config.model import Environment
+from bootstrap.progress import Progress
+
+_WRAPPER = "lab"
+
+Artifacts = list[dict[str, Any]]  # as `artifacts.json` has them
+
+
+class Vocabulary(Protocol):
+    """What the resources in Terraform's plans are."""
+
+    def machine(self, address: str) -> str | None:
+        """Return the id of the machine, as in the address plan, that a resource is; None if it is something else.
+
+        `address` is Terraform's, such as KIND.controller-0. The bastion's id is `bastion-0`.
+        """
+
+    def is_api(self, address: str) -> bool:
+        """Return whether a resource gives the Kubernetes API its name."""
+
+    def stops(self, change: Mapping[str, Any]) -> bool:
+        """Return whether the cloud stops a machine for a change.
+
+        `change` is one of `resource_changes` as `terraform show -json` gives them: `address`, `type`, and `change` with
+        `actions`, `before` and `after`.
+        """
+
+
+class Platform(Vocabulary, Protocol):
+    """One cloud. `folder` is `build/<env>/lab`, whether or not it is there."""
+
+    @property
+    def starts(self) -> bool:
+        """Whether there is something to start before Terraform runs, and to stop after it."""
+
+    @property
+    def takes_all_along(self) -> bool:
+        """Whether stopping it removes whatever Terraform made and could not remove."""
+
+    def preflight(self, environment: Environment, folder: Path) -> Sequence[Callable[[], object]]:
+        """Return the checks of this machine beside bootstrap's own; each raises a PreflightError."""
+
+    def start(self, environment: Environment, folder: Path, progress: Progress) -> str | None:
+        """Start it, or find it running; return the URL that takes the place of the cloud's API, None for the real one.
+
+        Raises:
+            PreflightError: it cannot be started.
+        """
+
+    def stop(self, folder: Path, progress: Progress) -> None:
+        """Stop it, and remove all that it made on this machine.
+
+        Raises:
+            PreflightError: something of it does not end.
+        """
+
+    def running(self, folder: Path) -> bool:
+        """Return whether it runs; a real cloud always does."""
+
+    def ended(self, folder: Path) -> bool:
+        """Return whether its machines are gone because it does not run; never so for a real cloud."""
+
+    def lost(self, folder: Path) -> bool:
+        """Return whether it ended by itself, and took machines with it that had been made."""
+
+    def left(self, folder: Path) -> bool:
+        """Return whether something of it may be left on this machine."""
+
+    def problems(self, folder: Path) -> tuple[str, ...]:
+        """Return what it cannot do at the moment, each with its reason."""
+
+    def served(self, artifacts: Artifacts, folder: Path) -> Artifacts:
+        """Return the artifacts with the URLs that machines fetch them from."""
+
+
+class RealCloud:
+    """What every cloud answers that runs without this machine; each adds its vocabulary."""
+
+    starts: bool = False
+    takes_all_along: bool = False
+
+    def preflight(self, environment: Environment, folder: Path) -> Sequence[Callable[[], object]]:  # noqa: ARG002
+        """Return none: bootstrap's checks are all."""
+        return ()
+
+    def start(self, environment: Environment, folder: Path, progress: Progress) -> str | None:  # noqa: ARG002
+        """Return None: it runs."""
+        return None
+
+    def stop(self, folder: Path, progress: Progress) -> None:
+        """Do nothing."""
+
+    def running(self, folder: Path) -> bool:  # noqa: ARG002
+        """Return True."""
+        return True
+
+    def ended(self, folder: Path) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+    def lost(self, folder: Path) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
+
+    def left(self, folder: Path) -> bool:  # noqa: ARG002
+        """Return False: nothing of it is on this machine."""
+        return False
+
+    def problems(self, folder: Path) -> tuple[str, ...]:  # noqa: ARG002
+        """Return none: what it lacks, Terraform tells."""
+        return ()
+
+    def served(self, artifacts: Artifacts, folder: Path) -> Artifacts:  # noqa: ARG002
+        """Return them as they are: machines fetch from upstream or the mirror."""
+        return artifacts
+
+
+def of(environment: Environment) -> Platform:
+    """Return the platform of an environment: its cloud, wrapped where it is the embedded one."""
+    cloud: Platform = importlib.import_module(f"{__name__}.{environment.cloud}").PLATFORM
+    if not environment.lab:
+        return cloud
+    wrapper: Callable[[Platform], Platform] = importlib.import_module(f"{__name__}.{_WRAPPER}").Lab
+    return wrapper(cloud)

@@ -1,0 +1,78 @@
+"""The embedded cloud (in code: lab), which wraps the cloud whose API it plays: `infra/lab` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bootstrap.config.model import Environment
+from bootstrap.files import cache_folder
+from bootstrap.progress import Progress
+from infra.lab import cgroups, cloud
+from infra.lab.layout import Layout
+from infra.platforms import Artifacts, Platform
+
+_NOWHERE = "http://embedded-cloud.invalid"
+
+
+@dataclass(frozen=True)
+class Lab:
+    """See `infra.platforms.Platform`; plans are read in the words of the wrapped cloud."""
+
+    wrapped: Platform
+    starts: bool = True
+    takes_all_along: bool = True
+
+    def machine(self, address: str) -> str | None:
+        """Return what the wrapped cloud returns."""
+        return self.wrapped.machine(address)
+
+    def is_api(self, address: str) -> bool:
+        """Return what the wrapped cloud returns."""
+        return self.wrapped.is_api(address)
+
+    def stops(self, change: Mapping[str, Any]) -> bool:
+        """Return what the wrapped cloud returns: the embedded one does the same."""
+        return self.wrapped.stops(change)
+
+    def preflight(self, environment: Environment, folder: Path) -> Sequence[Callable[[], object]]:
+        """Return the check of this machine as the host of the environment's machines."""
+        from infra.lab import readiness  # noqa: PLC0415 - only some commands need it
+
+        return (lambda: readiness.check(environment, folder),)
+
+    def start(self, environment: Environment, folder: Path, progress: Progress) -> str | None:
+        """Start the embedded cloud, or find it running; return its API's URL."""
+        return cloud.start(environment, folder, cache_folder() / "artifacts", progress).endpoint
+
+    def stop(self, folder: Path, progress: Progress) -> None:
+        """Stop it, with its machines, and remove all that it made on this host."""
+        cloud.stop(folder, progress)
+
+    def running(self, folder: Path) -> bool:
+        """Return whether its daemon lives."""
+        return cloud.status(folder) is not None
+
+    def ended(self, folder: Path) -> bool:
+        """Return whether its daemon is not there."""
+        return not self.running(folder)
+
+    def lost(self, folder: Path) -> bool:
+        """Return whether disks are there and no daemon, as after the host's restart."""
+        return cloud.abandoned(folder)
+
+    def left(self, folder: Path) -> bool:
+        """Return whether its folder is there, or cgroups of it, which outlive the folder."""
+        return folder.exists() or cgroups.any_left(Layout(folder.resolve()).id)
+
+    def problems(self, folder: Path) -> tuple[str, ...]:
+        """Return what the daemon tells."""
+        return cloud.problems(folder)
+
+    def served(self, artifacts: Artifacts, folder: Path) -> Artifacts:
+        """Return them with URLs of the daemon's own server; while none runs, of a host that does not exist."""
+        state = cloud.status(folder)
+        server = state["mirror"] if state else _NOWHERE
+        return [artifact | {"url": f"{server}/{artifact['path']}"} for artifact in artifacts]

@@ -1,0 +1,1 @@
+"""The pretended cloud: machines that Terraform only writes down."""

@@ -1,0 +1,28 @@
+"""The pretended cloud, as Terraform's plans see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from infra.platforms import RealCloud
+
+
+class PretendPlatform(RealCloud):
+    """See `infra.platforms.Platform`."""
+
+    def machine(self, address: str) -> str | None:
+        """Return the id of what stands in a rack."""
+        name = address.removeprefix("terraform_data.")
+        return None if name == "api" else name
+
+    def is_api(self, address: str) -> bool:
+        """Return whether it is the name of the API."""
+        return address == "terraform_data.api"
+
+    def stops(self, change: Mapping[str, Any]) -> bool:
+        """Return whether a machine changes at all: each has to be unscrewed for it."""
+        return self.machine(change["address"]) is not None and change["change"]["actions"] == ["update"]
+
+
+PLATFORM = PretendPlatform()

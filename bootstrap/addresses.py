@@ -118,7 +118,7 @@ def _block_count(subnet: IPv4Network) -> int:
 
 
 def _pool_blocks(environment: Environment, count: int) -> dict[str, int]:
-    """Lead each pool's name to a block; a pool whose block is taken by one named before it gets the next free one.
+    """Map each pool's name to a block; a pool whose block is taken by one named before it gets the next free one.
 
     So a pool added at the end moves none, and neither does taking one away, unless another had stepped aside for it.
     """

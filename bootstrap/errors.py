@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class PipelineError(Exception):
-    """What failed, on what, why most likely, and what to do about it.
+    """An error for the user: what failed, on what, why most likely, and what to do about it.
 
     `what` is one sentence; the keywords add the host or resource (`where`), the most likely cause (`why`), the next
     step (`todo`), the command with the last lines of its `output`, and the `log` that holds everything. `resume` is
@@ -42,7 +42,7 @@ class PipelineError(Exception):
 
     def __str__(self) -> str:
         lines = [self.what]
-        # As a shell takes it: who copies the line runs the same command.
+        # Quoted for a shell: a copy of the line runs the same command.
         command = shlex.join(self.command) if self.command else None
         lines += _labelled(("where", self.where), ("why", self.why), ("command", command))
         if self.output:
@@ -81,8 +81,8 @@ _REMEDIES = {errno.ENOSPC: _FREE_SPACE, errno.EDQUOT: _FREE_SPACE, errno.EACCES:
 
 
 def unusable_file(error: OSError) -> PreflightError:
-    """Return the error of what the system refuses, mostly to read or write a file."""
-    # A library may raise one without a number; as for a file that is missing, an earlier step makes what is needed.
+    """Return the error for an operation that the system refuses, mostly to read or write a file."""
+    # A library may raise an OSError without a number. A missing file is made by an earlier step.
     known = _REMEDIES.get(error.errno) if error.errno is not None else None
     return PreflightError(
         f"{'a file cannot be used' if error.filename else 'the system refuses'}: {error.strerror or error}",
@@ -101,27 +101,27 @@ class UnreadyError(PreflightError):
 
 
 class Checks:
-    """Runs checks that do not depend on one another, and tells all that they found at once."""
+    """Runs checks that do not depend on one another, and tells all their errors at once."""
 
     def __init__(self) -> None:
         self._errors: list[PreflightError] = []
 
     def passes(self, check: Callable[[], object]) -> bool:
-        """Run a check and keep its error for later; return whether there was none."""
+        """Run a check and keep its error for `refuse`; return whether there was none."""
         try:
             check()
         except UnreadyError as several:
             self._errors += several.errors
         except PreflightError as error:
             self._errors.append(error)
-        except OSError as error:  # what was found before it is to be told, too
+        except OSError as error:  # the errors that were found before it are told, too
             self._errors.append(unusable_file(error))
         else:
             return True
         return False
 
     def refuse(self) -> None:
-        """Raise what the checks found, if anything.
+        """Raise the errors of the checks, if there are any.
 
         Raises:
             PreflightError: the one error, or an UnreadyError of several.
@@ -157,7 +157,7 @@ class VerificationError(PipelineError):
 
 
 class RefusedError(PipelineError):
-    """A guard refused: nobody confirmed, or another run holds the environment."""
+    """A guard refused: the command was not confirmed, or another one works on the environment."""
 
     exit_code = 16
 
@@ -166,6 +166,11 @@ class InterruptedRunError(PipelineError):
     """The user or the system asked the run to stop (Ctrl-C, SIGTERM)."""
 
     exit_code = 130
+
+
+def stopped() -> InterruptedRunError:
+    """Return the error of a command that was asked to stop."""
+    return InterruptedRunError("stopped", todo="run the same command again: it goes on where it was")
 
 
 def exit_codes() -> dict[int, str]:

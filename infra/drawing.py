@@ -12,7 +12,7 @@ COLUMN, CARD, GAP, TOP = 196, 50, 10, 112  # pixels: a zone's width, a machine's
 MACHINES_SHOWN = 12  # in one zone; more would make the picture longer than a screen
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)  # seconds
 _MOST_TICKS = 7
-_NARROW = 0.2  # percent of the width: what is drawn narrower than this joins what stands beside it
+_NARROW = 0.2  # percent of the width: a narrower bar joins the one beside it
 
 
 def duration(seconds: float) -> str:

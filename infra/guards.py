@@ -1,4 +1,4 @@
-"""What no plan may do to a standing cluster, because no later one could undo it."""
+"""Changes that no plan may make to a standing cluster, because no later plan could undo them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check(nodes: Sequence[Node], plan: Plan) -> None:
 
 
 def _keep_api(nodes: Sequence[Node], plan: Plan) -> None:
-    """See that a plan leaves a cluster's load balancer: its name is in every kubeconfig and in certificates.
+    """See that a plan keeps the API's load balancer: its name is in every kubeconfig and in certificates.
 
     Raises:
         RefusedError: it does not.
@@ -34,9 +34,9 @@ def _keep_api(nodes: Sequence[Node], plan: Plan) -> None:
 
 
 def _keep_majority(nodes: Sequence[Node], plan: Plan) -> None:
-    """See that a plan leaves most of the control planes: with the majority of etcd's members go the cluster's data.
+    """See that a plan keeps most of the control planes: without a majority of its members, etcd loses the data.
 
-    Those that are missing already, and that the plan makes anew, do not vote either.
+    Control planes that are missing already, and that the plan makes anew, do not vote either.
 
     Raises:
         RefusedError: it does not.

@@ -1,4 +1,4 @@
-"""What a run leaves for people and machines: `report.json`, `junit.xml` and `report.html`, made from `build/<env>/`."""
+"""What a run leaves for people and programs: the report as JSON, as JUnit and as a page, made from the workspace."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from xml.etree import ElementTree
 import jinja2
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from bootstrap.config import stored
 from bootstrap.errors import VerificationError
 from bootstrap.files import write_atomically
 from infra import drawing
-from infra.contract import Contract, decode, read_outputs
+from infra.contract import Contract, required
 from infra.timeline import HostTask, Stage
+from infra.workspace import Workspace
 
 # Programs print colours, and bytes that XML 1.0 cannot hold, not even escaped.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _NOT_IN_XML = re.compile(r"[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-FILES = ("report.json", "junit.xml", "report.html")
 
 Document = TypeVar("Document")
 
@@ -94,44 +94,51 @@ class Report(_Data):
         return frozenset(node.name for node in self.cluster.nodes for line in lines if line.startswith(f"{node.name}:"))
 
 
-def checks(folder: Path) -> tuple[Check, ...]:
+def checks(workspace: Workspace) -> tuple[Check, ...]:
     """Read the results of the checks.
 
     Raises:
         VerificationError: they are missing or unreadable, or there are none.
     """
-    found = _read(folder / "checks.json", TypeAdapter(tuple[Check, ...]))
+    found = _read(workspace.checks, TypeAdapter(tuple[Check, ...]))
     if not found:
-        raise VerificationError("no check of the cluster ran", where=str(folder / "checks.json"), todo="verify again")
+        raise VerificationError("no check of the cluster ran", where=str(workspace.checks), todo="verify again")
     return found
 
 
-def write(folder: Path) -> None:
-    """Write the three files of the report into `build/<env>/`.
+def forget(workspace: Workspace) -> None:
+    """Remove the last report: an old verdict must not stand for a new one."""
+    for path in (workspace.report, workspace.junit, workspace.report_page):
+        path.unlink(missing_ok=True)
+
+
+def write(workspace: Workspace) -> None:
+    """Write the three files of the report.
 
     Raises:
+        ConfigurationError: the recorded settings of the environment cannot be read.
         ContractError: there are no outputs of Terraform, or they are of another version.
         VerificationError: the results of the checks, the timeline or the list of artifacts is missing or unreadable.
     """
-    report = read(folder, datetime.now(UTC))
-    write_atomically(folder / "report.json", report.model_dump_json(indent=1) + "\n", mode=0o600)
-    write_atomically(folder / "junit.xml", junit(report), mode=0o600)
-    write_atomically(folder / "report.html", page(report), mode=0o600)
+    report = read(workspace, datetime.now(UTC))
+    write_atomically(workspace.report, report.model_dump_json(indent=1) + "\n", mode=0o600)
+    write_atomically(workspace.junit, junit(report), mode=0o600)
+    write_atomically(workspace.report_page, page(report), mode=0o600)
 
 
-def read(folder: Path, written: datetime) -> Report:
-    """Gather what a run left in its folder; raises what `write` raises."""
-    contract = decode(read_outputs(folder))
-    results = checks(folder)
-    parts = _read(folder / "artifacts.json", TypeAdapter(tuple[Part, ...]))
+def read(workspace: Workspace, written: datetime) -> Report:
+    """Gather what a run left in its workspace; raises what `write` raises."""
+    environment = stored.read(workspace.environment)
+    contract = required(workspace)
+    results = checks(workspace)
     return Report(
         verdict="passed" if all(check.passed for check in results) else "failed",
         written=written,
-        kubernetes=next((part.version for part in parts if part.name == "kubelet"), "unknown"),
+        kubernetes=environment.kubernetes.version,
         cluster=contract,
         checks=results,
-        timeline=_read(folder / "timeline.json", TypeAdapter(Recording)),
-        parts=parts,
+        timeline=_read(workspace.timeline, TypeAdapter(Recording)),
+        parts=_read(workspace.artifacts, TypeAdapter(tuple[Part, ...])),
     )
 
 

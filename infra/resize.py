@@ -1,45 +1,45 @@
-"""Control planes that get another machine type: the cloud stops them for it, and Terraform would stop all at once."""
+"""A new machine type for control planes: the cloud stops each for it, and Terraform would stop all at once."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from bootstrap.errors import RefusedError
-from bootstrap.progress import Progress
+from infra.api_servers import ApiServers
 from infra.cluster import Cluster
 from infra.terraform import Terraform
 from infra.terraform_events import Plan
 
 
-def in_turn(cluster: Cluster, terraform: Terraform, plan: Plan, key: Path, progress: Progress) -> bool:
-    """Apply what stops control planes, one after the other, so that etcd keeps its majority; return whether it was so.
+def in_turn(cluster: Cluster, servers: ApiServers, terraform: Terraform, plan: Plan, key: Path) -> bool:
+    """Apply the changes that stop control planes one after the other; return whether this was done.
 
-    Where it has none, as before Kubernetes is installed, there is nothing to keep up.
+    So etcd keeps its majority. Where it has none, as before Kubernetes is installed, all may stop at once.
 
     Raises:
         RefusedError: too few would serve meanwhile.
         AnsibleError: one could not be reached, or did not serve again in time.
     """
-    planes = {node.name: node for node in cluster.nodes if node.role == "control-plane"}
+    planes = {node.name: node for node in cluster.contract.nodes if node.role == "control-plane"}
     # A control plane's id in the address plan is its name.
     stopped = {name: resource for resource in plan.stop for name in plan.machines([resource]) if name in planes}
     if not stopped or len(planes) == 1:
         return False
     missing = plan.machines(plan.create)
     there = [node for name, node in planes.items() if name not in missing]
-    cluster.reach(cluster.contract, key, nodes=there)
-    serving = {node.name for node in there} - cluster.unready(there).keys()
+    cluster.reach(key, nodes=there)
+    serving = {node.name for node in there} - servers.unready(there).keys()
     if 2 * len(serving) <= len(planes):
         return False
-    for name in sorted(stopped, key=lambda name: name in serving):  # one that is down may need what it gets
+    for name in sorted(stopped, key=lambda name: name in serving):  # a control plane that is down may need its new type
         others = serving - {name}
         if 2 * len(others) <= len(planes):
             raise _too_few(name, sorted(planes.keys() - serving))
-        cluster.wait_until_ready([planes[other] for other in sorted(others)])
-        terraform.plan(progress, target=stopped[name])
-        terraform.apply(progress)
+        servers.wait_until_ready([planes[other] for other in sorted(others)])
+        terraform.plan(servers.progress, target=stopped[name])
+        terraform.apply(servers.progress)
         serving.add(name)
-    cluster.wait_until_ready([planes[name] for name in sorted(serving)])
+    servers.wait_until_ready([planes[name] for name in sorted(serving)])
     return True
 
 

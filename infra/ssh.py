@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import threading
 import time
@@ -19,6 +20,7 @@ from infra.contract import Contract
 
 SHARED = "KUBE_PIPELINE_CONNECTIONS"  # in a process's environment: the folder with the connection of `share_bastion`
 _ACCEPT_NEW = ("-o", "StrictHostKeyChecking=accept-new")
+_KNOWN_HOSTS = re.compile(r'^\s*UserKnownHostsFile "(.+)"$', re.MULTILINE)
 _KEY_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 
 
@@ -125,7 +127,7 @@ def _reach(name: str, where: str, config: Path, stop: StopBaseT) -> None:
             todo="look at the machine's console; check that network.allow_ssh_from lets you in, then apply again",
         ) from late
     if done.code != 0:
-        raise _changed(name, where, config.with_name("known_hosts"), done)
+        raise _changed(name, where, config, done)
 
 
 def _try(name: str, config: Path) -> Completed:
@@ -134,14 +136,16 @@ def _try(name: str, config: Path) -> Completed:
     return run(["timeout", "30", "ssh", "-F", config, *_ACCEPT_NEW, name, "true"], check=False)
 
 
-def _changed(name: str, where: str, known_hosts: Path, done: Completed) -> PipelineError:
+def _changed(name: str, where: str, config: Path, done: Completed) -> PipelineError:
+    named = _KNOWN_HOSTS.search(config.read_text(encoding="utf-8"))
+    known_hosts = named[1] if named else "known_hosts"
     return AnsibleError(
         "the machine's SSH host key is not the one pinned at first contact",
         where=where,
         why="another machine answers at this address, or the machine was installed anew outside of this pipeline",
         output=done.stderr,
         todo="find out which; if the change is yours, forget the old key and apply again: "
-        + shlex.join(["ssh-keygen", "-R", name, "-f", str(known_hosts)]),
+        + shlex.join(["ssh-keygen", "-R", name, "-f", known_hosts]),
     )
 
 

@@ -1,4 +1,4 @@
-"""What exists of an environment, as Terraform's outputs and the Kubernetes API tell."""
+"""What exists of an environment, as its record, Terraform's outputs and the Kubernetes API tell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from typing import Any, Literal
 import httpx
 import yaml
 
-from infra.contract import Contract, decode, read_outputs
+from infra.contract import Contract, from_outputs
+from infra.recorded import Stage, read
+from infra.workspace import Workspace
+
+Made = Literal["unknown", "nothing", "partly", "machines"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Status:
     `run` tells which command works on it right now, if one does.
     """
 
-    made: Literal["unknown", "nothing", "partly", "machines"]
+    made: Made
     api: bool
     problem: str
     endpoint: str
@@ -70,23 +74,19 @@ class Status:
         return "\n".join([*lines, *([f"it is being worked on: {self.run}"] if self.run else [])])
 
 
-def look(folder: Path, bucket: str | None, run: str | None) -> Status:
-    """Look at an environment: at what lies in `build/<env>`, and at the API that its kubeconfig names.
+def look(workspace: Workspace, bucket: str | None, run: str | None) -> Status:
+    """Look at an environment: at what lies in its workspace, and at the API that its kubeconfig names.
 
     Only Terraform could say what a state in an S3 `bucket` holds, and status is to answer at once. `run` is the claim
-    of a command that works on it right now.
+    of a command that works on the environment right now.
     """
-    outputs = read_outputs(folder)
-    if _newer(folder / "logs" / "terraform-destroy.log", than=folder / "outputs.json"):
-        return Status("partly", api=False, problem="", endpoint="", nodes=(), run=run)
-    if not outputs.get("contract"):
-        if bucket:
-            elsewhere = f"the state is in the bucket {bucket}, where `plan` looks"
-            return Status("unknown", api=False, problem=elsewhere, endpoint="", nodes=(), run=run)
-        begun = (folder / "logs" / "terraform-apply.log").exists()
-        return Status("partly" if begun else "nothing", api=False, problem="", endpoint="", nodes=(), run=run)
-    contract = decode(outputs)
-    answer, problem = _nodes(folder / "kubeconfig")
+    contract, recorded = from_outputs(workspace), read(workspace)
+    if recorded and recorded.stage is not Stage.MADE:
+        return _without_machines("partly", run)
+    if contract is None:
+        elsewhere = f"the state is in the bucket {bucket}, where `plan` looks"
+        return _without_machines("unknown", run, elsewhere) if bucket else _without_machines("nothing", run)
+    answer, problem = _nodes(workspace.kubeconfig)
     return Status(
         "machines",
         api=not problem,
@@ -97,8 +97,8 @@ def look(folder: Path, bucket: str | None, run: str | None) -> Status:
     )
 
 
-def _newer(file: Path, than: Path) -> bool:
-    return file.exists() and than.exists() and file.stat().st_mtime > than.stat().st_mtime
+def _without_machines(made: Made, run: str | None, problem: str = "") -> Status:
+    return Status(made, api=False, problem=problem, endpoint="", nodes=(), run=run)
 
 
 def _nodes(kubeconfig: Path) -> tuple[dict[str, tuple[str, str]], str]:

@@ -1,4 +1,4 @@
-"""Driving Terraform (or OpenTofu) through python-terraform: plan, apply and destroy, told resource by resource.
+"""Driving Terraform (or OpenTofu): plan, apply and destroy, told resource by resource.
 
 Terraform runs in a session of its own and writes to a file: Ctrl-C in a terminal reaches it once and through us, and
 when the pipeline is killed it ends what it makes and remembers it, where a pipe that nobody reads would kill it too.
@@ -11,58 +11,38 @@ import json
 import os
 import shlex
 import signal
-import sys
 import threading
-import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
+from typing import Any, TextIO
 
 from python_terraform import IsFlagged
 from python_terraform import Terraform as PythonTerraform
+from tenacity import Retrying, retry_if_result, wait_fixed
 
+from bootstrap import locks
 from bootstrap.errors import InterruptedRunError, TerraformError
-from bootstrap.files import cache_folder, locked, write_atomically
-from bootstrap.process import stop_signals, tail
+from bootstrap.files import cache_folder, write_atomically
+from bootstrap.process import run, spawn, stop_signals, tail
 from bootstrap.progress import Progress
 from infra.platforms import Vocabulary
 from infra.terraform_events import Plan, Watcher, advice, failure, stopped_machines
+from infra.workspace import Workspace
 
-CONFIGURATION = "cdk.tf.json"
-_PLAN = "terraform.plan"
 _LOCK_PATIENCE = 120  # seconds; a run whose pipeline was killed has mostly ended by then
 _PARALLEL = 30  # each machine takes seconds of waiting, and with Terraform's ten the pools queue for each other
-_DETACH = """
-import os, sys
-os.setsid()
-os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-os.dup2(log, 1)
-os.dup2(log, 2)
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
-
-
-class _Command(PythonTerraform):  # type: ignore[misc] # python-terraform has no types
-    """python-terraform, with words before Terraform's own and without its slip of passing `synchronous` on to it."""
-
-    prefix: tuple[str, ...] = ()
-
-    def generate_cmd_string(self, cmd: str, *args: str, **kwargs: Any) -> list[str]:  # noqa: ANN401 - as the library
-        kwargs.pop("synchronous", None)
-        return [*self.prefix, *super().generate_cmd_string(cmd, *args, **kwargs)]
 
 
 class Terraform:
-    """Terraform in one environment's folder, which holds the configuration, a local state, the plan and `logs/`.
+    """Terraform in one environment's workspace, which holds the configuration, a local state, the plan and the logs.
 
     `vocabulary` tells what the resources of its plans are.
     """
 
-    def __init__(self, folder: Path, program: Path, cli_config: Path, vocabulary: Vocabulary) -> None:
-        self._folder = folder
+    def __init__(self, workspace: Workspace, program: Path, cli_config: Path, vocabulary: Vocabulary) -> None:
+        self._workspace = workspace
         self._program = program
         self._cli_config = cli_config
         self._vocabulary = vocabulary
@@ -79,20 +59,17 @@ class Terraform:
         """
         self._initialize(progress)
         progress.update("terraform", "comparing the configuration with what is there")
-        plan = self._stream("plan", progress, out=_PLAN, **({"target": target} if target else {})).plan()
+        options = {"out": self._workspace.plan.name, **({"target": target} if target else {})}
+        plan = self._stream("plan", progress, **options).plan()
         progress.update("terraform", "knows what to do", done=True)
-        if plan.updated_machines:  # asking for the whole plan takes Terraform a second
-            document = json.loads(self._run("show", _PLAN, json=IsFlagged))
-            plan = replace(plan, stop=stopped_machines(document, self._vocabulary))
+        if plan.updated_machines:  # the whole plan takes Terraform a second
+            plan = replace(plan, stop=stopped_machines(self.planned(), self._vocabulary))
         return plan
 
-    def planned_outputs(self) -> dict[str, Any] | None:
-        """Return the outputs that the last plan leads to, as `outputs.json` has them; None if it cannot know all."""
-        document = json.loads(self._run("show", _PLAN, json=IsFlagged))
-        if any(change["after_unknown"] is not False for change in document["output_changes"].values()):
-            return None
-        outputs: dict[str, Any] = document["planned_values"]["outputs"]
-        return outputs
+    def planned(self) -> dict[str, Any]:
+        """Return the last plan as `terraform show -json` gives it."""
+        document: dict[str, Any] = json.loads(self._run("show", self._workspace.plan.name, json=IsFlagged))
+        return document
 
     def apply(self, progress: Progress) -> None:
         """Do what the last plan says; errors as in `plan`, and the plan is used up.
@@ -100,9 +77,9 @@ class Terraform:
         A plan that no longer fits, because something changed the state since, is refused by Terraform.
         """
         try:
-            self._stream("apply", progress, _PLAN)
+            self._stream("apply", progress, self._workspace.plan.name)
         finally:
-            (self._folder / _PLAN).unlink(missing_ok=True)
+            self._workspace.plan.unlink(missing_ok=True)
 
     def destroy(self, progress: Progress) -> None:
         """Delete everything that the state holds; errors as in `plan`.
@@ -117,23 +94,22 @@ class Terraform:
         self._stopping.set()
 
     def write_outputs(self) -> Path:
-        """Write Terraform's outputs to `outputs.json` and return its path.
+        """Write Terraform's outputs into the workspace and return the file's path.
 
         Raises:
             TerraformError: the state cannot be read.
         """
-        path = self._folder / "outputs.json"
-        write_atomically(path, self._run("output", json=IsFlagged), mode=0o600)
-        return path
+        write_atomically(self._workspace.outputs, self._run("output", json=IsFlagged), mode=0o600)
+        return self._workspace.outputs
 
     def _initialize(self, progress: Progress) -> None:
         """Run `terraform init`, unless the same was done before: it takes a second and may ask the network."""
-        settings = json.loads((self._folder / CONFIGURATION).read_text(encoding="utf-8"))["terraform"]
+        settings = json.loads(self._workspace.stack.read_text(encoding="utf-8"))["terraform"]
         facts = [settings, str(self._program), self._cli_config.read_text(encoding="utf-8")]
         wanted = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        done = self._folder / ".terraform" / "initialized"
+        done = self._workspace.initialized
         # Terraform links to the provider in the cache, which may have been emptied since.
-        linked = any(self._folder.glob(".terraform/providers/*/*/*/*/*/terraform-provider-*"))
+        linked = any(done.parent.glob("providers/*/*/*/*/*/terraform-provider-*"))
         ready = linked or "required_providers" not in settings
         if ready and done.exists() and done.read_text(encoding="utf-8") == wanted:
             return
@@ -142,37 +118,32 @@ class Terraform:
         def waiting() -> None:
             progress.update("terraform", "waiting for another run that prepares its provider")
 
-        with locked(
-            cache_folder() / "toolchain" / "init.lock", waiting
-        ):  # two would both fill Terraform's plugin cache
+        # Two at a time would both fill Terraform's plugin cache.
+        with locks.held(cache_folder() / "toolchain" / "init.lock", waiting):
             # The configuration names one exact version, so an upgrade can only lead to that one.
             self._run("init", upgrade=IsFlagged, input=False)
         write_atomically(done, wanted)
 
     def _run(self, operation: str, *words: str, **options: Any) -> str:  # noqa: ANN401 - Terraform's own options
         """Run a short operation and return what it printed."""
-        # Not python-terraform's own waiting: on an error that uses a call which Python deprecates.
-        started: Popen[bytes] = self._command(*self._variables()).cmd(
-            operation, *words, synchronous=False, no_color=IsFlagged, **options
-        )[0]
-        with started as process:
-            output, errors = (text.decode(errors="replace") for text in process.communicate())
-        if process.returncode != 0:
+        argv = self._argv(operation, *words, no_color=IsFlagged, **options)
+        done = run(argv, cwd=self._workspace.folder, env=self._variables(), check=False, error=TerraformError)
+        if done.code != 0:
             raise TerraformError(
                 f"terraform {operation} failed",
                 command=(*self._by_hand(), operation, *words),
-                output=tail(errors or output),
-                todo=self._todo(errors),
+                output=tail(done.stderr or done.stdout),
+                todo=self._todo(done.stderr),
             )
-        return output
+        return done.stdout
 
     def _stream(self, operation: str, progress: Progress, *words: str, **options: Any) -> Watcher:  # noqa: ANN401
         log = self._new_log(operation)
-        command = self._command(sys.executable, "-I", "-S", "-c", _DETACH, str(log), *self._variables())
         options |= {"json": IsFlagged, "input": False, "no_color": IsFlagged, "lock_timeout": f"{_LOCK_PATIENCE}s"}
+        argv = self._argv(operation, *words, parallelism=_PARALLEL, **options)
         watcher = Watcher(progress, self._vocabulary)
         with self._signals():
-            process, _, _ = command.cmd(operation, *words, synchronous=False, parallelism=_PARALLEL, **options)
+            process = spawn(argv, log=log, env=self._variables(), cwd=self._workspace.folder)
             self._follow(process, log, watcher)
         if self._stopping.is_set():
             self._stopping.clear()
@@ -188,45 +159,41 @@ class Terraform:
     def _follow(self, process: Popen[bytes], log: Path, watcher: Watcher) -> None:
         """Read the log until Terraform ends; when a stop is asked for, pass it on once and wait for the clean end."""
         asked = False
-        for pipe in (process.stdout, process.stderr):
-            if pipe:
-                pipe.close()  # python-terraform makes them; all output goes to the log
+
+        def ended() -> bool:
+            nonlocal asked
+            over = process.poll() is not None  # before reading, so that nothing written before the end is lost
+            reading.read()
+            if not over and not asked and self._stopping.is_set():
+                asked = True
+                process.send_signal(signal.SIGINT)
+                watcher.progress.update("terraform", "stopping: waiting for what is being made right now")
+            return over
+
         with log.open(encoding="utf-8", errors="replace") as lines:
-            part = ""
-            while True:
-                ended = process.poll() is not None  # before reading, so that nothing written before the end is lost
-                for piece in iter(lines.readline, ""):
-                    part += piece
-                    if part.endswith("\n"):
-                        watcher.handle(part)
-                        part = ""
-                if ended:
-                    return
-                if self._stopping.is_set() and not asked:
-                    asked = True
-                    process.send_signal(signal.SIGINT)
-                    watcher.progress.update("terraform", "stopping: waiting for what is being made right now")
-                time.sleep(0.1)
+            reading = _Reading(lines, watcher)
+            Retrying(retry=retry_if_result(lambda over: not over), wait=wait_fixed(0.1))(ended)
 
-    def _command(self, *prefix: str) -> _Command:
-        command = _Command(working_dir=str(self._folder), terraform_bin_path=str(self._program))
-        command.prefix = prefix
-        return command
+    def _argv(self, operation: str, *words: str, **options: Any) -> list[str]:  # noqa: ANN401
+        """Return the command line. python-terraform spells the options; its own way to start Terraform ties the two."""
+        library = PythonTerraform(working_dir=str(self._workspace.folder), terraform_bin_path=str(self._program))
+        argv: list[str] = library.generate_cmd_string(operation, *words, **options)
+        return argv
 
-    def _variables(self) -> tuple[str, ...]:
-        """Return the words that set Terraform's environment; a user's own arguments must not leak in."""
+    def _variables(self) -> dict[str, str | None]:
+        """Return the changes to Terraform's environment; a user's own arguments must not leak in."""
         theirs = [name for name in os.environ if name.startswith("TF_CLI_ARGS")]
-        return (
-            "env",
-            *(f"--unset={name}" for name in (*theirs, "TF_WORKSPACE", "TF_DATA_DIR")),
-            f"TF_CLI_CONFIG_FILE={self._cli_config}",
-            "TF_IN_AUTOMATION=1",
-            "CHECKPOINT_DISABLE=1",
-        )
+        return {
+            **dict.fromkeys((*theirs, "TF_WORKSPACE", "TF_DATA_DIR")),
+            "TF_CLI_CONFIG_FILE": str(self._cli_config),
+            "TF_IN_AUTOMATION": "1",
+            "CHECKPOINT_DISABLE": "1",
+        }
 
     def _by_hand(self) -> tuple[str, ...]:
         """Return the words with which people run what this runs: it need not be on PATH, nor be called terraform."""
-        return ("env", f"TF_CLI_CONFIG_FILE={self._cli_config}", str(self._program), f"-chdir={self._folder}")
+        folder = self._workspace.folder
+        return ("env", f"TF_CLI_CONFIG_FILE={self._cli_config}", str(self._program), f"-chdir={folder}")
 
     def _todo(self, errors: str) -> str:
         if "Backend configuration changed" in errors:
@@ -236,7 +203,7 @@ class Terraform:
 
     def _new_log(self, operation: str) -> Path:
         """Return an empty log; one that a surviving run still writes to keeps its name for that run only."""
-        log = self._folder / "logs" / f"terraform-{operation}.log"
+        log = self._workspace.terraform_log(operation)
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         log.unlink(missing_ok=True)
         log.touch(mode=0o600)
@@ -247,3 +214,20 @@ class Terraform:
         if threading.current_thread() is not threading.main_thread():
             return nullcontext()  # only the main thread may set handlers; its caller uses `interrupt`
         return stop_signals(self._stopping.set)
+
+
+@dataclass
+class _Reading:
+    """A log that grows: hands each whole line to the watcher, once."""
+
+    lines: TextIO
+    watcher: Watcher
+    part: str = field(default="", init=False)
+
+    def read(self) -> None:
+        """Read what has come since."""
+        for piece in iter(self.lines.readline, ""):
+            self.part += piece
+            if self.part.endswith("\n"):
+                self.watcher.handle(self.part)
+                self.part = ""

@@ -1,4 +1,4 @@
-"""What Terraform says with `-json`, one document a line: planned changes, progress of each resource, diagnostics.
+"""Terraform's messages with `-json`, one document a line: planned changes, progress of each resource, diagnostics.
 
 The format is https://developer.hashicorp.com/terraform/internals/machine-readable-ui (OpenTofu writes the same).
 """
@@ -26,7 +26,7 @@ _DONE = {"create": "created", "update": "updated", "delete": "deleted", "read": 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an apply would do: the addresses by action, and whether the outputs change.
+    """A plan: the addresses of resources by what an apply would do to them, and whether the outputs change.
 
     `stop` are machines among those to update: the cloud stops and starts them for it. `vocabulary` tells what the
     resources are.
@@ -42,27 +42,27 @@ class Plan:
 
     @property
     def changes(self) -> bool:
-        """Whether there is anything to apply; a node's new label is an output that changes, and nothing else."""
+        """Whether there is anything to apply. A node's new label changes the outputs alone."""
         return bool(self.create or self.update or self.replace or self.delete or self.outputs)
 
     @property
     def removes(self) -> tuple[str, ...]:
-        """What is there now and would be gone or made anew."""
+        """Resources that exist and would be deleted or replaced."""
         return (*self.replace, *self.delete)
 
     @property
     def disruptive(self) -> tuple[str, ...]:
-        """What is there now and would be gone, made anew, or away for a while."""
+        """Resources that exist and would be deleted, replaced or stopped."""
         return (*self.removes, *self.stop)
 
     @property
     def renames_api(self) -> bool:
-        """Whether the API's load balancer would be made anew, and with it get another name."""
+        """Whether the API's load balancer would be replaced, and so get another name."""
         return any(self.vocabulary.is_api(address) for address in self.removes)
 
     @property
     def updated_machines(self) -> tuple[str, ...]:
-        """The machines that would change and stay."""
+        """Machines that would be updated in place."""
         return tuple(address for address in self.update if self.vocabulary.machine(address))
 
     def machines(self, addresses: Iterable[str]) -> set[str]:
@@ -95,7 +95,7 @@ class Watcher:
     errors: list[Mapping[str, Any]] = field(default_factory=list)
 
     def handle(self, line: str) -> None:
-        """Take one line; what is no document (a crash, a provider's own words) stays in the log only."""
+        """Take one line; one that is no document, such as of a crash, stays in the log only."""
         try:
             message = json.loads(line)
         except ValueError:
@@ -171,7 +171,7 @@ def failure(
 
 
 def advice(said: str) -> str:
-    """Return what to do about what Terraform said."""
+    """Return the advice for a message of Terraform."""
     cause = "log in to the cloud again" if _EXPIRED.search(said) else "mend the cause"
     return f"{cause} and run the same command again: what was made is kept"
 

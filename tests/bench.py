@@ -21,10 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bootstrap.artifacts.lock import load
-from bootstrap.config.loader import find
+from bootstrap.config import loader, stored
+from infra import workspace
 
 ROOT = Path(__file__).resolve().parent.parent
-KEPT = ROOT / "build" / ".bench"  # no environment can have this name
+KEPT = workspace.BUILD / ".bench"  # no environment can have this name
 Figures = dict[str, Any]
 
 
@@ -38,7 +39,7 @@ def measure(name: str, *words: str) -> Figures:
 
 def with_timeline(figures: Figures, environment: str) -> Figures:
     """Add the seconds of each stage, of each host's tasks, and of each task."""
-    timeline = json.loads((ROOT / "build" / environment / "timeline.json").read_text())
+    timeline = json.loads(workspace.of(environment).timeline.read_text())
     hosts: dict[str, float] = defaultdict(float)
     tasks: dict[str, float] = defaultdict(float)
     for entry in timeline["hosts"]:
@@ -52,8 +53,8 @@ def with_timeline(figures: Figures, environment: str) -> Figures:
 def run(environment: str, scratch: Path) -> list[Figures]:
     """Measure the commands that a user waits for."""
     pipeline = "pipeline.py"
-    document = yaml.safe_load(find(environment).read_text(encoding="utf-8"))
-    if (ROOT / "build" / document["name"] / "environment").exists():
+    document = yaml.safe_load(loader.find(environment).read_text(encoding="utf-8"))
+    if workspace.of(document["name"]).state.exists():
         raise SystemExit(f"{document['name']} stands, and would be measured and destroyed: destroy it first")
     # A file of its own, for the whole of its life: another one of that name is refused.
     file = grown(document, document["pools"][0]["count"], scratch / "measured.yaml")
@@ -82,7 +83,8 @@ def grown(document: dict[str, Any], workers: int, file: Path) -> Path:
 def _synth(file: Path, scratch: Path) -> list[str]:
     key = scratch / "key.pub"
     key.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl bench\n")
-    words = ["cdktf/main.py", "--environment", str(file), "--public-key", str(key)]
+    stored.write(loader.load(str(file)), scratch / "environment.json")
+    words = ["cdktf/main.py", "--environment", str(scratch / "environment.json"), "--public-key", str(key)]
     return [
         *words,
         "--provider-version",

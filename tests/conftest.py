@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
 import signal
+from pathlib import Path
 
 import pytest
 
 from bootstrap.config.model import Environment
+from infra import recorded, workspace
 from infra.contract import Contract
+from infra.workspace import Workspace
 
 # What is run in the background (nohup, a script's &) ignores these, and so would all that the tests start.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -67,3 +71,20 @@ def contract_document() -> dict[str, object]:
 def contract(contract_document: dict[str, object]) -> Contract:
     """The decoded contract of the small environment."""
     return Contract.model_validate(contract_document)
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder for the workspaces of all environments, in place of the checkout's own."""
+    monkeypatch.setattr(workspace, "BUILD", tmp_path / "build")
+    return tmp_path / "build"
+
+
+@pytest.fixture
+def made(build: Path, contract_document: dict[str, object]) -> Workspace:
+    """The workspace of the environment `local`, whose machines an apply has made."""
+    place = Workspace(build / "local")
+    place.create()
+    place.outputs.write_text(json.dumps({"contract": {"value": contract_document}}))
+    recorded.made(place, Path(__file__).parents[1] / "environments" / "local.yaml")
+    return place

@@ -7,19 +7,19 @@ a rename; a file without its FILE.json is not there.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
-from typing import IO, Literal
+from typing import Literal
 
+from bootstrap import locks
 from bootstrap.artifacts.image import file_sha256
-from bootstrap.errors import InterruptedRunError, PreflightError
+from bootstrap.errors import PreflightError
 from bootstrap.files import cache_folder, write_atomically
 from bootstrap.progress import Progress
 
@@ -106,15 +106,13 @@ def exclusive(name: str, progress: Progress, stop: Event) -> Iterator[None]:
         InterruptedRunError: `stop` was set while it waited.
         PreflightError: the cache cannot be written.
     """
-    lock = cache_folder() / "locks" / name
-    with _writable():
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
-    with file:
-        while not _lock(file):
-            progress.update(name, "waiting for another run that fetches or builds it")
-            if stop.wait(0.5):
-                raise InterruptedRunError(f"waiting for {name} was interrupted")
+
+    def waiting() -> None:
+        progress.update(name, "waiting for another run that fetches or builds it")
+
+    with ExitStack() as lock:
+        with _writable():
+            lock.enter_context(locks.held(cache_folder() / "locks" / name, waiting, stop))
         yield
 
 
@@ -130,14 +128,6 @@ def _writable() -> Iterator[None]:
             where=str(cache_folder()),
             todo="make room or give the folder to this user; XDG_CACHE_HOME moves it",
         ) from error
-
-
-def _lock(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _beside(path: Path) -> Path:

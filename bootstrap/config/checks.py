@@ -1,4 +1,4 @@
-"""What no single value can tell: whether the values of an environment file fit together."""
+"""Checks that the values of an environment file fit together; a single value is checked by its type."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def ranges_usable(platform: Platform, network: Network) -> Iterator[Finding]:
     for key, (low, high) in sizes.items():
         cidr: IPv4Network = getattr(network, key)
         if not low <= cidr.prefixlen <= high:
-            yield ("network", key), f"{cidr} is of a size that cannot be used here", f"write one from /{low} to /{high}"
+            yield ("network", key), f"{cidr} is too large or too small here", f"write a range from /{low} to /{high}"
         if cidr.is_loopback or cidr.is_link_local or cidr.is_multicast or cidr.network_address.packed[0] == 0:
             yield ("network", key), f"{cidr} cannot be routed", f"choose a private range, such as {_free(network)}"
 
@@ -149,15 +149,15 @@ def version_locked(kubernetes: Kubernetes) -> Iterator[Finding]:
     """Only a release of the lock file has pinned sources and checksums."""
     releases = _releases()
     if kubernetes.version not in releases:
-        what = f"Kubernetes {kubernetes.version} cannot be had"
+        what = f"Kubernetes {kubernetes.version} is not in the lock file"
         yield ("kubernetes", "version"), what, f"write one of the lock file's releases: {', '.join(releases)}"
 
 
 def kubelet_settings(kubernetes: Kubernetes) -> Iterator[Finding]:
-    """Kubeadm refuses what the kubelet does not have, or not of that kind, but only when the machines are there."""
+    """Each setting is one that this kubelet has, of its type: kubeadm would refuse others, but only on the machines."""
     minor = kubernetes.version.rpartition(".")[0]
     kinds = _read(KUBELET).get(minor) if kubernetes.kubelet else None
-    if kinds is None:  # of another version, which is told already
+    if kinds is None:  # an unknown version, which `version_locked` tells
         return
     known = {key: kind for kind, keys in kinds.items() for key in keys}
     for key, value in kubernetes.kubelet.items():
@@ -165,7 +165,7 @@ def kubelet_settings(kubernetes: Kubernetes) -> Iterator[Finding]:
             continue
         if key in known:
             if not _is(value, known[key]):
-                what = f"{value!r} is not what the kubelet takes here, which is of the kind {known[key]}"
+                what = f"{value!r} has the wrong type: this setting of the kubelet is of type {known[key]}"
                 yield ("kubernetes", "kubelet", key), what, "write it as Kubernetes' documentation of the kubelet does"
             continue
         near = difflib.get_close_matches(key, known, n=1)
@@ -174,7 +174,7 @@ def kubelet_settings(kubernetes: Kubernetes) -> Iterator[Finding]:
         yield ("kubernetes", "kubelet", key), f"the kubelet of Kubernetes {minor} has no such setting", todo
 
 
-# What holds on every cloud; the platform's own checks come after these.
+# The checks that hold on every cloud; the platform's own come after them.
 CHECKS: tuple[Check, ...] = (
     (odd_control_planes, ("control_plane",)),
     (ranges_apart, ("network",)),
@@ -220,7 +220,7 @@ def _free(network: Network) -> IPv4Network:
 
 
 def _releases() -> list[str]:
-    # Not by the lock file's own reader: it loads an HTTP client, and validate is to answer at once.
+    # The lock file's own reader would load an HTTP client, and validate has to answer at once.
     return [str(version) for version in _read(LOCK)["releases"]]
 
 
@@ -234,7 +234,7 @@ def _is(value: object, kind: str) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    # In C where PyYAML was built with it: the lock file is long, and validate is to answer at once.
+    # The parser in C, where PyYAML has it: the lock file is long, and validate has to answer at once.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(path.read_text(encoding="utf-8"))
     data: dict[str, Any] = loader.get_single_data()
     return data

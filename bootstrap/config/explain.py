@@ -1,4 +1,4 @@
-"""Pydantic's findings, told in words of the environment file."""
+"""Pydantic's errors, in words of the environment file."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _expected(path: KeyPath, here: Mapping[str, Any]) -> str:
 
 
 def _schema_at(schema: Mapping[str, Any], path: KeyPath) -> Mapping[str, Any]:
-    """Follow a path through a JSON schema; what is not there is empty."""
+    """Follow a path through a JSON schema; a part that is missing is empty."""
     here: Mapping[str, Any] = schema
     for part in path:
         inner = _dereferenced(schema, here)

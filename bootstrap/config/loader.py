@@ -85,7 +85,7 @@ def _findings(source: Source) -> Iterator[Finding]:
 def _valid_sections(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the top-level values that are right in themselves, so that they are checked though others are not."""
     defaults = {name: field.default for name, field in Environment.model_fields.items() if not field.is_required()}
-    # The blocks of other clouds have none.
+    # The block of another cloud has no default.
     valid = {name: default for name, default in defaults.items() if default is not None}
     for name in Environment.model_fields.keys() & data.keys():
         adapter: TypeAdapter[Any] = TypeAdapter(Environment.model_fields[name].rebuild_annotation())

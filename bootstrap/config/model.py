@@ -270,7 +270,7 @@ class Environment(_WithBlocks, json_schema_extra={"allOf": [_required(name) for 
         bastion = self.network.bastion
         if bastion and not bastion.machine:
             bastion = bastion.model_copy(update={"machine": types.bastion})
-        # Nobody has seen it yet: only from now on it is frozen.
+        # Validation ends here, and only then the model is frozen.
         self.__dict__.update(
             network=self.network.model_copy(update={"bastion": bastion}),
             control_plane=_typed(self.control_plane, types.control_plane),

@@ -1,4 +1,4 @@
-"""What is wrong with an environment file, and how it is told."""
+"""Problems of an environment file, and the error that lists them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Source:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people mean it: a date stays text."""
+    """A loader that keeps a date as text, as people mean it."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -99,7 +99,7 @@ class _Reader:
                 )
             try:
                 return self._loader.construct_object(node)
-            except ValueError as error:  # 0x_, or a number with thousands of digits
+            except ValueError as error:  # such as 0x_, or a number with thousands of digits
                 raise yaml.MarkedYAMLError(problem=f"no value: {error}", problem_mark=node.start_mark) from error
         finally:
             self._open.pop()

@@ -46,7 +46,7 @@ def _cli_config(terraform: Path, provider: Installation) -> Path:
         plugins = store.folder() / "plugins"
         plugins.mkdir(parents=True, exist_ok=True)
         content += f"plugin_cache_dir = {json.dumps(str(plugins))}\n"
-        # Else each environment downloads its own 150 MB.
+        # Without it, each environment downloads its own 150 MB.
         content += "plugin_cache_may_break_dependency_lock_file = true\n"
     path = store.folder() / f"{terraform.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.tfrc"
     if not path.exists():

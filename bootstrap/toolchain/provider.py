@@ -1,4 +1,4 @@
-"""Where Terraform takes a cloud's provider from: the mirror, the registry, else a stand-in if the platform has one."""
+"""The source of a cloud's provider: the mirror, the registry, else a stand-in if the platform has one."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def folder() -> Path:
 
 
 def known() -> dict[str, Any]:
-    """Return what earlier runs found out; a file that cannot be read is as good as none."""
+    """Return what earlier runs found out; nothing if the file cannot be read."""
     try:
         return dict(json.loads((folder() / "found.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):

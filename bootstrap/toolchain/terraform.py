@@ -15,7 +15,7 @@ from bootstrap.process import architecture, find, run
 from bootstrap.progress import Progress
 from bootstrap.toolchain import store
 
-_OLDEST = (1, 10)  # locks a state in S3 without a table beside it
+_OLDEST = (1, 10)  # the first that locks a state in S3 without a table of DynamoDB
 
 
 def program(mirror: str | None, progress: Progress) -> Path:

@@ -1,1 +1,1 @@
-"""One stack an environment, on each cloud from the same five files."""
+"""One stack for each environment, made from the same five files on each cloud."""

@@ -1,4 +1,4 @@
-"""The contract, in which every stack ends: the one output that the inventory is made from."""
+"""The contract: the one output of every stack, from which the inventory is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a resource gets into the stack: the construct by its id, the arguments as Terraform's documentation names them.
+"""Resources of a stack: each a construct with an id, and arguments as Terraform's documentation names them.
 
 Generated bindings would be 470 MB and seconds of import for the twenty kinds of resources that are used. All arguments
 go to the stack in one call at the end, because each call to the construct library crosses into Node.

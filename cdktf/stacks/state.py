@@ -1,4 +1,4 @@
-"""Where Terraform keeps a stack's state, and which Terraform can."""
+"""The place of a stack's state, and the Terraform that it takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from cdktn import LocalBackend, S3Backend, TerraformStack
 from bootstrap import platforms
 from bootstrap.config.model import Environment
 
-TERRAFORM = ">= 1.10.0"  # the first that locks a state in S3 without a table beside it
+TERRAFORM = ">= 1.10.0"  # the first that locks a state in S3 without a table of DynamoDB
 
 
 def keep(stack: TerraformStack, environment: Environment) -> None:

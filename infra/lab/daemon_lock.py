@@ -6,12 +6,13 @@ So the process that is killed is the daemon: a process id read from a file might
 from __future__ import annotations
 
 import fcntl
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bootstrap.files import FLOCK, whole_file
+_FLOCK = "hhqqi"  # struct flock of fcntl(2): type, whence, start, length, pid
 
 
 @contextmanager
@@ -31,7 +32,8 @@ def holder(path: Path) -> int | None:
     """Return the process that holds the lock; None if nobody does."""
     try:
         with path.open("r+b") as file:
-            kind, _, _, _, pid = struct.unpack(FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, whole_file(fcntl.F_WRLCK)))
+            whole_file = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, whole_file))
     except FileNotFoundError:
         return None
     return None if kind == fcntl.F_UNLCK else int(pid)

@@ -6,13 +6,13 @@ as long as the settings themselves: until the restart of the host.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bootstrap import locks
 from bootstrap.errors import PreflightError
 from bootstrap.files import PROJECT, write_atomically
 
@@ -35,7 +35,7 @@ def locked(folder: Path = _SAVED.parent.parent) -> Iterator[None]:
     """Keep other embedded clouds from saving and restoring meanwhile; locks a folder, so that no lock file is left."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        locks.hold(handle)
         yield
     finally:
         os.close(handle)

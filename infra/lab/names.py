@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from bootstrap import locks
 from bootstrap.files import write_atomically
 from infra.lab.service import Service
 
@@ -48,7 +48,7 @@ def update_hosts(owner: str, records: Records, path: Path = _HOSTS) -> None:
     do the same.
     """
     with path.open("r+b", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        locks.hold(file.fileno())
         old = file.read()
         # Lines of others may be in any encoding: each byte is written back as it was.
         new = replace_lines(old.decode(errors="surrogateescape"), owner, records).encode(errors="surrogateescape")

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from uuid import uuid4
 
-from bootstrap.files import cache_folder, locked
+from bootstrap import locks
+from bootstrap.files import cache_folder
 from bootstrap.process import find, run
 from bootstrap.progress import Progress
 
@@ -36,7 +37,7 @@ def template(progress: Progress) -> Path:
     def waiting() -> None:
         progress.update("machine template", "waiting for another run that builds it")
 
-    with locked(folder.parent / "building.lock", waiting):
+    with locks.held(folder.parent / "building.lock", waiting):
         if not folder.exists():
             progress.update("machine template", "building (about a minute, once)")
             _build(folder)

@@ -21,9 +21,10 @@ import psutil
 import yaml
 from botocore.config import Config
 
-from infra.contract import Contract, decode, read_outputs
+from infra.contract import Contract, required
 from infra.lab import cloud
 from infra.lab.layout import Layout
+from infra.workspace import Workspace
 from tests.e2e.traces import processes, traces
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +105,7 @@ class Own:
         return document
 
     def contract(self) -> Contract:
-        return decode(read_outputs(self.build))
+        return required(Workspace(self.build))
 
     def provider_id(self, host: str) -> str:
         return next(node.provider_id for node in self.contract().nodes if node.name == host)

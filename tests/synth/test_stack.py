@@ -15,6 +15,7 @@ from stacks import firewall
 
 from bootstrap import platforms, toolchain
 from bootstrap.artifacts.lock import load
+from bootstrap.config import stored
 from bootstrap.config.loader import load as load_environment
 from bootstrap.config.model import Environment
 from bootstrap.platforms import aws
@@ -47,7 +48,9 @@ def changed(environment: Environment, **sections: object) -> Environment:
 def test_golden(name: str, tmp_path: Path) -> None:
     golden = HERE / f"{name}.golden.json"
     output = golden if os.environ.get("GOLDEN") == "update" else tmp_path / "cdk.tf.json"
-    argv: list[str | Path] = [sys.executable, MAIN, "--environment", HERE / f"{name}.yaml", "--public-key", KEY]
+    stored.write(load_environment(str(HERE / f"{name}.yaml")), tmp_path / "environment.json")
+    argv: list[str | Path] = [sys.executable, MAIN, "--environment", tmp_path / "environment.json"]
+    argv += ["--public-key", KEY]
     argv += ["--provider-version", NEWEST, "--output", output]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", ""), "synthesis is silent; jsii warns when Node is one it does not know"
@@ -55,11 +58,11 @@ def test_golden(name: str, tmp_path: Path) -> None:
 
 
 def test_errors_of_the_environment_keep_their_exit_code(tmp_path: Path) -> None:
-    argv: list[str | Path] = [sys.executable, MAIN, "--environment", tmp_path / "none.yaml", "--public-key", KEY]
+    argv: list[str | Path] = [sys.executable, MAIN, "--environment", tmp_path / "none.json", "--public-key", KEY]
     argv += ["--provider-version", NEWEST, "--output", tmp_path / "cdk.tf.json"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 10
-    assert "there is no environment" in done.stderr
+    assert f"where: {tmp_path / 'none.json'}" in done.stderr
     assert not (tmp_path / "cdk.tf.json").exists()
 
 

@@ -13,8 +13,9 @@ import pytest
 
 from bootstrap.errors import AnsibleError, InterruptedRunError
 from bootstrap.progress import Silent
-from infra import ansible
+from infra import ansible, connections, recap
 from infra.timeline import Timeline
+from infra.workspace import Workspace
 
 
 def test_only_what_this_environment_left_behind_is_ended(tmp_path: Path) -> None:
@@ -22,27 +23,28 @@ def test_only_what_this_environment_left_behind_is_ended(tmp_path: Path) -> None
         return subprocess.Popen(["sleep", "60"], env=os.environ | {"KUBE_PIPELINE_FOLDER": str(folder)})
 
     with started(tmp_path / "prod") as ours, started(tmp_path / "other") as other:
-        ansible.end_leftovers(tmp_path / "prod")
+        connections.end_leftovers(Workspace(tmp_path / "prod"))
         alive = [psutil.pid_exists(process.pid) for process in (ours, other)]
         other.kill()
     assert alive == [False, True]
 
 
 def test_connections_leave_no_folder_behind(tmp_path: Path) -> None:
-    with ansible.connections(tmp_path) as folder:
+    with connections.shared(Workspace(tmp_path)) as folder:
         assert folder.is_dir()
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not folder.exists()
 
 
 def test_what_a_killed_run_leaves_of_its_connections_is_removed_by_the_next(tmp_path: Path) -> None:
-    killed = "import os, signal; from pathlib import Path; from infra import ansible\n"
-    killed += f"with ansible.connections(Path({str(tmp_path)!r})) as folder:\n"
+    killed = "import os, signal; from pathlib import Path; from infra.connections import shared\n"
+    killed += "from infra.workspace import Workspace\n"
+    killed += f"with shared(Workspace(Path({str(tmp_path)!r}))) as folder:\n"
     killed += "    print(folder, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     done = subprocess.run([sys.executable, "-c", killed], capture_output=True, text=True, check=False)
     left = Path(done.stdout.strip())
     assert left.is_dir()
-    ansible.end_leftovers(tmp_path)
+    connections.end_leftovers(Workspace(tmp_path))
     assert not left.exists()
 
 
@@ -59,7 +61,7 @@ def test_ssh_is_left_to_check_host_keys(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(ansible, "_ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-cloud")
-    playbook = ansible.Playbook("any", tmp_path, tmp_path / "hosts", tmp_path)
+    playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path / "hosts", tmp_path)
     ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
     asked = (tmp_path / "asked").read_text()
     assert "node-0" in asked
@@ -86,15 +88,15 @@ def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(ansible, "_ROOT", tmp_path)
     made = []
     for check in (True, False):
-        playbook = ansible.Playbook("any", tmp_path, tmp_path / "hosts", tmp_path, check=check)
-        recap = ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
-        assert [(change.host, change.task) for change in recap.changed] == [
+        playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path / "hosts", tmp_path, check=check)
+        done = ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
+        assert [(change.host, change.task) for change in done.changed] == [
             ("localhost", "copy"),
             ("localhost", "lineinfile"),
         ]
         made.append((tmp_path / "made").exists())
         if check:
-            assert ansible.summary(recap.changed) == [
+            assert recap.summary(done.changed) == [
                 *("Ansible: copy: localhost", f"    + {tmp_path}/made"),
                 *("Ansible: lineinfile: localhost", f"    {tmp_path}/there (content):", "    + here"),
             ]
@@ -103,9 +105,9 @@ def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_change_is_told_once_for_all_hosts_and_a_long_one_in_part() -> None:
     maximum = ("kubelet:", '- "maxPods": 110', '+ "maxPods": 100')
-    changes = [ansible.Change(f"general-{number}", "Compare", maximum) for number in reversed(range(10, 32))]
-    changes += [ansible.Change("controller-0", "Compare", tuple(f"+ {number}" for number in range(21)))]
-    told = ansible.summary(changes)
+    changes = [recap.Change(f"general-{number}", "Compare", maximum) for number in reversed(range(10, 32))]
+    changes += [recap.Change("controller-0", "Compare", tuple(f"+ {number}" for number in range(21)))]
+    told = recap.summary(changes)
     assert told[0].startswith("Ansible: Compare: general-10, general-11, ")
     assert told[0].endswith(", general-29, and 2 more")
     assert told[1:4] == [f"    {line}" for line in maximum]
@@ -129,10 +131,10 @@ def test_a_stop_leaves_no_process_of_ansible_s(tmp_path: Path, monkeypatch: pyte
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    playbook = ansible.Playbook("any", tmp_path, tmp_path / "hosts", tmp_path)
+    playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path / "hosts", tmp_path)
     with pytest.raises(InterruptedRunError):
         ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
-    assert [process for process in psutil.process_iter() if ansible._mark(process) == str(tmp_path)] == []
+    assert [process for process in psutil.process_iter() if connections.mark(process) == str(tmp_path)] == []
 
 
 def test_what_a_playbook_learns_of_the_hosts_the_next_one_of_the_run_knows(
@@ -152,11 +154,17 @@ def test_what_a_playbook_learns_of_the_hosts_the_next_one_of_the_run_knows(
     timeline = Timeline(tmp_path / "timeline.json", "test")
 
     def play(name: str, sockets: Path) -> None:
-        ansible.play(ansible.Playbook(name, tmp_path, tmp_path / "hosts", sockets), "test", timeline, Silent())
+        ansible.play(
+            ansible.Playbook(name, Workspace(tmp_path), tmp_path / "hosts", sockets), "test", timeline, Silent()
+        )
 
-    with ansible.connections(tmp_path) as sockets:
-        play("learn", sockets)
-        play("know", sockets)
-    with ansible.connections(tmp_path) as sockets, pytest.raises(AnsibleError):
-        play("know", sockets)  # the next run learns anew
-    assert not sockets.exists()
+    workspace = Workspace(tmp_path)
+    assert not ansible.knows(workspace, ("node-0",))
+    play("learn", tmp_path)
+    assert ansible.knows(workspace, ("node-0",))
+    assert not ansible.knows(workspace, ("node-0", "node-1"))
+    play("know", tmp_path)
+    ansible.forget_facts(workspace)  # as the next command does, which learns anew
+    assert not ansible.knows(workspace, ("node-0",))
+    with pytest.raises(AnsibleError):
+        play("know", tmp_path)

@@ -16,9 +16,11 @@ import pipeline
 from bootstrap import platforms, toolchain
 from bootstrap.errors import InterruptedRunError
 from bootstrap.progress import Silent
-from infra import terraform
+from infra import terraform, workspace
 from infra.platforms import aws
-from infra.terraform import CONFIGURATION, Terraform
+from infra.platforms.lab import Lab
+from infra.terraform import Terraform
+from infra.workspace import Workspace
 from tests.unit.test_terraform import configuration, wait_for
 
 EXPIRED = """<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>
@@ -32,7 +34,7 @@ Environment = Callable[..., str]
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     """Write an environment file with some keys changed, and return its path; `build` is beside it."""
-    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
+    monkeypatch.setattr(workspace, "BUILD", tmp_path / "build")
     document = yaml.safe_load((Path(__file__).parents[2] / "environments" / "local.yaml").read_text())
     document["aws"]["machine_image"] = "ami-0123456789abcdef0"
 
@@ -203,9 +205,9 @@ def test_a_state_whose_lock_another_run_holds(
 ) -> None:
     folder, started = tmp_path / "build" / "badluck", tmp_path / "started"
     folder.mkdir(parents=True)
-    (folder / CONFIGURATION).write_text(configuration(slow=f"touch {started}; exec sleep 60"))
+    Workspace(folder).stack.write_text(configuration(slow=f"touch {started}; exec sleep 60"))
     tools = toolchain.resolve(Silent(), platforms.chosen("aws", lab=True).provider())
-    other = Terraform(folder, tools.terraform, tools.cli_config, aws.PLATFORM)
+    other = Terraform(Workspace(folder), tools.terraform, tools.cli_config, aws.PLATFORM)
     other.plan(Silent())
 
     def apply() -> None:
@@ -216,7 +218,7 @@ def test_a_state_whose_lock_another_run_holds(
     thread.start()
     wait_for(started)
     monkeypatch.setattr(terraform, "_LOCK_PATIENCE", 1)
-    monkeypatch.setattr(pipeline, "lab_ended", lambda _: False)
+    monkeypatch.setattr(Lab, "ended", lambda *_: False)
     try:
         said = failed(capsys, 12, "apply", environment(), "--from", "machines")
     finally:

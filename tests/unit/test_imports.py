@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,22 +16,37 @@ OURS = {"bootstrap", "infra", "main", "pipeline", "stacks", "tests"}
 # Folder or file -> the modules of ours that it may import, with all that is inside them. The longest entry counts.
 MAY_IMPORT = {
     "pipeline.py": {"bootstrap", "infra"},
-    "infra": {"bootstrap", "infra"},
+    "infra": {"bootstrap", "infra"},  # downwards only: see LAYERS
     "infra/lab": {"bootstrap", "infra.lab"},
-    "infra/contract.py": {"bootstrap"},
+    "infra/contract.py": {"bootstrap", "infra.workspace"},  # and no more, because cdktf stands on it
+    "infra/workspace.py": set(),
     "cdktf": {"stacks", "bootstrap", "infra.contract"},
     "bootstrap": {"bootstrap"},
     "bootstrap/config": {"bootstrap.addresses", "bootstrap.config", "bootstrap.errors", "bootstrap.platforms"},
+    "bootstrap/config/stored.py": {"bootstrap.config", "bootstrap.errors", "bootstrap.files"},
     "bootstrap/errors.py": set(),
     "bootstrap/process.py": {"bootstrap.errors"},
     "ansible": set(),
 }  # fmt: skip
 
-# Libraries that only these may import: they are slow to load, or start programs.
+# An import never goes up. The longest entry that a module's name begins with gives its layer.
+LAYERS = {
+    "bootstrap": 1,
+    "infra": 2,  # and, under cdktf, the stacks, which may use the contract
+    "main": 2,
+    "stacks": 2,
+    "infra.steps": 3,
+    "infra.commands": 4,
+    "pipeline": 5,
+}
+
+# Libraries, and the files and folders that alone may import them: they are slow to load, start programs, or lock.
 ONLY_IN = {
     "cdktn": "cdktf",
     "constructs": "cdktf",
     "ansible_runner": "infra/ansible.py",
+    "fcntl": "infra/lab/daemon_lock.py ansible",  # where the holder's process id is the point, and on nodes
+    "filelock": "bootstrap/locks.py",
     "python_terraform": "infra/terraform.py",
     "asyncio.subprocess": "bootstrap/process.py",
     "multiprocessing": "bootstrap/process.py",
@@ -43,9 +60,12 @@ STARTERS = {
     *(f"os.{way}{how}" for way in ("exec", "spawn") for how in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe")),
 }
 MAY_START = {
-    "bootstrap/process.py": {"subprocess.Popen", "subprocess.run"},
-    "pipeline.py": {"os.execvp"},  # `ssh` takes the place of this process, which ends there
+    "bootstrap/process.py": {"subprocess.Popen", "subprocess.run", "os.execvp"},
+    "bootstrap/tied.py": {"subprocess.run"},  # a program of its own, which bootstrap/process.py starts
 }
+
+# Where an import may stand in a function: libraries and checks of one platform, which the others must not pay for.
+IMPORTED_LATE = ("bootstrap/platforms", "infra/platforms", "infra/lab/api.py", "infra/lab/wanted.py")
 
 FILES = [ROOT / "pipeline.py"] + [
     file for folder in ("ansible", "bootstrap", "cdktf", "infra") for file in sorted((ROOT / folder).rglob("*.py"))
@@ -64,6 +84,37 @@ def test_imports_follow_the_table(file: Path) -> None:
     assert {name for name in ours if not any(_inside(name, module) for module in allowed)} == set()
 
 
+def test_an_import_never_goes_up(file: Path) -> None:
+    if file.is_relative_to(ROOT / "ansible"):
+        return  # Ansible's modules import nothing of ours
+    layer = _layer(_module(file))
+    ours = {name for name in _imports(file) if name.partition(".")[0] in OURS}
+    assert {name for name in ours if _layer(name) > layer} == set()
+
+
+def test_no_import_cycle() -> None:
+    modules = {_module(file): file for file in FILES if not file.is_relative_to(ROOT / "ansible")}
+    graph = {name: _edges(file, modules.keys() - {name}) for name, file in modules.items()}
+    TopologicalSorter(graph).prepare()  # names a cycle if there is one
+    assert "bootstrap.errors" in graph["pipeline"], "the graph is not empty"
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph | {"bootstrap.errors": {"pipeline"}}).prepare()
+
+
+def test_imports_stand_at_the_top(file: Path) -> None:
+    place = str(file.relative_to(ROOT))
+    if any(_within(place, folder) for folder in ("ansible", *IMPORTED_LATE)):
+        return
+    tree = ast.parse(file.read_text())
+    inner = {
+        name
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for name in _imported(function)
+    }
+    assert inner == set()
+
+
 def test_no_relative_imports(file: Path) -> None:
     if not _within(
         str(file.relative_to(ROOT)), "ansible"
@@ -74,7 +125,7 @@ def test_no_relative_imports(file: Path) -> None:
 def test_slow_and_starting_libraries_stay_in_their_place(file: Path) -> None:
     place = str(file.relative_to(ROOT))
     used = {library for name in _imports(file) for library in ONLY_IN if _inside(name, library)}
-    assert {library for library in used if not _within(place, ONLY_IN[library])} == set()
+    assert {library for library in used if not any(_within(place, only) for only in ONLY_IN[library].split())} == set()
 
 
 def test_one_door_to_other_programs(file: Path) -> None:
@@ -94,6 +145,29 @@ def test_the_rules_can_fail() -> None:
     assert set(_imported(ast.parse("from infra import graph, lab"))) == {"infra.graph", "infra.lab"}
 
 
+def _module(file: Path) -> str:
+    """Return the name that a file is imported by; cdktf is on the path itself."""
+    place = file.relative_to(ROOT / "cdktf" if file.is_relative_to(ROOT / "cdktf") else ROOT)
+    parts = place.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _layer(name: str) -> int:
+    return LAYERS[max((entry for entry in LAYERS if _inside(name, entry)), key=len)]
+
+
+def _edges(file: Path, modules: AbstractSet[str]) -> set[str]:
+    """Return the modules that a file imports when it is imported itself."""
+    tree = ast.parse(file.read_text())
+    found = {name for node in tree.body if not isinstance(node, ast.If) for name in _at_the_top(node)}
+    return {name if name in modules else name.rpartition(".")[0] for name in found} & modules
+
+
+def _at_the_top(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        yield from _imported(node)
+
+
 def _rule(file: Path) -> set[str]:
     place = str(file.relative_to(ROOT))
     return MAY_IMPORT[max((entry for entry in MAY_IMPORT if _within(place, entry)), key=len)]
@@ -111,7 +185,7 @@ def _imports(file: Path) -> Iterator[str]:
     return _imported(ast.parse(file.read_text()))
 
 
-def _imported(tree: ast.Module) -> Iterator[str]:
+def _imported(tree: ast.AST) -> Iterator[str]:
     """Yield each module, or name in a module, that is imported anywhere in the file."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -12,10 +12,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bootstrap.errors import ContractError, VerificationError
+from bootstrap.config import stored
+from bootstrap.config.model import Environment
+from bootstrap.errors import ConfigurationError, ContractError, VerificationError
 from infra import drawing, report
 from infra.contract import Contract
 from infra.timeline import HostTask, Stage
+from infra.workspace import Workspace
 
 HOSTILE = "<script>alert(1)</script> & \x1b[31mred\x1b[0m \x00"
 
@@ -28,7 +31,7 @@ FAILED = _check("etcd", passed=False, evidence=f"member 2: {HOSTILE}", hint="loo
 
 
 @pytest.fixture
-def folder(tmp_path: Path, contract_document: dict[str, object]) -> Path:
+def folder(tmp_path: Path, contract_document: dict[str, object], environment: Environment) -> Path:
     """What a run leaves in `build/<env>/`, with all checks passed."""
     timeline = {
         "command": "apply",
@@ -52,11 +55,12 @@ def folder(tmp_path: Path, contract_document: dict[str, object]) -> Path:
     }
     for name, document in documents.items():
         (tmp_path / name).write_text(json.dumps(document))
+    stored.write(environment, tmp_path / "environment.json")
     return tmp_path
 
 
 def test_a_passed_run(folder: Path) -> None:
-    report.write(folder)
+    report.write(Workspace(folder))
     document = json.loads((folder / "report.json").read_text())
     assert document["verdict"] == "passed"
     assert [node["name"] for node in document["cluster"]["nodes"]] == ["controller-0", "big-disk-0", "big-disk-1"]
@@ -77,7 +81,7 @@ def test_a_passed_run(folder: Path) -> None:
 
 def test_a_failed_check_shows_its_evidence_and_hint_everywhere(folder: Path) -> None:
     (folder / "checks.json").write_text(json.dumps([_check("api"), FAILED]))
-    report.write(folder)
+    report.write(Workspace(folder))
     assert json.loads((folder / "report.json").read_text())["verdict"] == "failed"
     suite = ElementTree.parse(folder / "junit.xml").getroot()[0]  # noqa: S314 - our own file
     assert (suite.get("tests"), suite.get("failures"), suite.get("time")) == ("2", "1", "3.000")
@@ -94,7 +98,7 @@ def test_a_failed_check_shows_its_evidence_and_hint_everywhere(folder: Path) -> 
 def test_the_picture_shows_which_machine_a_failed_check_names(folder: Path) -> None:
     failed = _check("nodes", passed=False, evidence="big-disk-1: not Ready\nno node: big-disk-0: is of no interest")
     (folder / "checks.json").write_text(json.dumps([_check("api", evidence="controller-0: well"), failed]))
-    report.write(folder)
+    report.write(Workspace(folder))
     html = (folder / "report.html").read_text()
     assert re.findall(r"<title>([\w-]+): \S+ \(a failed check names it\)", html) == ["big-disk-1"]
     assert html.count(' troubled"') == html.count("✕</text>") == 1
@@ -102,7 +106,7 @@ def test_the_picture_shows_which_machine_a_failed_check_names(folder: Path) -> N
 
 def test_the_page_is_one_file_and_runs_nothing(folder: Path) -> None:
     (folder / "checks.json").write_text(json.dumps([FAILED | {"title": HOSTILE, "hint": HOSTILE, "name": HOSTILE}]))
-    report.write(folder)
+    report.write(Workspace(folder))
     page = _Page((folder / "report.html").read_text())
     assert "script" not in page.tags
     assert page.references == []
@@ -114,7 +118,7 @@ def test_the_page_is_one_file_and_runs_nothing(folder: Path) -> None:
 def test_no_check_is_no_success(folder: Path) -> None:
     (folder / "checks.json").write_text("[]")
     with pytest.raises(VerificationError, match="no check of the cluster ran"):
-        report.write(folder)
+        report.write(Workspace(folder))
 
 
 @pytest.mark.parametrize(
@@ -125,6 +129,8 @@ def test_no_check_is_no_success(folder: Path) -> None:
         ("timeline.json", "{", VerificationError),
         ("artifacts.json", None, VerificationError),
         ("outputs.json", None, ContractError),
+        ("environment.json", None, ConfigurationError),
+        ("environment.json", '{"name": "prod", "colour": "red"}', ConfigurationError),
         ("outputs.json", '{"contract": {"value": {"version": 2}}}', ContractError),
     ],
 )
@@ -136,13 +142,13 @@ def test_a_missing_or_broken_file_is_named(
     else:
         (folder / name).write_text(content)
     with pytest.raises(error) as caught:
-        report.write(folder)
+        report.write(Workspace(folder))
     assert error is ContractError or str(folder / name) in str(caught.value)
     assert not (folder / "report.json").exists()
 
 
 def test_the_document_reads_back(folder: Path) -> None:
-    written = report.read(folder, datetime(2026, 11, 24, tzinfo=UTC))
+    written = report.read(Workspace(folder), datetime(2026, 11, 24, tzinfo=UTC))
     assert report.Report.model_validate_json(written.model_dump_json()) == written
 
 

@@ -9,6 +9,7 @@ import pytest
 from bootstrap.errors import RefusedError
 from bootstrap.progress import Silent
 from infra import resize
+from infra.api_servers import ApiServers
 from infra.cluster import Cluster
 from infra.contract import Contract, Node
 from infra.platforms import aws
@@ -28,11 +29,11 @@ class Recorded:
 
     def __init__(self, contract: Contract, down: Sequence[str]) -> None:
         self.contract = contract
-        self.nodes = contract.nodes
+        self.progress = Silent()
         self.down = down
         self.said: list[str] = []
 
-    def reach(self, _contract: Contract, _key: Path, nodes: Sequence[Node]) -> None:
+    def reach(self, _key: Path, nodes: Sequence[Node]) -> None:
         self.said.append(_list("reach", nodes))
 
     def unready(self, nodes: Sequence[Node]) -> dict[str, str]:
@@ -73,8 +74,8 @@ def resized(contract: Contract) -> Resized:
             vocabulary=aws.PLATFORM,
             stop=stopped,
         )
-        cluster, terraform = cast("Cluster", recorded), cast("Terraform", recorded)
-        return resize.in_turn(cluster, terraform, plan, KEY, Silent()), recorded.said
+        cluster, servers = cast("Cluster", recorded), cast("ApiServers", recorded)
+        return resize.in_turn(cluster, servers, cast("Terraform", recorded), plan, KEY), recorded.said
 
     return cast("Resized", resize_)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import threading
@@ -94,3 +95,19 @@ def test_waiting_ends_when_it_is_given_up(contract: Contract, nobody_answers: Pa
     given_up.set()
     with pytest.raises(AnsibleError, match="did not answer SSH"):
         ssh.wait_until_reachable(contract, nobody_answers, Silent(), give_up=given_up)
+
+
+def test_another_host_key_is_told_with_the_command_that_forgets_the_old_one(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, known_hosts = tmp_path / "ssh", tmp_path / "known hosts"
+    program.write_text("#!/bin/sh\necho '@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @' >&2; exit 255\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    direct = contract.model_copy(update={"bastion": None, "nodes": contract.nodes[:1]})
+    config = tmp_path / "config"
+    config.write_text(ssh.configuration(direct, user="admin", key=tmp_path / "key", known_hosts=known_hosts))
+    with pytest.raises(AnsibleError) as error:
+        ssh.wait_until_reachable(direct, config, Silent())
+    assert error.value.where == "controller-0 (10.20.0.10)"
+    assert str(error.value.todo).endswith(f"ssh-keygen -R controller-0 -f '{known_hosts}'")

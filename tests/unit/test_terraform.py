@@ -16,10 +16,12 @@ import pytest
 from bootstrap import toolchain
 from bootstrap.errors import InterruptedRunError, TerraformError
 from bootstrap.progress import Silent
+from infra import contract
 from infra import terraform as driver
 from infra.platforms import aws
-from infra.terraform import CONFIGURATION, Terraform
+from infra.terraform import Terraform
 from infra.terraform_events import Watcher, failure
+from infra.workspace import Workspace
 
 ROOT = Path(driver.__file__).parents[1]
 
@@ -55,8 +57,8 @@ def make(tmp_path: Path) -> Callable[..., Terraform]:
     tools = toolchain.resolve(Silent(), None)
 
     def made(**scripts: str) -> Terraform:
-        (tmp_path / CONFIGURATION).write_text(configuration(**scripts))
-        return Terraform(tmp_path, tools.terraform, tools.cli_config, aws.PLATFORM)
+        Workspace(tmp_path).stack.write_text(configuration(**scripts))
+        return Terraform(Workspace(tmp_path), tools.terraform, tools.cli_config, aws.PLATFORM)
 
     return made
 
@@ -111,20 +113,20 @@ def test_an_output_alone_is_a_change(make: Callable[..., Terraform], tmp_path: P
     terraform.apply(Silent())
     document = json.loads(configuration(one=""))
     document["output"]["contract"]["value"] = "a label more"
-    (tmp_path / CONFIGURATION).write_text(json.dumps(document))
+    Workspace(tmp_path).stack.write_text(json.dumps(document))
     plan = terraform.plan(Silent())
     assert plan.changes
     assert plan.as_dict() == {"create": [], "update": [], "replace": [], "delete": [], "stop": [], "outputs": True}
-    assert (terraform.planned_outputs() or {})["contract"]["value"] == "a label more"
+    assert terraform.planned()["planned_values"]["outputs"]["contract"]["value"] == "a label more"
 
 
 def test_outputs_that_a_plan_cannot_know_are_not_guessed(make: Callable[..., Terraform], tmp_path: Path) -> None:
     terraform = make(one="")
     document = json.loads(configuration(one=""))
     document["output"]["contract"]["value"] = {"known": 1, "unknown": "${terraform_data.one.id}"}
-    (tmp_path / CONFIGURATION).write_text(json.dumps(document))
+    Workspace(tmp_path).stack.write_text(json.dumps(document))
     terraform.plan(Silent())
-    assert terraform.planned_outputs() is None
+    assert contract.from_plan(terraform.planned()) is None
 
 
 def test_an_error_names_the_resource_and_what_it_said(make: Callable[..., Terraform], tmp_path: Path) -> None:
@@ -143,7 +145,7 @@ def test_an_error_names_the_resource_and_what_it_said(make: Callable[..., Terraf
 def test_a_mistake_in_the_configuration_names_file_and_line(make: Callable[..., Terraform], tmp_path: Path) -> None:
     terraform = make(one="")
     document = json.loads(configuration(one="${terraform_data.missing.id}"))
-    (tmp_path / CONFIGURATION).write_text(json.dumps(document, indent=1))
+    Workspace(tmp_path).stack.write_text(json.dumps(document, indent=1))
     with pytest.raises(TerraformError, match="undeclared resource") as raised:
         terraform.plan(Silent())
     assert str(raised.value.where).startswith("cdk.tf.json:") or raised.value.where == "terraform_data.one"
@@ -205,7 +207,8 @@ from pathlib import Path
 from bootstrap.progress import Silent
 from infra.platforms import aws
 from infra.terraform import Terraform
-Terraform(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), aws.PLATFORM).apply(Silent())
+from infra.workspace import Workspace
+Terraform(Workspace(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]), aws.PLATFORM).apply(Silent())
 """
 
 
@@ -254,7 +257,7 @@ def test_a_machine_of_another_type_is_stopped_for_it(tmp_path: Path) -> None:
         changes.append({"address": address, "type": "aws_instance", "change": change})
     (tmp_path / "lines").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     (tmp_path / "plan.json").write_text(json.dumps({"resource_changes": changes}))
-    (tmp_path / CONFIGURATION).write_text(configuration())
+    Workspace(tmp_path).stack.write_text(configuration())
     program, cli_config = tmp_path / "terraform", tmp_path / "terraform.tfrc"
     cli_config.touch()
     program.write_text(
@@ -266,7 +269,7 @@ def test_a_machine_of_another_type_is_stopped_for_it(tmp_path: Path) -> None:
         """
     )
     program.chmod(0o755)
-    plan = Terraform(tmp_path, program, cli_config, aws.PLATFORM).plan(Silent())
+    plan = Terraform(Workspace(tmp_path), program, cli_config, aws.PLATFORM).plan(Silent())
     assert plan.stop == ("aws_instance.bigger",)
     assert plan.disruptive == ("aws_instance.anew", "aws_instance.bigger")
     assert plan.removes == ("aws_instance.anew",)

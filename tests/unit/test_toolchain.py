@@ -4,9 +4,7 @@ import hashlib
 import io
 import platform
 import zipfile
-from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +19,9 @@ from bootstrap.errors import PreflightError
 from bootstrap.platforms import Provider
 from bootstrap.platforms.lab.old_provider import OldProvider
 from bootstrap.progress import Silent
-from pipeline import Run, ignore
+from infra import tools
+from infra.request import Options, Request
+from infra.run import reading
 from tests.unit.artifacts.conftest import Server
 
 SCRIPT = '#!/bin/sh\necho "{\\"terraform_version\\": \\"%s\\"}"\necho asked >> "$0.log"\n'
@@ -267,13 +267,13 @@ def test_an_untrusted_certificate_is_no_silence(tmp_path: Path, internet: Intern
         toolchain.resolve(Silent(), embedded(), MIRROR)
 
 
+@pytest.mark.usefixtures("build")
 def test_the_pipeline_passes_provider_and_mirror_on(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(toolchain, "resolve", lambda _, *words: asked.extend(words))
     mirrored = environment.model_copy(update={"artifacts": environment.artifacts.model_copy(update={"mirror": MIRROR})})
-    run = Run("plan", mirrored, Namespace(), ExitStack())
-    run.__dict__["display"] = Silent()
-    ignore(run.toolchain)
+    with reading(Request("plan", mirrored, Path("prod.yaml"), Options("prod"), ())) as run:
+        tools.resolve(run)
     assert asked == [PROVIDER, MIRROR]
 
 

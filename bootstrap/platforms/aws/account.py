@@ -19,7 +19,7 @@ from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError
 from bootstrap.platforms import aws
 
-# Seconds. With one more try, a service that does not answer is known not to within half a minute.
+# Seconds, and tries: a service that does not answer is reported within half a minute.
 _CONNECT, _ANSWER, _TRIES = 5, 10, 2
 _NO_CREDENTIALS = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.NoAuthTokenError)
 _DENIED = r"AccessDenied|Unauthorized|Forbidden|^403$"
@@ -38,7 +38,7 @@ class Account:
     @cached_property
     def _client(self) -> Callable[[str], Any]:
         core = Session()
-        # Also for the clients that botocore makes itself, to get credentials from a role or a login.
+        # The default also reaches the clients that botocore makes to get credentials from a role or a login.
         core.set_default_client_config(
             Config(connect_timeout=_CONNECT, read_timeout=_ANSWER, retries={"total_max_attempts": _TRIES})
         )
@@ -50,13 +50,13 @@ class Account:
         return client
 
     def credentials(self) -> None:
-        """See that AWS knows who asks."""
+        """Check that AWS accepts the credentials."""
         todo = "log in again, for instance with `aws sso login`, then run the same command again"
         with self._errors("the cloud does not accept the credentials", todo):
             self._client("sts").get_caller_identity()
 
     def zones(self) -> None:
-        """See that the region has the zones."""
+        """Check that the region has the zones."""
         wanted = set(self._settings.zones)
         with self._errors("the zones cannot be listed", denied="allow ec2:DescribeAvailabilityZones"):
             answer = self._client("ec2").describe_availability_zones()
@@ -69,7 +69,7 @@ class Account:
             )
 
     def machine_image(self) -> None:
-        """See that the image is there, for this architecture."""
+        """Check that the image exists, for this architecture."""
         image = self._settings.machine_image
         todo, denied = "set aws.machine_image to an AMI of this region", "allow ec2:DescribeImages"
         with self._errors(f"the machine image {image} cannot be found", todo, denied):
@@ -89,7 +89,7 @@ class Account:
             )
 
     def state_bucket(self) -> None:
-        """See that the bucket of the state, if it has one, can be reached and lies in this region."""
+        """Check that the bucket of the state, if there is one, can be reached and lies in the environment's region."""
         bucket = self._state.bucket
         if self._state.backend != "s3" or not bucket:
             return
@@ -113,7 +113,7 @@ class Account:
 
     @contextmanager
     def _errors(self, what: str, todo: str | None = None, denied: str | None = None) -> Iterator[None]:
-        """Tell errors of a call: there are no credentials, AWS cannot be reached, else `what` failed.
+        """Turn botocore's errors into a PreflightError: no credentials, AWS out of reach, else `what` failed.
 
         Then `todo` helps, or `denied` where it is a permission that lacks.
         """
@@ -150,12 +150,12 @@ class Account:
         except exceptions.ClientError as error:
             todo = _remedy(error.response, denied) or todo
             raise PreflightError(what, why=str(error), todo=todo) from error
-        except (exceptions.BotoCoreError, ValueError) as error:  # the latter of an endpoint that is no address
+        except (exceptions.BotoCoreError, ValueError) as error:  # a ValueError comes from an endpoint that is no URL
             raise PreflightError(what, why=str(error), todo=todo) from error
 
 
 def _remedy(answer: Mapping[str, Any], denied: str | None) -> str | None:
-    """Return what helps against an error of AWS whatever was asked; None if that depends on it."""
+    """Return the remedy for an error of AWS that is the same for every call; None if it depends on the call."""
     code, status = str(answer.get("Error", {}).get("Code")), answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if status >= 500 or re.search(r"Throttl|TooManyRequests|RequestLimitExceeded", code):
         return "wait a little, then run the same command again"

@@ -1,4 +1,4 @@
-"""What AWS asks of an environment file beyond the types of its values."""
+"""AWS's checks of an environment file, beyond the types of its values."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def pool_types(pools: tuple[Pool, ...]) -> Iterator[Finding]:
 
 
 def _type(path: KeyPath, written: str) -> Iterator[Finding]:
-    if written and not _TYPE.fullmatch(written):  # none is the platform's default
+    if written and not _TYPE.fullmatch(written):  # an empty one becomes the platform's default
         yield path, f"{written!r} is not a type of EC2 instances", "write one such as t3.large"
 
 

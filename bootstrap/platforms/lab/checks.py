@@ -1,4 +1,4 @@
-"""What the embedded cloud asks of an environment file."""
+"""The embedded cloud's checks of an environment file."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ def build(scope: Scope, network: Network, group: str, machines: Sequence[Machine
     balancer = scope.add(
         "aws_lb",
         "apiserver",
-        name=environment.name,  # AWS takes 32 characters, just what an environment's name may have
+        name=environment.name,  # AWS allows 32 characters, as many as an environment's name may have
         load_balancer_type="network",
         internal=environment.network.api == "private",
-        # Public subnets even for an internal one: in the private ones each address is a machine's by plan.
+        # An internal one lies in the public subnets too: the address plan gives all of the private ones to machines.
         subnets=network.public_subnets,
         security_groups=[group],
         enable_cross_zone_load_balancing=True,

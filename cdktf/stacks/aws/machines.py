@@ -103,5 +103,5 @@ def _instance(scope: Scope, id_: str, hostname: str, *, disk_gb: int, **argument
 
 def _user_data(hostname: str, environment: str) -> str:
     document = {"hostname": hostname, "fqdn": f"{hostname}.{environment}.internal", "preserve_hostname": False}
-    document["manage_etc_hosts"] = False  # else cloud-init writes /etc/hosts anew at each start
+    document["manage_etc_hosts"] = False  # otherwise cloud-init rewrites /etc/hosts at each start
     return "#cloud-config\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in document.items())

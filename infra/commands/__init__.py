@@ -1,0 +1,70 @@
+"""The commands: each is a module of this folder, which `pipeline.py` imports when the command line names it.
+
+A module's docstring is the command's help; its constant `SERVED` says what the command does with the workspace:
+`working` (no other command may work there meanwhile), `reading`, or `alone` (it is about the environment file only).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, cast
+
+from bootstrap.config import loader
+from bootstrap.process import stop_signals
+from infra.request import Options, Request
+
+
+class Command(Protocol):
+    """What a module of this folder has."""
+
+    def SERVED(self, request: Request) -> AbstractContextManager[Any]:  # noqa: N802 - a constant of the module
+        """Give what `run` takes: a Run, or the request itself."""
+
+    def add_options(self, parser: ArgumentParser, steps: Sequence[str]) -> None:
+        """Add the options of its own; `steps` are those of an apply."""
+
+    def run(self, run: Any, options: Namespace) -> int | None:  # noqa: ANN401 - what SERVED gives
+        """Do it; return the exit code, 0 if it is None."""
+
+
+def load(name: str) -> Command:
+    """Return the command of this name."""
+    return cast("Command", importlib.import_module(f"{__name__}.{name}"))
+
+
+def execute(name: str, options: Namespace, steps: tuple[str, ...]) -> int:
+    """Load the environment and do the command; return the exit code.
+
+    Raises:
+        PipelineError: whatever went wrong.
+        KeyboardInterrupt: the user or the system asked it to stop.
+    """
+    command = load(name)
+    with stop_signals(_interrupt):
+        file, environment = loader.find(options.environment), loader.load(options.environment)
+        shared = Options(options.environment, options.json, options.yes, options.start)
+        with command.SERVED(Request(name, environment, file, shared, steps)) as run:
+            return command.run(run, options) or 0
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """Add the option of those commands whose result a program can read."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout and nothing else")
+
+
+def add_yes(parser: ArgumentParser) -> None:
+    """Add the option of those commands that ask before they take something away."""
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+
+
+def emit(request: Request, document: object, text: str) -> None:
+    """Print a command's result: one JSON document with --json, else text."""
+    print(json.dumps(document, indent=2) if request.options.json else text)

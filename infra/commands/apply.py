@@ -1,0 +1,39 @@
+"""Make the environment what its file says: machines, Kubernetes, verification, report."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+
+from bootstrap.errors import PreflightError
+from infra.commands import add_yes
+from infra.run import Run, working
+from infra.standing import require_machines
+from infra.steps import load, perform, platform_is_missing
+
+SERVED = working
+
+
+def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
+    """Add `--yes` and `--from`."""
+    add_yes(parser)
+    meaning = f"resume at {', '.join(steps)}"
+    parser.add_argument("--from", dest="start", choices=steps, metavar="STEP", help=meaning)
+
+
+def run(run: Run, options: Namespace) -> None:
+    """Perform all steps, or those from the one on with which it resumes."""
+    names = run.steps
+    if run.options.start:
+        first = load(run.options.start)
+        if first.needs_machines:
+            require_machines(run)
+        if platform_is_missing(run, first):
+            raise PreflightError(
+                "the embedded cloud does not run, and its machines ended with it",
+                todo=f"make apply ENV={run.options.quoted} makes them anew",
+            )
+        names = names[names.index(first.name) :]
+    with run.display.live():
+        perform(run, *names)
+    run.display.say(f"{run.environment.name} is ready: export KUBECONFIG={run.workspace.kubeconfig}")

@@ -1,0 +1,54 @@
+"""Take everything down again."""
+
+from __future__ import annotations
+
+import shutil
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+
+from infra import recorded
+from infra.commands import add_yes
+from infra.connections import end_leftovers
+from infra.run import Run, confirm, working
+from infra.steps import load, record_environment
+
+SERVED = working
+
+
+def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
+    """Add `--yes`."""
+    add_yes(parser)
+
+
+def run(run: Run, options: Namespace) -> None:
+    """Undo the steps in reverse order, and remove the workspace."""
+    name = run.environment.name
+    if nothing_made(run):
+        known = f"nothing of {name} is there: it was never applied here, or was destroyed since"
+        # The embedded cloud's machines are on this machine, and would have been found.
+        lost = "; what was made with a state that is lost, or lies in another checkout, is not seen from here"
+        shutil.rmtree(run.workspace.folder, ignore_errors=True)
+        print(known if run.platform.takes_all_along else known + lost)
+        return
+    confirm(run, f"This deletes the environment {name}: machines, disks, network, load balancer.")
+    record_environment(run)
+    recorded.destroying(run.workspace, run.file)
+    end_leftovers(run.workspace)
+    with run.display.live():
+        for step in map(load, reversed(run.steps)):
+            if step.undo and step.needed(run):
+                with run.display.stage(step.name, (step.undo.__doc__ or "").rstrip(".")):
+                    step.undo(run)
+    shutil.rmtree(run.workspace.folder)
+    run.display.console.print(f"{name} is gone")
+
+
+def nothing_made(run: Run) -> bool:
+    """Return whether this checkout knows, without asking Terraform, of nothing that was made for the environment.
+
+    Raises:
+        OSError: the workspace is another user's.
+    """
+    if run.environment.state.backend != "local":
+        return False  # another checkout may have made it
+    return recorded.read(run.workspace) is None and not run.platform.left(run.workspace.lab)

@@ -1,0 +1,29 @@
+"""Print the Ansible inventory (--list: as an inventory script does)."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+
+import yaml
+
+from infra import cluster, inventory
+from infra.run import Run, reading
+from infra.standing import require_machines
+
+SERVED = reading
+
+
+def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
+    """Add `--list`."""
+    parser.add_argument("--list", action="store_true", help="print it as an Ansible inventory script does")
+
+
+def run(run: Run, options: Namespace) -> None:
+    """Print the inventory of the machines that there are."""
+    found = cluster.of(run, require_machines(run)).inventory()
+    if options.list:
+        print(json.dumps(inventory.as_script_output(found), indent=2))
+    else:
+        print(yaml.safe_dump(found, sort_keys=False), end="")

@@ -1,0 +1,87 @@
+"""The steps of an apply: each is a module of this folder with a constant `STEP`, imported when it is performed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bootstrap.config import stored
+from bootstrap.errors import PipelineError, RefusedError, VerificationError, stopped
+from infra.ansible import forget_facts
+from infra.run import Run
+
+
+def _always(_: Run) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. `reads` and `writes` are attributes of `Workspace`; `resume` is the step to go on with after a failure.
+
+    What a step reads was written by an earlier one, by this command, or before it.
+    """
+
+    name: str
+    description: str
+    do: Callable[[Run], None]
+    undo: Callable[[Run], None] | None = None
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    needed: Callable[[Run], bool] = _always
+    resume: str = ""
+
+    @property
+    def needs_machines(self) -> bool:
+        """Whether it is about machines that an earlier step has made."""
+        return "outputs" in self.reads
+
+
+def load(name: str) -> Step:
+    """Return the step of this name."""
+    step: Step = importlib.import_module(f"{__name__}.{name}").STEP
+    return step
+
+
+def record_environment(run: Run) -> None:
+    """Write the environment, checked and with all defaults, for all that reads it from now on."""
+    run.workspace.create()
+    stored.write(run.environment, run.workspace.environment)
+
+
+def perform(run: Run, *names: str) -> None:
+    """Run steps by name; an error is told with the command that resumes there.
+
+    A verification that failed does not keep its report from being written.
+    """
+    record_environment(run)
+    forget_facts(run.workspace)
+    unverified: VerificationError | None = None
+    for step in map(load, names):
+        if not step.needed(run):
+            continue
+        try:
+            with run.display.stage(step.name, step.description):
+                step.do(run)
+        except (PipelineError, KeyboardInterrupt) as stop:
+            error = stop if isinstance(stop, PipelineError) else stopped()
+            if run.command == "apply" and not isinstance(error, RefusedError):
+                error.resume = f"make apply ENV={run.options.quoted} FROM={resume_at(run, step)}"
+            if not isinstance(error, VerificationError):
+                raise error from stop.__cause__
+            unverified = unverified or error
+    if unverified:
+        raise unverified
+
+
+def resume_at(run: Run, failed: Step) -> str:
+    """Return the step with which an apply goes on after one failed."""
+    if platform_is_missing(run, failed):
+        return "lab"
+    return failed.resume or failed.name
+
+
+def platform_is_missing(run: Run, step: Step) -> bool:
+    """Return whether a step needs a platform that an earlier step starts, and that does not run any more."""
+    return bool({"lab", "outputs"} & set(step.reads)) and run.platform.ended(run.workspace.lab)

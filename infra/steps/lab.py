@@ -1,0 +1,30 @@
+"""Start the embedded cloud, where the environment is on it."""
+
+from __future__ import annotations
+
+from bootstrap.errors import PreflightError
+from infra.run import Run, confirm
+from infra.steps import Step
+
+
+def start(run: Run) -> None:
+    """Start it, or find it running; a command that only answers stops it again at its end."""
+    folder = run.workspace.lab
+    if run.platform.lost(folder):
+        gone = "the embedded cloud has ended, and its machines with it"
+        if run.command != "apply":
+            raise PreflightError(gone, todo="apply makes them anew, with empty disks; destroy removes them")
+        confirm(run, f"{gone}: this makes them anew, without what is on their disks.")
+    if run.command in ("plan", "synth") and not run.platform.running(folder):
+        run.closing.callback(run.platform.stop, folder, run.display)
+    run.platform.start(run.environment, folder, run.display)
+
+
+def stop(run: Run) -> None:
+    """Stop the embedded cloud, and remove all that it made."""
+    run.platform.stop(run.workspace.lab, run.display)
+
+
+STEP = Step(
+    "lab", "start the embedded cloud", start, undo=stop, writes=("lab",), needed=lambda run: run.platform.starts
+)

@@ -1,0 +1,134 @@
+"""Make network, load balancer and machines; prepare the machines while the rest is being made."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from bootstrap import keys
+from bootstrap.errors import AnsibleError, InterruptedRunError, PipelineError
+from bootstrap.process import stop_signals
+from infra import cluster, guards, recorded, resize, ssh, tools
+from infra.api_servers import ApiServers
+from infra.contract import from_outputs, planned
+from infra.named import named
+from infra.run import Run, confirm
+from infra.steps import Step
+from infra.steps.synth import synthesize
+from infra.terraform import Terraform
+from infra.terraform_events import Plan
+
+
+def make(run: Run) -> None:
+    """Apply the plan, after asking when it takes something away."""
+    recorded.begin(run.workspace, run.file)
+    terraform = tools.terraform(run)
+    plan = terraform.plan(run.display)
+    terraform.write_outputs()  # another checkout may have made what is there
+    agree(run, plan)
+    if plan.stop and _resize(run, terraform, plan):
+        rest = terraform.plan(run.display)
+        agree(run, rest, known=plan.disruptive)
+        plan = rest
+    if plan.changes:
+        environment = run.environment
+        # A machine that is made anew has another host key.
+        ssh.forget(named(environment, plan, (*plan.create, *plan.replace)), run.workspace.known_hosts)
+        # A machine that is to be replaced or stopped still answers for a while.
+        early = not named(environment, plan, plan.disruptive)
+        apply_and_prepare(run, terraform) if early else terraform.apply(run.display)
+        terraform.write_outputs()
+    recorded.made(run.workspace, run.file)
+
+
+def agree(run: Run, plan: Plan, known: Sequence[str] = ()) -> None:
+    """Tell a plan, refuse it where it must not be, and ask where it takes away more than what is `known` already."""
+    run.display.say(plan.summary())
+    contract = from_outputs(run.workspace)
+    guards.check(contract.nodes if contract else (), plan)
+    if set(plan.disruptive) - set(known):
+        confirm(run, f"This deletes, replaces or stops what is there: {', '.join(plan.disruptive)}.")
+
+
+def _resize(run: Run, terraform: Terraform, plan: Plan) -> bool:
+    """Give control planes their new machine type one after the other; return whether it was done so."""
+    contract = from_outputs(run.workspace)
+    if contract is None:
+        return False
+    servers = ApiServers(run.workspace, contract.api.port, run.display)
+    key = keys.ensure(run.environment, run.workspace.keys).private
+    return resize.in_turn(cluster.of(run, contract), servers, terraform, plan, key)
+
+
+def apply_and_prepare(run: Run, terraform: Terraform) -> None:
+    """Let Terraform apply; a load balancer takes minutes, and the machines are prepared meanwhile."""
+    asked = False
+
+    def stop() -> None:
+        nonlocal asked
+        repeated, asked = asked, True
+        terraform.interrupt()  # at once: the wait for machines takes seconds to end
+        if not repeated:  # a second one would end the wait for Terraform
+            raise KeyboardInterrupt
+
+    ended = threading.Event()
+    with stop_signals(stop), ThreadPoolExecutor(1) as pool:
+        applying = pool.submit(terraform.apply, run.display)
+        applying.add_done_callback(lambda _: ended.set())
+        try:
+            try:
+                prepare_early(run, ended)
+            except InterruptedRunError:
+                raise
+            except (PipelineError, OSError):
+                applying.result()  # Terraform's own error, if there is one, is the first cause
+                raise
+            applying.result()
+        except (KeyboardInterrupt, InterruptedRunError):
+            asked = True
+            terraform.interrupt()
+            raise
+
+
+def prepare_early(run: Run, ended: threading.Event) -> None:
+    """Prepare the machines as soon as all answer; leave it to the later steps if Terraform ends before that."""
+    contract = planned(run.environment)
+    if contract is None:
+        return
+    machines = cluster.of(run, contract)
+    try:
+        machines.reach(keys.ensure(run.environment, run.workspace.keys).private, ended)
+    except AnsibleError:
+        if not ended.is_set():
+            raise
+        return
+    with run.display.stage("prepare", "prepare the machines"):
+        machines.play("prepare", "prepare")
+
+
+def delete(run: Run) -> None:
+    """Run `terraform destroy` on whatever the state holds."""
+    platform, workspace = run.platform, run.workspace
+    if not platform.takes_all_along:
+        synthesize(run)  # a shared state may hold what another checkout made
+    elif platform.ended(workspace.lab) or not workspace.stack.exists():
+        return
+    try:
+        tools.terraform(run).destroy(run.display)
+    except InterruptedRunError:
+        raise
+    except PipelineError as error:  # also where Terraform itself, or its provider, cannot be had
+        if not platform.takes_all_along:
+            raise
+        run.display.say(f"terraform destroy failed; the embedded cloud takes all of it along: {error}")
+
+
+STEP = Step(
+    "machines",
+    "make network, load balancer and machines",
+    make,
+    undo=delete,
+    reads=("environment", "artifacts", "lab", "stack", "keys"),
+    writes=("state", "outputs", "ssh_config", "known_hosts", "facts"),
+)

@@ -1,0 +1,31 @@
+"""Reach every machine by SSH."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from bootstrap import keys
+from bootstrap.files import write_atomically
+from infra import cluster
+from infra.contract import required
+from infra.run import Run
+from infra.steps import Step
+from infra.workspace import ROOT
+
+
+def reach(run: Run) -> None:
+    """Write ssh_config, wait until the machines answer, pin their host keys; leave their inventory to other tools."""
+    argv = [sys.executable, str(ROOT / "pipeline.py"), "inventory", str(run.file.absolute())]
+    write_atomically(run.workspace.inventory_script, f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n', mode=0o700)
+    key = keys.ensure(run.environment, run.workspace.keys).private
+    cluster.of(run, required(run.workspace)).reach(key)
+
+
+STEP = Step(
+    "reach",
+    "reach every machine by SSH",
+    reach,
+    reads=("environment", "outputs", "keys", "lab"),
+    writes=("ssh_config", "known_hosts", "inventory_script"),
+)

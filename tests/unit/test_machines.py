@@ -1,0 +1,118 @@
+"""Machines are prepared while Terraform works; whatever stops the one stops the other."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+import pipeline
+from bootstrap.config.model import Environment
+from bootstrap.errors import AnsibleError, InterruptedRunError
+from infra import run as runs
+from infra.cluster import Cluster
+from infra.request import Options, Request
+from infra.steps import machines, record_environment
+from infra.terraform import Terraform
+
+pytestmark = pytest.mark.usefixtures("build")
+
+
+class SlowTerraform:
+    """Applies until it is asked to stop, as Terraform does while a load balancer is made."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def apply(self, _: object) -> None:
+        assert self.asked.wait(20), "nobody asked Terraform to stop"
+        raise InterruptedRunError("terraform apply was stopped")
+
+    def interrupt(self) -> None:
+        self.asked.set()
+
+
+def apply_and_prepare(environment: Environment, terraform: object, bastion: object = None) -> None:
+    """Let this Terraform make the machines."""
+    document = environment.model_dump(mode="json")
+    document["network"]["bastion"] = bastion
+    request = Request("apply", Environment.model_validate(document), Path("prod.yaml"), Options("prod"), pipeline.APPLY)
+    with runs.reading(request) as run:
+        record_environment(run)
+        machines.apply_and_prepare(run, cast("Terraform", terraform))
+
+
+@pytest.mark.parametrize("bastion", [{"machine": "t3.micro"}, None])
+def test_an_interrupt_while_terraform_applies_stops_terraform(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, bastion: object
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        time.sleep(0.2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cluster, "reach", interrupted)
+    monkeypatch.setattr(Future, "result", interrupted)
+    terraform = SlowTerraform()
+    with pytest.raises(KeyboardInterrupt):
+        apply_and_prepare(environment, terraform, bastion)
+    assert terraform.asked.is_set()
+
+
+def test_an_interrupt_reaches_terraform_before_the_wait_for_machines_ends(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terraform = SlowTerraform()
+    asked_at_once: list[bool] = []
+
+    def reaching(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            asked_at_once.append(terraform.asked.is_set())
+
+    monkeypatch.setattr(Cluster, "reach", reaching)
+    with pytest.raises(KeyboardInterrupt):
+        apply_and_prepare(environment, terraform)
+    assert asked_at_once == [True]
+
+
+def test_a_second_interrupt_does_not_end_the_wait_for_terraform(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[bool] = []
+
+    class Stopping(SlowTerraform):
+        def apply(self, progress: object) -> None:
+            try:
+                super().apply(progress)
+            finally:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+                time.sleep(0.5)
+                ended.append(True)
+
+    monkeypatch.setattr(Cluster, "reach", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        apply_and_prepare(environment, Stopping())
+    assert ended
+
+
+def test_an_interrupt_after_a_failed_preparation_stops_terraform(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise AnsibleError("a task failed")
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machines, "prepare_early", failing)
+    monkeypatch.setattr(Future, "result", interrupted)
+    terraform = SlowTerraform()
+    with pytest.raises(KeyboardInterrupt):
+        apply_and_prepare(environment, terraform)
+    assert terraform.asked.is_set()

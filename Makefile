@@ -4,7 +4,8 @@ HOST :=
 FROM :=
 YES :=
 ARGS :=
-$(foreach name,env host from yes args,$(if $(filter command line,$(origin $(name))),$(error write it in capitals: $(name)=… does nothing)))
+VERSION :=
+$(foreach name,env host from yes args version,$(if $(filter command line,$(origin $(name))),$(error write it in capitals: $(name)=… does nothing)))
 PYTHON := .venv/bin/python
 PIPELINE = $(PYTHON) pipeline.py
 export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
@@ -14,7 +15,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 ENVIRONMENTS = $(filter-out full,$(patsubst environments/%.yaml,%,$(wildcard environments/*.yaml)))
 COMMANDS := validate preflight plan apply status verify ssh kubeconfig destroy synth inventory graph
 
-.PHONY: help $(COMMANDS) check test e2e bench format golden schema
+.PHONY: help $(COMMANDS) check test e2e bench format golden schema release
 
 help: # print this menu
 	@echo "make COMMAND ENV=name      an environment: $(ENVIRONMENTS), or a path to a file (environments/full.yaml has every key once)"
@@ -66,6 +67,9 @@ golden: .venv/installed # write what synthesis gives into tests/synth/*.golden.j
 
 schema: .venv/installed # write environments/schema.json from the code
 	schema=$$($(PYTHON) -m bootstrap.config) && printf '%s\n' "$$schema" > environments/schema.json
+
+release: .venv/installed # add a version of Kubernetes: make release VERSION=1.37.2, then review the diff
+	@PYTHONPATH=. $(PYTHON) -m bootstrap.artifacts.release $(call quoted,$(VERSION)) $(ARGS)
 
 format: .venv/installed # format the code
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bootstrap.addons import FOLDER
+from bootstrap.config.chosen import chosen_addons
 from bootstrap.config.model import Environment
 from infra.contract import Contract, Node
 
@@ -74,6 +76,16 @@ def _host(node: Node) -> Inventory:
     }
 
 
+def addons(environment: Environment) -> list[Inventory]:
+    """Return the add-ons as the roles see them: name, folder, what `addon.yaml` says, and the user's values."""
+    parts = {"host", "namespaces", "health", "data"}
+    return [
+        {"name": item.name, "folder": str(FOLDER / item.name), "settings": dict(item.values)}
+        | item.addon.model_dump(mode="json", include=parts)
+        for item in chosen_addons(environment)
+    ]
+
+
 def _variables(
     contract: Contract,
     environment: Environment,
@@ -95,7 +107,7 @@ def _variables(
         "cluster_dns_domain": "cluster.local",
         "cluster_cni": environment.kubernetes.cni,
         "cluster_kubelet": environment.kubernetes.kubelet,
-        "cluster_metrics_server": environment.addons.metrics_server.enabled,
+        "cluster_addons": addons(environment),
         "cluster_mirror": str(environment.artifacts.mirror or "").rstrip("/"),
         "cluster_artifacts": [dict(artifact) for artifact in artifacts],
     }

@@ -1,4 +1,4 @@
-"""The parts that go onto the machines: which (the lock file), from where (cache, download, build), and how."""
+"""The parts that machines install: the lock file names them; they are cached, downloaded or built."""
 
 from bootstrap.artifacts.published import Artifact
 from bootstrap.artifacts.resolver import resolve, resolve_components

@@ -1,7 +1,7 @@
-"""Builds a component from its Go module (or one C file in it), with versions and sums pinned by a recipe.
+"""Builds a component from its Go module, or from one C file in it.
 
-A recipe is a folder recipes/COMPONENT-VERSION with a go.mod and a go.sum. Go's own caches make a build that was
-interrupted go on where it stopped.
+A recipe, the folder recipes/COMPONENT-VERSION, pins versions and sums in a go.mod and a go.sum. An interrupted build
+continues where it stopped, from the caches of Go.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Event
 
-from bootstrap.artifacts.lock import FOLDER, TRIPLETS, Component, Debian, Part, fill
+from bootstrap.artifacts import go
+from bootstrap.artifacts.lock import FOLDER, TRIPLETS, Component, Lock, Part, fill
 from bootstrap.errors import InterruptedRunError, PreflightError
 from bootstrap.files import cache_folder, write_atomically
 from bootstrap.process import architecture, find, run, streaming, tail
@@ -25,14 +26,13 @@ from bootstrap.progress import Progress
 _ELSEWHERE = (
     "let this machine reach upstream, if need be by HTTPS_PROXY, or set artifacts.mirror to a mirror that has it"
 )
-_ANOTHER_PROXY = "set GOPROXY to one that can be reached, or artifacts.mirror to a mirror of upstream"
 _C_LIBRARY = re.compile(r"pkg-config|Package .* was not found|\.h: No such file|cannot find -l")
-_FORMAT = 1  # of the archives and images made here; a change of it makes them anew
+_FORMAT = 1  # version of the archive and image layout; raising it rebuilds every cached part
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to build the programs of a component in one version for one architecture."""
+    """A component in one version, to be built for one architecture."""
 
     name: str
     version: str
@@ -44,15 +44,17 @@ class Recipe:
         """Return the folder with go.mod and go.sum."""
         return FOLDER / "recipes" / f"{self.name}-{self.version}"
 
-    def key(self, part: Part, debian: Debian) -> str:
-        """Return the SHA-256 of all that a built part is made from."""
+    def key(self, part: Part, lock: Lock) -> str:
+        """Return the SHA-256 over all inputs of a built part."""
         described = {
             "format": _FORMAT,
-            "recipe": self.component.model_dump(mode="json", exclude={"parts"}),
-            "part": part.model_dump(mode="json", exclude={"url", "sha256", "digest", "nodes"}),
-            "debian": debian.model_dump(mode="json") if part.debian else None,
+            "recipe": self.component.model_dump(mode="json", exclude={"parts", "follows"}),
+            "part": part.model_dump(mode="json", exclude={"url", "sums", "sha256", "digest", "nodes", "shell"}),
+            "debian": lock.debian.model_dump(mode="json") if part.debian else None,
             "for": [self.version, self.architecture],
         }
+        if part.shell:
+            described["shell"] = lock.shell.model_dump(mode="json")
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
         for file in sorted(path for path in self.folder.rglob("*") if path.is_file()):
             digest.update(file.relative_to(self.folder).as_posix().encode() + b"\0" + file.read_bytes())
@@ -60,22 +62,16 @@ class Recipe:
 
 
 def build(recipe: Recipe, programs: set[str], target: Path, progress: Progress, stop: Event) -> dict[str, Path]:
-    """Build some programs of a component and return where in the folder `target` they are.
+    """Build some programs of a component into the folder `target` and return their paths.
 
     Raises:
-        PreflightError: there is no recipe, no Go, no compiler, or the build failed.
+        PreflightError: the recipe, Go or a compiler is missing, or the build failed.
         InterruptedRunError: `stop` was set.
     """
     item = f"{recipe.name} {recipe.version}"
     if not (recipe.folder / "go.sum").is_file():
-        raise PreflightError(
-            f"{item} has to be built, and there is no recipe for it", where=str(recipe.folder), todo=_ELSEWHERE
-        )
-    if not find("go"):
-        raise PreflightError(
-            f"{item} has to be built, and Go is not installed",
-            todo=f"install Go {_go_version(recipe)} or newer, or set artifacts.mirror to a mirror that can be reached",
-        )
+        raise PreflightError(f"{item} has to be built, but has no recipe", where=str(recipe.folder), todo=_ELSEWHERE)
+    go.require(f"building {item}", go.version_for(recipe.folder), f"; or {_ELSEWHERE}")
     compiler = _compiler(recipe)
     if recipe.component.source:
         return _build_c(recipe, compiler, target)
@@ -84,7 +80,7 @@ def build(recipe: Recipe, programs: set[str], target: Path, progress: Progress, 
     packages = {name: package for name, package in recipe.component.packages.items() if name in programs}
     flags = ["-tags", ",".join(recipe.component.tags), "-ldflags", _linker_flags(recipe)]
     argv = ["go", "build", "-v", *flags, "-o", f"{target}/", *packages.values()]
-    with streaming(argv, cwd=recipe.folder, env=_go_environment(recipe, compiler), log=log) as process:
+    with streaming(argv, cwd=recipe.folder, env=go.environment(recipe.architecture, compiler), log=log) as process:
         _wait(process, log, item, progress, stop)
     if process.returncode != 0:
         raise _failed(recipe, argv, log)
@@ -93,9 +89,9 @@ def build(recipe: Recipe, programs: set[str], target: Path, progress: Progress, 
 
 def _build_c(recipe: Recipe, compiler: str | None, target: Path) -> dict[str, Path]:
     module, _, file = (recipe.component.source or "").partition(" ")
-    environment = _go_environment(recipe, None)
+    environment = go.environment(recipe.architecture)
     fetch = ["go", "mod", "download", "-json", module]
-    listed = run(fetch, cwd=recipe.folder, env=environment, timeout=600, todo=_ANOTHER_PROXY)
+    listed = run(fetch, cwd=recipe.folder, env=environment, timeout=600, todo=go.ANOTHER_PROXY)
     program = target / recipe.name
     values = {
         name: fill(value, recipe.version, recipe.architecture) for name, value in recipe.component.defines.items()
@@ -110,23 +106,12 @@ def _wait(process: subprocess.Popen[str], log: Path, item: str, progress: Progre
     start = time.monotonic()
     while process.poll() is None:
         if stop.wait(0.5):
-            raise InterruptedRunError(f"building {item} was interrupted", todo="run the same command: it goes on")
+            raise InterruptedRunError(
+                f"the build of {item} was interrupted", todo="run the same command to continue it"
+            )
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         compiled = sum(1 for line in lines if not line.startswith("go: downloading"))
         progress.update(item, f"building, {compiled} packages compiled, {time.monotonic() - start:.0f} s")
-
-
-def _go_environment(recipe: Recipe, compiler: str | None) -> dict[str, str | None]:
-    triplet = TRIPLETS[recipe.architecture]
-    return {
-        "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
-        "GOWORK": "off",
-        "GOOS": "linux",
-        "GOARCH": recipe.architecture,
-        "CGO_ENABLED": "1" if compiler else "0",
-        "CC": compiler,
-        "PKG_CONFIG_LIBDIR": f"/usr/lib/{triplet}/pkgconfig:/usr/share/pkgconfig" if compiler else None,
-    }
 
 
 def _linker_flags(recipe: Recipe) -> str:
@@ -139,36 +124,29 @@ def _linker_flags(recipe: Recipe) -> str:
 
 
 def _compiler(recipe: Recipe) -> str | None:
-    """Return the C compiler's name, or None where none is needed."""
+    """Return the name of the C compiler, or None if the component needs none."""
     if recipe.architecture not in recipe.component.compiler:
         return None
     compiler = "gcc" if architecture() == recipe.architecture else f"{TRIPLETS[recipe.architecture]}-gcc"
     if not find(compiler):
         raise PreflightError(
-            f"{recipe.name} {recipe.version} has to be built, and {compiler} is not installed", todo=_install(recipe)
+            f"{recipe.name} {recipe.version} has to be built, but {compiler} is not installed", todo=_install(recipe)
         )
     return compiler
 
 
 def _failed(recipe: Recipe, argv: list[str], log: Path) -> PreflightError:
     output = log.read_text(encoding="utf-8", errors="replace")
-    why, todo = None, _ELSEWHERE
-    if "no space left on device" in output:
-        why = "a disk is full"
-        todo = "free some space, or set XDG_CACHE_HOME, GOCACHE and TMPDIR to folders on a larger disk"
-    elif re.search(r"dial tcp|no such host|connection refused|i/o timeout|proxyconnect", output):
-        why, todo = "Go's module proxy cannot be reached", _ANOTHER_PROXY
-    elif _C_LIBRARY.search(output) and recipe.architecture in recipe.component.compiler:
-        why, todo = "a header or a library is missing", _install(recipe)
-    elif "requires go >=" in output:
-        why, todo = "Go is too old", f"install Go {_go_version(recipe)} or newer"
+    why, todo = go.cause(output, go.version_for(recipe.folder))
+    if why is None and _C_LIBRARY.search(output) and recipe.architecture in recipe.component.compiler:
+        why, todo = "a C header or library is missing", _install(recipe)
     return PreflightError(
         f"{recipe.name} {recipe.version} could not be built for {recipe.architecture}",
         where=str(recipe.folder),
         why=why,
         command=argv,
         output=tail(output),
-        todo=todo,
+        todo=todo or _ELSEWHERE,
         log=log,
     )
 
@@ -177,19 +155,14 @@ def _install(recipe: Recipe) -> str:
     return f"apt-get install {' '.join(recipe.component.compiler[recipe.architecture])}"
 
 
-def _go_version(recipe: Recipe) -> str:
-    found = re.search(r"^go (\d+\.\d+)", (recipe.folder / "go.mod").read_text(encoding="utf-8"), re.MULTILINE)
-    return found[1] if found else "1.26"
-
-
 def _program(package: str) -> str:
-    """Return the name that Go gives a program: the last part of its path that is no major version."""
+    """Return Go's name for a program: the last element of its package path, without a major version such as v3."""
     path = PurePosixPath(package)
     return path.parent.name if re.fullmatch(r"v\d+", path.name) else path.name
 
 
 def programs_of(part: Part) -> Mapping[str, str]:
-    """Return the programs that a part holds, by the name in its recipe, with their paths in the part."""
+    """Map the programs of a part, by their names in the recipe, to their paths inside the part."""
     if part.kind == "image":
         return {name: path for layer in part.layers for name, path in layer.items()}
     return {PurePosixPath(name).name: name for name in part.members}

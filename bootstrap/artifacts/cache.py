@@ -1,7 +1,7 @@
-"""The cache of artifacts: one folder outside the checkout that later runs, the machines and CI read.
+"""The cache of artifacts: one folder outside the checkout, read by later runs, the machines and CI.
 
-A part lies in NAME/VERSION/ARCHITECTURE/FILE, beside FILE.json that tells where it came from. Files appear whole, by
-a rename; a file without its FILE.json is not there.
+The path of a part is NAME/VERSION/ARCHITECTURE/FILE; FILE.json beside it records its origin. Files are renamed into
+place when complete. A file without its FILE.json does not count as cached.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPER
 class Origin:
     """Where a cached file came from.
 
-    For a download `location` is its address and `key` the pin of the lock file that it was checked against; for a
-    build they are the recipe's name and the SHA-256 of all that goes into it.
+    Download: `location` is the address, `key` the pin of the lock file that the file was checked against.
+    Build: `location` is the name of the recipe, `key` the SHA-256 over all inputs.
     """
 
     source: Literal["upstream", "mirror", "built"]
@@ -41,7 +41,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Cached:
-    """A file in the cache, its SHA-256 and its size in bytes."""
+    """A file in the cache with its SHA-256, its size in bytes and its origin."""
 
     path: Path
     sha256: str
@@ -50,12 +50,12 @@ class Cached:
 
 
 def folder() -> Path:
-    """Return the folder that is served to the machines."""
+    """Return the folder of artifacts, which is served to the machines."""
     return cache_folder() / "artifacts"
 
 
 def find(path: Path, keys: set[str]) -> Cached | None:
-    """Return the file if it is there whole and its origin's key is one of `keys`."""
+    """Return the cached file if it is complete and the key of its origin is one of `keys`."""
     try:
         described = json.loads(_beside(path).read_text(encoding="utf-8"))
         cached = Cached(path, described["sha256"], described["size"], Origin(**described["origin"]))
@@ -81,12 +81,12 @@ def store(temporary: Path, path: Path, origin: Origin) -> Cached:
 
 @contextmanager
 def work_folder(name: str) -> Iterator[Path]:
-    """Give an empty folder on the cache's file system for half-made files, and take it away again.
+    """Provide an empty folder on the file system of the cache for unfinished files, and remove it at the end.
 
-    The caller holds `exclusive(name)`, so what lies there is of a run that was killed.
+    The caller holds `exclusive(name)`; files found in the folder were left by a run that was killed.
 
     Raises:
-        PreflightError: the cache cannot be written, before or while it is used.
+        PreflightError: the cache cannot be written, at the start or during use.
     """
     path = cache_folder() / "work" / name
     with _writable():
@@ -100,10 +100,10 @@ def work_folder(name: str) -> Iterator[Path]:
 
 @contextmanager
 def exclusive(name: str, progress: Progress, stop: Event) -> Iterator[None]:
-    """Hold a component for this process; a second one waits until the first has it in the cache.
+    """Hold the lock of a component, so that one run at a time fetches or builds it; other runs wait.
 
     Raises:
-        InterruptedRunError: `stop` was set while it waited.
+        InterruptedRunError: `stop` was set during the wait.
         PreflightError: the cache cannot be written.
     """
 
@@ -126,7 +126,7 @@ def _writable() -> Iterator[None]:
         raise PreflightError(
             f"the cache cannot be written: {error.strerror}",
             where=str(cache_folder()),
-            todo="make room or give the folder to this user; XDG_CACHE_HOME moves it",
+            todo="free disk space, or make the folder writable for this user; XDG_CACHE_HOME moves it",
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""Programs from Debian's packages with only the libraries they load, as one image layer (nft and iptables: 7 MB).
+"""One image layer with programs of Debian packages and the libraries that they load (nft and iptables: 7 MB).
 
-apt checks the packages' signatures; the mirror is the one in this machine's own apt sources, whatever release the
-machine itself runs.
+apt verifies the signatures of the packages. The mirror is that of the apt sources of this machine; the Debian release
+is that of the lock file, whatever release this machine runs.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ APT::Update::Error-Mode "any";
 """
 
 
-def layer(debian: Debian, architecture: str, progress: Progress, stop: Event) -> Blob:
-    """Return the layer, from the cache or made now.
+def layer(debian: Debian, name: str, architecture: str, progress: Progress, stop: Event) -> Blob:
+    """Return the layer, from the cache if it is there; `name` is its name in the cache.
 
     Raises:
-        PreflightError: apt or binutils is missing, or the packages cannot be had.
+        PreflightError: apt or binutils is missing, or the packages cannot be downloaded.
     """
     described = json.dumps([debian.model_dump(mode="json"), architecture], sort_keys=True)
     key = hashlib.sha256(described.encode()).hexdigest()
-    path = cache.folder() / "debian-programs" / debian.suite / architecture / "layer.tar"
-    held = f"debian-programs-{architecture}"
+    path = cache.folder() / name / debian.suite / architecture / "layer.tar"
+    held = f"{name}-{architecture}"
     with cache.exclusive(held, progress, stop), cache.work_folder(held) as work:
         cached = cache.find(path, {key})
         if not cached:
-            progress.update("debian-programs", f"fetching {', '.join(debian.packages)} of Debian {debian.suite}")
+            progress.update(name, f"fetching {', '.join(debian.packages)} of Debian {debian.suite}")
             packages = _download(debian, architecture, work)
             files = closure(debian, TRIPLETS[architecture], work / "root")
             write_layer(work / "layer.tar", files, debian.links)
@@ -57,7 +57,7 @@ def layer(debian: Debian, architecture: str, progress: Progress, stop: Event) ->
 
 
 def _download(debian: Debian, architecture: str, work: Path) -> list[str]:
-    """Unpack the packages and all they depend on under `work`/root; return their names with versions."""
+    """Unpack the packages and their dependencies under `work`/root; return their names with versions."""
     for program, package in (("apt-get", "apt"), ("dpkg-deb", "dpkg"), ("readelf", "binutils")):
         if not find(program):
             raise PreflightError(f"{program} is not installed", todo=f"install the package {package}, on Debian 12+")
@@ -68,7 +68,7 @@ def _download(debian: Debian, architecture: str, work: Path) -> list[str]:
     write_atomically(work / "sources.list", source)
     write_atomically(work / "apt.conf", _CONFIG.format(work, architecture))
     environment = {"APT_CONFIG": str(work / "apt.conf")}
-    todo = "check that this machine's Debian mirror can be reached"
+    todo = "check that the Debian mirror of this machine can be reached"
     run(["apt-get", "update", "-qq"], env=environment, timeout=300, todo=todo)
     fetch = ["apt-get", "install", "-qq", "--yes", "--download-only", "--no-install-recommends", *debian.packages]
     run(fetch, env=environment, timeout=600, todo=todo)
@@ -79,9 +79,9 @@ def _download(debian: Debian, architecture: str, work: Path) -> list[str]:
 
 
 def _mirror(work: Path) -> str:
-    """Return the Debian mirror of this machine's own sources."""
+    """Return the Debian mirror of the apt sources of this machine."""
     found = _mirrors([])
-    if not found:  # apt has never fetched its lists here; have it fetch them beside the machine's own
+    if not found:  # without package lists apt does not tell its mirrors: fetch lists into a folder of our own
         lists = work / "lists"
         (lists / "partial").mkdir(parents=True)
         beside = ["-o", f"Dir::State::lists={lists}"]
@@ -89,9 +89,9 @@ def _mirror(work: Path) -> str:
         found = _mirrors(beside)
     if not found:
         raise PreflightError(
-            "apt's sources on this machine name no Debian mirror that answers",
-            why="the programs in the images of kube-proxy and flannel come from Debian's packages",
-            todo="add a Debian mirror to /etc/apt/sources.list.d, or set artifacts.mirror to a registry's copy",
+            "the apt sources of this machine name no Debian mirror that answers",
+            why="images that are built here hold programs of Debian packages",
+            todo="add a Debian mirror to /etc/apt/sources.list.d, or set artifacts.mirror to a mirror of these images",
         )
     return found[0]
 
@@ -103,11 +103,12 @@ def _mirrors(options: Sequence[str]) -> list[str]:
 
 
 def closure(debian: Debian, triplet: str, root: Path) -> dict[str, Path]:
-    """Return files by their path in the image: the programs, the plugins, and every library that one of them loads."""
+    """Return files by their path in the image: programs, plugins, and all libraries that these load."""
     libraries = Path("/usr/lib") / triplet
     files = {path: root / path.lstrip("/") for path in (*debian.files, *debian.programs)}
-    for plugin in sorted((root / str(libraries).lstrip("/") / debian.plugins).glob("*.so")):
-        files[str(libraries / debian.plugins / plugin.name)] = plugin.resolve()
+    if debian.plugins:
+        for plugin in sorted((root / str(libraries).lstrip("/") / debian.plugins).glob("*.so")):
+            files[str(libraries / debian.plugins / plugin.name)] = plugin.resolve()
     open_files = [path for path in files.values() if path.parent.name != "etc"]
     while open_files:
         described = run(["readelf", "--wide", "--dynamic", "--program-headers", open_files.pop()]).stdout

@@ -1,4 +1,4 @@
-"""Images as OCI archives, written so that the same content gives the same bytes."""
+"""Container images as OCI archives. The same content gives the same bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 @dataclass(frozen=True)
 class Settings:
-    """What a container runs where its manifest does not say."""
+    """Defaults of a container: what it runs unless its Pod says otherwise."""
 
     architecture: str
     entrypoint: Sequence[str] = ()
@@ -26,7 +26,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Blob:
-    """A content-addressed piece of an image; `content` is the bytes or the file that holds them."""
+    """A content-addressed piece of an image; `content` is its bytes or the file with them."""
 
     media_type: str
     sha256: str
@@ -34,7 +34,7 @@ class Blob:
     content: bytes | Path
 
     def descriptor(self) -> dict[str, object]:
-        """Return how other pieces refer to it."""
+        """Return the descriptor by which other pieces refer to this one."""
         return {"mediaType": self.media_type, "digest": f"sha256:{self.sha256}", "size": self.size}
 
 
@@ -49,7 +49,7 @@ def write_layer(target: Path, files: Mapping[str, Path], links: Mapping[str, str
     links = links or {}
     folders = {str(parent) for path in [*files, *links] for parent in PurePosixPath(path).parents} - {"/"}
     with tarfile.open(target, "w") as layer:
-        for path in sorted({*files, *links, *folders, "/tmp"}):  # noqa: S108 - a folder in the image, not here
+        for path in sorted({*files, *links, *folders, "/tmp"}):  # noqa: S108 - a folder in the image
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.mode = 0o755
             if path in files:
@@ -60,8 +60,7 @@ def write_layer(target: Path, files: Mapping[str, Path], links: Mapping[str, str
             if path in links:
                 entry.type, entry.linkname = tarfile.SYMTYPE, links[path]
             else:
-                # As above: a folder in the image.
-                entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if path == "/tmp" else 0o755  # noqa: S108
+                entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if path == "/tmp" else 0o755  # noqa: S108 - as above
             layer.addfile(entry)
     return Blob(f"{_OCI}.layer.v1.tar", file_sha256(target), target.stat().st_size, target)
 
@@ -97,7 +96,7 @@ def write_image(target: Path, reference: str, settings: Settings, layers: Sequen
 
 
 def write_archive(target: Path, reference: str, architecture: str, manifest: Blob, others: Iterable[Blob]) -> None:
-    """Write the OCI archive of one manifest and the pieces that it refers to."""
+    """Write an OCI archive: one manifest and the pieces that it refers to."""
     named = manifest.descriptor() | {
         "annotations": {
             "io.containerd.image.name": reference,

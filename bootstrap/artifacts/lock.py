@@ -1,4 +1,4 @@
-"""The lock file, typed: which parts a cluster has, in which versions, from where, and how each is built."""
+"""The lock file of versions, lock.yaml: the parts of a cluster with their sources, pins and ways to build them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bootstrap.errors import PreflightError
 
 FOLDER = Path(__file__).parent
+FILE = FOLDER / "lock.yaml"
 TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -27,29 +28,40 @@ class Part(_Strict):
     """One file that nodes install: a binary, an archive of binaries, or an image.
 
     `members` maps the name of a file in the archive (for a binary: of the program built) to its absolute path on the
-    node. An image's `layers` map built programs to their paths in it. `digest` pins an upstream image's index; where
-    it is missing the tag is taken over TLS.
+    node. An image's `layers` map built programs to their paths in it; the layer below them holds the programs of the
+    lock file's `debian` or `shell`.
+
+    `url` is the address of the file at upstream, `sha256` its pin by version and architecture; a file without a pin
+    is built and never downloaded. `sums` is the address of the checksum list that upstream publishes. `digest` pins
+    the index of an upstream image by version; an image without a digest is pulled by its tag, over TLS.
     """
 
     kind: Literal["binary", "archive", "image"]
     nodes: Literal["all", "control-plane"] = "all"
     url: str | None = None
+    sums: str | None = None
     sha256: Mapping[str, Mapping[str, Sha256]] = {}
     members: Mapping[str, str] = {}
     reference: str | None = None
     digest: Mapping[str, Digest] = {}
     layers: tuple[Mapping[str, str], ...] = ()
     debian: bool = False
+    shell: bool = False
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     user: str = ""
 
+    def pin(self, version: str, architecture: str) -> str | None:
+        """Return the pinned SHA-256 of the file at upstream, or None."""
+        return self.sha256.get(version, {}).get(architecture)
+
 
 class Component(_Strict):
-    """What is built in one go: Go `packages` by the program's name, or one C file (`source`: module and file in it).
+    """Parts that are built together: Go `packages` by program name, or one C file (`source`: module and file in it).
 
     `stamps` are string variables that the linker sets. `compiler` lists, by architecture, the apt packages that a
-    build with cgo or C needs; an architecture that is missing there is built without cgo.
+    build with cgo or C needs; an architecture without an entry is built without cgo. In a new release, a component
+    that `follows` another one gets the minor version of that one.
     """
 
     packages: Mapping[str, str] = {}
@@ -58,22 +70,23 @@ class Component(_Strict):
     source: str | None = None
     defines: Mapping[str, str] = {}
     compiler: Mapping[str, tuple[str, ...]] = {}
+    follows: str | None = None
     parts: Mapping[str, Part]
 
 
 class Debian(_Strict):
-    """Programs, with the libraries they load, that some images take from Debian's packages."""
+    """Programs of Debian packages, which some images hold together with the libraries that they load."""
 
     suite: str
     packages: tuple[str, ...]
     files: tuple[str, ...]
     programs: tuple[str, ...]
     links: Mapping[str, str]
-    plugins: str
+    plugins: str | None
 
 
 class Terraform(_Strict):
-    """Upstream's archive of Terraform, and its SHA-256 by architecture."""
+    """The archive of Terraform at upstream, with its SHA-256 by architecture."""
 
     version: str
     url: str
@@ -81,7 +94,7 @@ class Terraform(_Strict):
 
 
 class StandIn(_Strict):
-    """A provider for where no registry can be reached: in a wheel, upstream's archive of `sha256`."""
+    """A provider for machines without access to its registry: upstream's archive, with `sha256`, in a wheel."""
 
     version: str
     architecture: str
@@ -97,7 +110,7 @@ class Provider(_Strict):
 
 
 class Toolchain(_Strict):
-    """What runs on this machine: `opentofu` is the version of that component, `providers` are by platform."""
+    """Versions of the tools on this machine: `opentofu` of that component, `providers` by platform."""
 
     terraform: Terraform
     opentofu: str
@@ -105,35 +118,42 @@ class Toolchain(_Strict):
 
 
 class Lock(_Strict):
-    """The whole lock file."""
+    """The whole lock file.
+
+    `releases` maps a Kubernetes version to the versions of its own components. `shared` has the versions of components
+    that all releases have; a release may name another one.
+    """
 
     toolchain: Toolchain
+    shared: Mapping[str, str] = {}
     releases: Mapping[str, Mapping[str, str]]
     components: Mapping[str, Component]
     debian: Debian
+    shell: Debian
 
     def release(self, version: str) -> Mapping[str, str]:
-        """Return the version of each component that belongs to a Kubernetes version.
+        """Return the version of each component of a release.
 
         Raises:
-            PreflightError: the lock file does not hold this Kubernetes version.
+            PreflightError: the lock file has no release of this Kubernetes version.
         """
         if version not in self.releases:
             raise PreflightError(
-                f"Kubernetes {version} is not in the lock file",
-                where=str(FOLDER / "lock.yaml"),
+                f"the lock file has no release of Kubernetes {version}",
+                where=str(FILE),
                 todo=f"set kubernetes.version to one of {', '.join(self.releases)}",
             )
-        return self.releases[version]
+        own = self.releases[version]
+        return {**own, **{name: shared for name, shared in self.shared.items() if name not in own}}
 
 
 @functools.cache
-def load(path: Path = FOLDER / "lock.yaml") -> Lock:
+def load(path: Path = FILE) -> Lock:
     """Read a lock file."""
     return Lock.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def fill(text: str, version: str, architecture: str) -> str:
-    """Put the version and the architecture into an address, path or flag of the lock file."""
+    """Fill version and architecture into an address, a path or a flag of the lock file."""
     major, minor, *_ = version.split(".")
     return text.format(version=version, arch=architecture, major=major, minor=minor)

@@ -1,4 +1,4 @@
-"""What the lock file says of each part: its name and place, and where upstream or the mirror publishes it."""
+"""The parts as the lock file alone describes them: names, paths, and addresses at upstream or the mirror."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Literal
 
 from bootstrap.artifacts.build import Recipe
 from bootstrap.artifacts.download import mirrored
-from bootstrap.artifacts.lock import Lock, fill
+from bootstrap.artifacts.lock import FILE, Lock, fill
 from bootstrap.errors import PreflightError
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file that nodes install. `path` is relative to the cache's folder of artifacts; `size` in bytes, 0 if unknown.
+    """A file that nodes install.
 
-    `members` maps names in the archive (a binary has one entry, its own name) to absolute paths on the node; images
-    have a `reference` instead, and a `digest` that pins it in its registry, if the lock file has one. `origin` says
-    where it first came from, whatever `source` it has in this run. `url` is where a machine of a real cloud fetches
-    the file, by the lock file and the environment's mirror alone; None for images, which come from their registry,
-    and for what upstream does not publish. `sha256` is that of the file in the cache, or (`published`) at `url`.
+    `path` is relative to the artifacts folder of the cache; `size` is in bytes, 0 if unknown. `members` maps names in
+    the archive (for a binary: its own name) to absolute paths on the node. An image has a `reference` instead, and a
+    `digest` if the lock file pins one. `source` is where this run took the file from, `origin` where the file first
+    came from. `url` is the address that machines of a real cloud download from; it is None for images, which come
+    from their registry, and for files without a pin. `sha256` is that of the cached file, or of the file at `url`.
     """
 
     name: str
@@ -40,10 +40,10 @@ class Artifact:
 
 
 def published(lock: Lock, versions: Mapping[str, str], architecture: str, mirror: str | None) -> tuple[Artifact, ...]:
-    """Return the parts of some components as machines find them at upstream or the mirror; nothing is fetched.
+    """Return the parts of some components as published by upstream or the mirror; nothing is downloaded.
 
     Raises:
-        PreflightError: upstream does not publish a part for this architecture.
+        PreflightError: a part cannot be downloaded for this architecture.
     """
     return tuple(
         _published(Recipe(name, version, architecture, lock.components[name]), part, mirror)
@@ -57,22 +57,27 @@ def _published(recipe: Recipe, name: str, mirror: str | None) -> Artifact:
     artifact = described(recipe, name, mirror)
     if part.kind == "image":
         digest = artifact.digest or ""
-        origin = f"upstream: {artifact.reference}" + (f"@{digest}" if digest else "")  # no mirror stands for a registry
+        origin = f"upstream: {artifact.reference}" + (
+            f"@{digest}" if digest else ""
+        )  # a mirror does not apply to registries
         return replace(artifact, sha256=digest.removeprefix("sha256:"), source="upstream", origin=origin)
-    if artifact.url is None:
+    sha256 = part.pin(recipe.version, recipe.architecture)
+    if artifact.url is None or sha256 is None:
         raise PreflightError(
-            f"{name} {recipe.version} is not published for {recipe.architecture}, so no cloud's machine can fetch it",
-            todo="choose another version, or an environment with `lab: true`, which builds it",
+            f"{name} {recipe.version} for {recipe.architecture} cannot be downloaded by the machines of a cloud",
+            where=str(FILE),
+            why="the lock file has no SHA-256 for it" if part.url else "upstream publishes no such file",
+            todo="run `make release VERSION=…` of this Kubernetes version where upstream can be reached, which adds it;"
+            " or choose another version, or the embedded cloud (`lab: true`), which builds it",
         )
     source = "mirror" if mirror else "upstream"
-    sha256 = part.sha256[recipe.version][recipe.architecture]
     return replace(artifact, sha256=sha256, source=source, origin=f"{source}: {artifact.url}")
 
 
 def described(recipe: Recipe, name: str, mirror: str | None) -> Artifact:
-    """Return what the lock file alone says of a part."""
+    """Return a part as the lock file alone describes it."""
     part = recipe.component.parts[name]
-    pinned = recipe.architecture in part.sha256.get(recipe.version, {})
+    pinned = part.pin(recipe.version, recipe.architecture) is not None
     return Artifact(
         name=name,
         version=recipe.version,
@@ -91,12 +96,12 @@ def described(recipe: Recipe, name: str, mirror: str | None) -> Artifact:
 
 
 def path_of(recipe: Recipe, name: str) -> Path:
-    """Return where a part lies in the cache's folder of artifacts."""
+    """Return the path of a part in the artifacts folder of the cache."""
     kind = recipe.component.parts[name].kind
     file = {"image": f"{name}.tar", "archive": f"{name}.tar", "binary": name}[kind]
     return Path(name) / recipe.version / recipe.architecture / file
 
 
 def filled(recipe: Recipe, text: str) -> str:
-    """Put the recipe's version and architecture into an address or a path."""
+    """Fill the version and architecture of the recipe into an address or a path."""
     return fill(text, recipe.version, recipe.architecture)

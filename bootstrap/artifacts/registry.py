@@ -1,4 +1,4 @@
-"""Images from a registry by its HTTP API, as OCI archives: every piece is checked against its digest."""
+"""Images of a container registry, pulled through its HTTP API as OCI archives; each piece is checked by digest."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _MANIFESTS = (
 
 
 class _Piece(BaseModel):
-    """What a manifest lists: a layer, a configuration, or another manifest."""
+    """An entry of a manifest: a layer, a configuration, or another manifest."""
 
     media_type: str = Field("", alias="mediaType")
-    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")  # it becomes a file's name
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")  # used as a file name
     platform: dict[str, Any] = {}
 
 
 class _Manifest(BaseModel):
-    """An image's manifest, or the index of those of its architectures."""
+    """The manifest of an image, or the index of the manifests of its architectures."""
 
     manifests: tuple[_Piece, ...] = ()
     config: _Piece | None = None
@@ -39,7 +39,7 @@ class _Manifest(BaseModel):
 
 
 class Repository:
-    """One repository of a registry, such as coredns/coredns of registry.k8s.io."""
+    """A repository of a registry, such as etcd of registry.k8s.io."""
 
     def __init__(self, source: Source, reference: str) -> None:
         host, _, rest = reference.partition("/")
@@ -52,11 +52,11 @@ class Repository:
     def pull(self, architecture: str, digest: str | None, target: Path) -> str:
         """Write the image for one architecture as an OCI archive and return the address of its manifest.
 
-        `digest` is the pinned digest of the image's index; without it the tag is taken over TLS.
+        `digest` is the pinned digest of the index of the image; without it the tag is pulled over TLS.
 
         Raises:
             Unreachable: no connection can be made.
-            PreflightError: the registry refuses, or a piece does not fit its digest.
+            PreflightError: the registry refuses access, or a piece does not match its digest.
         """
         index, image = self._manifest(digest or self.tag, digest)
         manifest = index
@@ -67,6 +67,16 @@ class Repository:
         write_archive(target, self.reference, architecture, manifest, blobs)
         return f"{self._base}/manifests/sha256:{index.sha256}"
 
+    def digest(self) -> str:
+        """Return the current digest of the tag: that of the index of the image.
+
+        Raises:
+            Unreachable: no connection can be made.
+            PreflightError: the registry refuses access, or has no such image.
+        """
+        index, _ = self._manifest(self.tag, None)
+        return f"sha256:{index.sha256}"
+
     def _for(self, manifests: tuple[_Piece, ...], architecture: str) -> tuple[Blob, _Manifest]:
         for listed in manifests:
             if (listed.platform.get("os"), listed.platform.get("architecture")) == ("linux", architecture):
@@ -74,8 +84,8 @@ class Repository:
         raise PreflightError(
             f"{self.reference} is not published for {architecture}",
             where=self._base,
-            why="a mirror may have been filled for another architecture only",
-            todo="copy it with all of its architectures, or set artifacts.mirror to another source",
+            why="a mirror may hold this image for another architecture only",
+            todo="copy the image with all of its architectures, or set artifacts.mirror to another source",
         )
 
     def _manifest(self, name: str, digest: str | None) -> tuple[Blob, _Manifest]:
@@ -83,10 +93,10 @@ class Repository:
         sha256 = hashlib.sha256(response.content).hexdigest()
         if digest and digest != f"sha256:{sha256}":
             raise PreflightError(
-                f"{self.reference} is not the image in the lock file",
+                f"{self.reference} does not have the digest of the lock file",
                 where=str(response.url),
                 why=f"expected {digest}, got sha256:{sha256}",
-                todo="find out which is right; nothing is built or installed in its place",
+                todo="find out which of the two is right; the image is not built instead",
             )
         media_type = response.headers.get("content-type", "").partition(";")[0]
         blob = Blob(media_type, sha256, len(response.content), response.content)
@@ -129,7 +139,7 @@ class Repository:
         return PreflightError(
             "the registry refuses anonymous access",
             where=url,
-            todo="let it be read without a login, or set artifacts.mirror to another source",
+            todo="allow anonymous pulls, or set artifacts.mirror to another source",
         )
 
     def _document(self, response: httpx.Response) -> dict[str, Any]:
@@ -143,9 +153,9 @@ class Repository:
 
     def _no_registry(self, response: httpx.Response) -> PreflightError:
         return PreflightError(
-            f"{self.reference}: what answers is no registry",
+            f"{self.reference}: the server that answers is not a container registry",
             where=str(response.url),
-            why=f"it sends {response.headers.get('content-type') or 'no media type'} where a JSON document should be;"
-            " a proxy's login page, perhaps",
+            why=f"the answer is {response.headers.get('content-type') or 'of no media type'}, not a JSON document:"
+            " most likely the login page of a proxy",
             todo="open the address in a browser, or set artifacts.mirror to another source",
         )

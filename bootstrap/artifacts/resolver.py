@@ -20,6 +20,7 @@ from bootstrap.artifacts.image import Blob, Settings, write_image, write_layer, 
 from bootstrap.artifacts.lock import Lock, Part, load
 from bootstrap.artifacts.published import Artifact, described, filled, path_of, published
 from bootstrap.artifacts.registry import Repository
+from bootstrap.config.chosen import versions
 from bootstrap.config.model import Environment
 from bootstrap.progress import Progress
 
@@ -35,12 +36,10 @@ def resolve(environment: Environment, architecture: str, progress: Progress) -> 
         InterruptedRunError: the user stopped it; the next run goes on.
     """
     lock = load()
-    versions = dict(lock.release(environment.kubernetes.version))
-    if not environment.addons.metrics_server.enabled:
-        del versions["metrics-server"]
+    wanted = versions(environment, lock.release(environment.kubernetes.version))
     if not platforms.of(environment).keeps_artifacts:
-        return published(lock, versions, architecture, environment.artifacts.mirror)
-    return resolve_components(lock, versions, architecture, environment.artifacts.mirror, progress)
+        return published(lock, wanted, architecture, environment.artifacts.mirror)
+    return resolve_components(lock, wanted, architecture, environment.artifacts.mirror, progress)
 
 
 def resolve_components(
@@ -98,11 +97,11 @@ class _Resolver:
         if part.kind == "image":
             repository = Repository(self.source, filled(recipe, str(part.reference)))
             location = repository.pull(self.architecture, part.digest.get(version), target)
-        elif part.url:
+        elif part.url and (sha256 := part.pin(version, self.architecture)):
             location = filled(recipe, part.url)
-            self.source.file(name, location, part.sha256[version][self.architecture], target)
+            self.source.file(name, location, sha256, target)
         else:
-            raise Unreachable("upstream publishes no file")
+            raise Unreachable("the lock file has no SHA-256 of a file of upstream's")
         origin = cache.Origin(self.source.kind, self.source.address(location), self._pin(recipe, name))
         self.progress.update(name, "downloaded", done=True)
         return cache.store(target, cache.folder() / path_of(recipe, name), origin)
@@ -115,7 +114,7 @@ class _Resolver:
         for name in names:
             target = work / f"{name}.built"
             self._assemble(recipe, parts[name], programs, target)
-            origin = cache.Origin("built", f"recipe {recipe.folder.name}", recipe.key(parts[name], self.lock.debian))
+            origin = cache.Origin("built", f"recipe {recipe.folder.name}", recipe.key(parts[name], self.lock))
             built[name] = cache.store(target, cache.folder() / path_of(recipe, name), origin)
         self.progress.update(f"{recipe.name} {recipe.version}", "built", done=True)
         return built
@@ -128,18 +127,20 @@ class _Resolver:
             files = {filled(recipe, path): programs[name] for name, path in programs_of(part).items()}
             write_tar(target, files)
         else:
-            layers = [self._debian()] if part.debian else []
+            layers = self._debian(part)
             for number, files_of_layer in enumerate(part.layers):
                 files = {path: programs[name] for name, path in files_of_layer.items()}
                 layers.append(write_layer(target.with_suffix(f".layer{number}"), files))
             settings = Settings(self.architecture, part.entrypoint, part.command, part.user)
             write_image(target, filled(recipe, str(part.reference)), settings, layers)
 
-    def _debian(self) -> Blob:
-        return debian.layer(self.lock.debian, self.architecture, self.progress, self.stop)
+    def _debian(self, part: Part) -> list[Blob]:
+        wanted = [("debian-programs", self.lock.debian)] if part.debian else []
+        wanted += [("debian-shell", self.lock.shell)] if part.shell else []
+        return [debian.layer(found, name, self.architecture, self.progress, self.stop) for name, found in wanted]
 
     def _cached(self, recipe: Recipe, name: str) -> cache.Cached | None:
-        keys = {self._pin(recipe, name), recipe.key(recipe.component.parts[name], self.lock.debian)}
+        keys = {self._pin(recipe, name), recipe.key(recipe.component.parts[name], self.lock)}
         return cache.find(cache.folder() / path_of(recipe, name), keys)
 
     def _pin(self, recipe: Recipe, name: str) -> str:
@@ -147,7 +148,7 @@ class _Resolver:
         part, version = recipe.component.parts[name], recipe.version
         if part.kind == "image":
             return part.digest.get(version, f"tag {filled(recipe, str(part.reference))}")
-        return part.sha256.get(version, {}).get(self.architecture, "not published")
+        return part.pin(version, self.architecture) or "not published"
 
     def _artifact(self, recipe: Recipe, name: str, cached: cache.Cached, known: bool) -> Artifact:
         return replace(

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bootstrap import addresses, platforms
+from bootstrap.config.addons import Addons, chosen
+from bootstrap.config.kubelet import kubelet_settings
 from bootstrap.config.model import ControlPlane, Environment, Kubernetes, Network, Pool, Ssh, State
 from bootstrap.config.problems import Finding
+from bootstrap.config.releases import version_downloadable, version_locked
 from bootstrap.config.values import PRIVATE
 from bootstrap.errors import ConfigurationError
 from bootstrap.platforms import Check, Platform
-
-LOCK = Path(__file__).parents[2] / "bootstrap/artifacts/lock.yaml"
-KUBELET = Path(__file__).parent / "kubelet.yaml"
 
 _NODE_PREFIX = 24  # kube-controller-manager's default: a /24 of Pod addresses for each node
 _WIDEST_SSH = 8
@@ -145,33 +141,16 @@ def key_shared(state: State, ssh: Ssh) -> Iterator[Finding]:
         yield ("ssh", "key"), what, "add a key that all of them have: ssh: {key: ~/.ssh/NAME}"
 
 
-def version_locked(kubernetes: Kubernetes) -> Iterator[Finding]:
-    """Only a release of the lock file has pinned sources and checksums."""
-    releases = _releases()
-    if kubernetes.version not in releases:
-        what = f"Kubernetes {kubernetes.version} is not in the lock file"
-        yield ("kubernetes", "version"), what, f"write one of the lock file's releases: {', '.join(releases)}"
-
-
-def kubelet_settings(kubernetes: Kubernetes) -> Iterator[Finding]:
-    """Each setting is one that this kubelet has, of its type: kubeadm would refuse others, but only on the machines."""
-    minor = kubernetes.version.rpartition(".")[0]
-    kinds = _read(KUBELET).get(minor) if kubernetes.kubelet else None
-    if kinds is None:  # an unknown version, which `version_locked` tells
-        return
-    known = {key: kind for kind, keys in kinds.items() for key in keys}
-    for key, value in kubernetes.kubelet.items():
-        if key in {"apiVersion", "kind"}:
-            continue
-        if key in known:
-            if not _is(value, known[key]):
-                what = f"{value!r} has the wrong type: this setting of the kubelet is of type {known[key]}"
-                yield ("kubernetes", "kubelet", key), what, "write it as Kubernetes' documentation of the kubelet does"
-            continue
-        near = difflib.get_close_matches(key, known, n=1)
-        reference = "https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1"
-        todo = f'did you mean "{near[0]}"?' if near else f"write fields of KubeletConfiguration: {reference}"
-        yield ("kubernetes", "kubelet", key), f"the kubelet of Kubernetes {minor} has no such setting", todo
+def addons_fit(platform: Platform, kubernetes: Kubernetes, addons: Addons) -> Iterator[Finding]:
+    """An add-on may need another one, or exclude it."""
+    found = {item.name: item.addon for item in chosen(kubernetes.cni, addons, platform.lacks)}
+    for name, addon in found.items():
+        for other in addon.requires:
+            if other not in found:
+                yield ("addons", name), f"{name} requires {other}, which is switched off", f"switch {other} on"
+        for other in addon.conflicts:
+            if other in found:
+                yield ("addons", name), f"{name} and {other} exclude each other", f"switch {name} or {other} off"
 
 
 # The checks that hold on every cloud; the platform's own come after them.
@@ -188,7 +167,9 @@ CHECKS: tuple[Check, ...] = (
     (api_in_reach, ("network",)),
     (key_shared, ("state", "ssh")),
     (version_locked, ("kubernetes",)),
+    (version_downloadable, ("platform", "kubernetes")),
     (kubelet_settings, ("kubernetes",)),
+    (addons_fit, ("platform", "kubernetes", "addons")),
 )
 
 
@@ -217,24 +198,3 @@ def _free(network: Network) -> IPv4Network:
     taken = [network.cidr, network.pods, network.services]
     candidates = (IPv4Network(f"10.{second}.0.0/16") for second in (20, 96, 244, *range(256)))
     return next(cidr for cidr in candidates if not any(cidr.overlaps(other) for other in taken))
-
-
-def _releases() -> list[str]:
-    # The lock file's own reader would load an HTTP client, and validate has to answer at once.
-    return [str(version) for version in _read(LOCK)["releases"]]
-
-
-def _is(value: object, kind: str) -> bool:
-    """Return whether a YAML value is of a JSON kind; a quantity or a duration is a string, and null is always taken."""
-    if value is None:
-        return True
-    kinds: dict[str, tuple[type, ...]] = {"integer": (int,), "list": (list,), "mapping": (dict,)}
-    kinds |= {"boolean": (bool,), "number": (int, float), "string": (str,)}
-    return isinstance(value, kinds[kind]) and isinstance(value, bool) == (kind == "boolean")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    # The parser in C, where PyYAML has it: the lock file is long, and validate has to answer at once.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(path.read_text(encoding="utf-8"))
-    data: dict[str, Any] = loader.get_single_data()
-    return data

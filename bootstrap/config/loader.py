@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from bootstrap import platforms
+from bootstrap.config.addons import filled
 from bootstrap.config.checks import check
 from bootstrap.config.explain import explain, missing
 from bootstrap.config.model import Environment
@@ -40,7 +41,10 @@ def load(name_or_path: str) -> Environment:
     if problems or source.problems:
         raise InvalidEnvironmentError(source.file, [*source.problems, *problems])
     environment = _validate(source)
-    return platforms.of(environment).completed(environment)
+    platform = platforms.of(environment)
+    # Whether an add-on is there unless the file says otherwise depends on the platform.
+    addons = filled(environment.addons, platform.lacks)
+    return platform.completed(environment.model_copy(update={"addons": addons}))
 
 
 def find(name_or_path: str) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import Field, create_model, model_validator
 
 from bootstrap import platforms
+from bootstrap.config.addons import DEFAULT_CNI, EXAMPLE, Addons, Cni
 from bootstrap.config.values import Cidr, LabelKey, LabelValue, Name, Section, Url
 
 _CLOUDS = platforms.registered()
@@ -137,26 +138,9 @@ class Kubernetes(Section):
         description="one of the releases in bootstrap/artifacts/lock.yaml",
         examples=["1.36.3"],
     )
-    cni: Literal["flannel"] = Field("flannel", description="network between the Pods", examples=["flannel"])
+    cni: Cni = Field(DEFAULT_CNI, description="network between the Pods", examples=[DEFAULT_CNI])
     kubelet: dict[str, Any] = Field(
         {}, description="merged over the KubeletConfiguration of every node", examples=[{"maxPods": 200}]
-    )
-
-
-class MetricsServer(Section):
-    """Resource metrics for `kubectl top` and autoscaling."""
-
-    enabled: bool = Field(True, description="whether it is installed", examples=[True])
-
-
-class Addons(Section):
-    """Cluster modules beyond the bare cluster."""
-
-    metrics_server: MetricsServer = Field(
-        MetricsServer(),
-        alias="metrics-server",
-        description="resource metrics for kubectl top and autoscaling",
-        examples=[{"enabled": True}],
     )
 
 
@@ -254,7 +238,7 @@ class Environment(_WithBlocks, json_schema_extra={"allOf": [_required(name) for 
     addons: Addons = Field(
         Addons(),
         description="cluster modules beyond the bare cluster",
-        examples=[{"metrics-server": {"enabled": True}}],
+        examples=[EXAMPLE],
     )
     artifacts: Artifacts = Field(
         Artifacts(),

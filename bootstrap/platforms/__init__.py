@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -124,6 +124,10 @@ class Platform(Protocol):
         """Whether machines fetch binaries and images from this machine, so that it has to have them."""
 
     @property
+    def lacks(self) -> Set[str]:
+        """The kinds of add-ons of which the cloud itself has nothing, such as storage; those of `default: missing`."""
+
+    @property
     def credentials(self) -> Sequence[str]:
         """The variables of a process's environment that hold the account's secrets."""
 
@@ -161,6 +165,7 @@ class RealCloud:
 
     reached_from_here: bool = False
     keeps_artifacts: bool = False
+    lacks: Set[str] = frozenset()
     credentials: Sequence[str] = ()
     checks: Sequence[Check] = ()
 

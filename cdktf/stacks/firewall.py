@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Literal
 
+from bootstrap.config.chosen import chosen_addons
 from bootstrap.config.model import Environment
 
 Group = Literal["node", "control-plane", "api", "bastion"]
@@ -32,13 +33,14 @@ class Rule:
     why: str
 
 
-_CLUSTER = (
+_CONTROL = (
     Rule("etcd", "control-plane", "control-plane", "tcp", (2379, 2380), "etcd members and the API servers"),
     Rule("apiserver", "node", "control-plane", "tcp", (6443, 6443), "the kubernetes Service leads here, past the api"),
     Rule("apiserver-forward", "api", "control-plane", "tcp", (6443, 6443), "the load balancer and its health checks"),
     Rule("apiserver-clients", "api clients", "api", "tcp", (6443, 6443), "kubelets; kubectl from where it is allowed"),
     Rule("kubelet", "node", "node", "tcp", (10250, 10250), "API servers; metrics-server, which may run on any node"),
-    Rule("vxlan", "node", "node", "udp", (8472, 8472), "traffic between Pods of two nodes"),
+)
+_NODES = (
     Rule("node-ports-tcp", "network", "node", "tcp", (30000, 32767), "load balancers in the network"),
     Rule("node-ports-udp", "network", "node", "udp", (30000, 32767), "load balancers in the network"),
     Rule("node-out", "node", "anywhere", "all", (0, 0), "images, packages, time and what applications call"),
@@ -54,8 +56,17 @@ _NO_BASTION = (Rule("ssh-node", "ssh clients", "node", "tcp", (22, 22), "Ansible
 
 def rules(environment: Environment) -> tuple[Rule, ...]:
     """Return the rules that hold for an environment; those for clients it does not name are left out."""
-    table = _CLUSTER + (_BASTION if environment.network.bastion else _NO_BASTION)
+    table = (*_CONTROL, *_addons(environment), *_NODES)
+    table += _BASTION if environment.network.bastion else _NO_BASTION
     return tuple(rule for rule in table if rule.source not in RANGES or ranges(environment, rule.source))
+
+
+def _addons(environment: Environment) -> Iterable[Rule]:
+    """Yield what the add-ons need let through between nodes."""
+    for item in chosen_addons(environment):
+        for traffic in item.addon.firewall:
+            first, last = traffic.ports
+            yield Rule(traffic.name, "node", "node", traffic.protocol, (first, last), traffic.why)
 
 
 def ranges(environment: Environment, side: str) -> tuple[IPv4Network, ...]:

@@ -100,6 +100,15 @@ class Own:
         assert done.returncode == 0
         return done.stdout
 
+    def create(self, manifests: str) -> None:
+        """Apply objects, as a user of the cluster would."""
+        command = f"sudo kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f - <<'END'\n{manifests}\nEND"
+        self.ssh("controller-0", command)
+
+    def artifacts(self) -> list[dict[str, Any]]:
+        parts: list[dict[str, Any]] = json.loads((self.build / "artifacts.json").read_text())
+        return parts
+
     def report(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads((self.build / "report.json").read_text())
         return document

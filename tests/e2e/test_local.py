@@ -26,11 +26,42 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
         yield environment
 
 
-def fewer_pods(document: dict[str, Any]) -> None:
+# The class is the cluster's default; what one Pod writes, another one reads.
+CLAIM = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+"""
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME}
+spec:
+  restartPolicy: Never
+  containers:
+    - {name: NAME, image: "IMAGE", command: [/bin/sh, -c, "COMMAND"], volumeMounts: [{name: data, mountPath: /data}]}
+  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
+"""
+
+
+def run_in_pod(environment: Own, name: str, command: str) -> None:
+    (image,) = [part["reference"] for part in environment.artifacts() if part["name"] == "local-path-provisioner"]
+    environment.create(POD.replace("NAME", name).replace("IMAGE", image).replace("COMMAND", command))
+    environment.kubectl("wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+
+
+def no_volumes(document: dict[str, Any]) -> None:
+    document["addons"] = {"local-path-provisioner": {"enabled": False}}
+
+
+def fewer_pods_and_no_metrics(document: dict[str, Any]) -> None:
     document["kubernetes"] = {"kubelet": {"maxPods": 100}}
+    document["addons"] = {"metrics-server": {"enabled": False}}
 
 
 def fewer_workers_and_larger_control_planes(document: dict[str, Any]) -> None:
+    del document["addons"]
     document["pools"][0]["count"] = 1
     document["control_plane"]["machine"] = "t3.large"
 
@@ -61,6 +92,26 @@ def test_status_and_inventory_tell_what_is_there(environment: Own) -> None:
     assert len(json.loads(listed.stdout)["_meta"]["hostvars"]) == 5
 
 
+def test_a_claim_gets_a_volume_that_keeps_what_is_written(environment: Own) -> None:
+    environment.create(CLAIM)
+    run_in_pod(environment, "writer", "echo kept > /data/file")
+    environment.kubectl("delete", "pod/writer")
+    run_in_pod(environment, "reader", "read -r word < /data/file && echo $word")
+    assert environment.kubectl("logs", "reader") == "kept\n"
+    assert environment.kubectl("get", "pvc/data", "--output=jsonpath={.status.phase}") == "Bound"
+
+
+def test_an_add_on_whose_data_would_be_lost_is_not_removed(environment: Own) -> None:
+    environment.edit(no_volumes)
+    for command in ("plan", "apply"):
+        done = environment.pipeline(command)
+        assert done.returncode == 14
+        assert "claim default/data" in done.stderr
+    assert environment.kubectl("get", "storageclass", "--output=name").split()
+    environment.kubectl("delete", "pod/reader", "pvc/data")
+    environment.edit(lambda document: document.pop("addons"))
+
+
 def test_a_broken_cluster_fails_the_verification_by_name(environment: Own) -> None:
     environment.kubectl("label", "node", "general-0", "tier=wrong", "--overwrite")
     done = environment.pipeline("verify")
@@ -83,18 +134,22 @@ def test_machines_that_died_or_were_terminated_come_back_and_so_does_a_stopped_k
     assert environment.report()["verdict"] == "passed"
 
 
-def test_changed_settings_reach_every_node(environment: Own) -> None:
-    environment.edit(fewer_pods)
+def test_changed_settings_reach_every_node_and_an_add_on_that_is_switched_off_goes(environment: Own) -> None:
+    environment.edit(fewer_pods_and_no_metrics)
+    deployments = ("get", "deployments", "--all-namespaces", "--output=jsonpath={.items[*].metadata.name}")
+    before = environment.kubectl(*deployments).split()
     planned = environment.pipeline("plan", "--detailed-exitcode")
     assert planned.returncode == 2
     assert "Terraform: no changes" in planned.stdout
     assert f"Ansible: Bring the node to its settings: {', '.join(MACHINES)}" in planned.stdout
     assert '+ "maxPods": 100' in planned.stdout
+    assert "- Deployment kube-system/metrics-server" in planned.stdout
 
     assert environment.pipeline("apply").returncode == 0
     assert environment.report()["verdict"] == "passed"
     allocatable = "--output=jsonpath={.items[*].status.allocatable.pods}"
     assert environment.kubectl("get", "nodes", allocatable).split() == ["100"] * 5
+    assert environment.kubectl(*deployments).split() == [name for name in before if name != "metrics-server"]
 
 
 def test_a_pool_that_shrinks_leaves_no_node_and_control_planes_stop_in_turn(environment: Own) -> None:
@@ -115,6 +170,7 @@ def test_a_pool_that_shrinks_leaves_no_node_and_control_planes_stop_in_turn(envi
     report = environment.report()
     assert report["verdict"] == "passed"
     assert [node["name"] for node in report["cluster"]["nodes"]] == nodes
+    assert environment.kubectl("get", "apiservice/v1beta1.metrics.k8s.io", "--output=name")  # it is switched on again
 
 
 def test_an_apply_after_these_changes_changes_nothing(environment: Own) -> None:

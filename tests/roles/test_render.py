@@ -13,16 +13,23 @@ from typing import Any
 import pytest
 import yaml
 
+from bootstrap.config.addons import Addons
+from bootstrap.config.loader import load
+from bootstrap.config.model import Environment
+from infra.inventory import addons
+
 _HERE = Path(__file__).parent
+
+
+def _every_addon() -> Environment:
+    environment = load("local")
+    on = {name: {"enabled": True} for name in Addons.model_json_schema()["properties"]}
+    return environment.model_copy(update={"addons": Addons.model_validate(on)})
 
 
 def _render(folder: Path, *, strong: bool) -> Path:
     program = Path(sys.executable).with_name("ansible-playbook")
-    variables = {"output": str(folder), "strong": strong}
-    if not strong:  # where metrics-server is switched off, its image is no artifact
-        inventory = yaml.safe_load((_HERE / "inventory.yml").read_text())["cluster"]["vars"]
-        kept = [item for item in inventory["cluster_artifacts"] if item["name"] != "metrics-server"]
-        variables |= {"cluster_metrics_server": False, "cluster_artifacts": kept}
+    variables = {"output": str(folder), "strong": strong, "cluster_addons": addons(_every_addon())}
     settings = {"ANSIBLE_CONFIG": str(_HERE.parents[1] / "ansible" / "ansible.cfg"), "ANSIBLE_HOME": str(folder)}
     environment = {**os.environ, **settings}
     done = subprocess.run(
@@ -173,19 +180,51 @@ def test_a_host_gets_the_artifacts_of_its_role(strong: Path) -> None:
     assert set(control_plane) - set(worker) == {"etcd", "etcdctl"}
 
 
+def _addon(folder: Path, name: str) -> dict[str, Any]:
+    found = json.loads((folder / "control-plane-0" / "addons.json").read_text())
+    (addon,) = [addon for addon in found if addon["name"] == name]
+    return {item["kind"]: item for item in addon["objects"]}
+
+
 def test_all_images_are_artifacts_and_all_pods_have_requests(strong: Path) -> None:
     artifacts = yaml.safe_load((_HERE / "inventory.yml").read_text())["cluster"]["vars"]["cluster_artifacts"]
     references = {artifact["reference"] for artifact in artifacts}
-    for name in ("flannel", "coredns", "metrics-server"):
-        documents = _documents(strong / "control-plane-0" / f"{name}.yaml")
-        workload = documents.get("Deployment") or documents["DaemonSet"]
-        for container in workload["spec"]["template"]["spec"]["containers"]:
+    found = json.loads((strong / "control-plane-0" / "addons.json").read_text())
+    assert [addon["name"] for addon in found] == ["flannel", "coredns", "local-path-provisioner", "metrics-server"]
+    for addon in found:
+        workloads = [item for item in addon["objects"] if item["kind"] in {"Deployment", "DaemonSet"}]
+        assert workloads
+        for container in [c for item in workloads for c in item["spec"]["template"]["spec"]["containers"]]:
             assert container["image"] in references
             assert set(container["resources"]["requests"]) == {"cpu", "memory"}
 
 
+def test_add_ons_keep_to_their_namespaces_and_their_health_is_of_their_workloads(strong: Path) -> None:
+    found = json.loads((strong / "control-plane-0" / "addons.json").read_text())
+    checked = {item["name"]: item for item in json.loads((strong / "general-0" / "addon-checks.json").read_text())}
+    for addon in found:
+        namespaces = {item["metadata"].get("namespace", "kube-system") for item in addon["objects"]}
+        assert namespaces <= {"kube-system", *addon["namespaces"]}
+        made = {(item["kind"], item["metadata"]["name"]) for item in addon["objects"]}
+        assert {(item["kind"], item["name"]) for item in checked[addon["name"]]["workloads"]} <= made
+        assert "Namespace" not in {item["kind"] for item in addon["objects"]}
+
+
+def test_a_probe_is_a_pod_that_ends(strong: Path) -> None:
+    checked = json.loads((strong / "general-0" / "addon-checks.json").read_text())
+    (pod,) = [item for addon in checked for item in addon["pod"] if item["kind"] == "Pod"]
+    assert (pod["metadata"]["name"], pod["spec"]["restartPolicy"]) == ("probe", "Never")
+
+
+def test_the_runtime_gets_the_networks_configuration(strong: Path) -> None:
+    (file,) = json.loads((strong / "general-0" / "cni.json").read_text())
+    assert file["path"] == "/etc/cni/net.d/10-flannel.conflist"
+    plugins = [plugin["type"] for plugin in json.loads(file["content"])["plugins"]]
+    assert plugins == ["flannel", "portmap"]
+
+
 def test_dns_survives_the_loss_of_a_node(strong: Path) -> None:
-    documents = _documents(strong / "control-plane-0" / "coredns.yaml")
+    documents = _addon(strong, "coredns")
     spec = documents["Deployment"]["spec"]
     (rule,) = spec["template"]["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert spec["replicas"] == 2
@@ -194,13 +233,8 @@ def test_dns_survives_the_loss_of_a_node(strong: Path) -> None:
     assert documents["Service"]["spec"]["clusterIP"] == "10.96.0.10"
 
 
-def test_metrics_server_can_be_named_where_it_is_switched_off(weak: Path) -> None:
-    assert "Deployment" in _documents(weak / "control-plane-0" / "metrics-server.yaml")
-
-
 def test_metrics_server_checks_the_kubelets_certificates(strong: Path) -> None:
-    documents = _documents(strong / "control-plane-0" / "metrics-server.yaml")
-    (container,) = documents["Deployment"]["spec"]["template"]["spec"]["containers"]
+    (container,) = _addon(strong, "metrics-server")["Deployment"]["spec"]["template"]["spec"]["containers"]
     assert any(argument.startswith("--kubelet-certificate-authority=") for argument in container["args"])
     assert "--kubelet-insecure-tls" not in container["args"]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -77,6 +78,22 @@ def test_the_provider_at_hand_accepts_it(name: str, tmp_path: Path) -> None:
     variables = {"TF_CLI_CONFIG_FILE": str(tools.cli_config)}
     run([tools.terraform, "init", "-input=false", "-no-color"], cwd=tmp_path, env=variables)
     run([tools.terraform, "validate", "-no-color"], cwd=tmp_path, env=variables)
+
+
+def test_the_embedded_cloud_adapts_a_finished_configuration_to_the_old_provider(environment: Environment) -> None:
+    production = synthesize(environment, KEY.read_text(), "3.39.0")
+    untouched = copy.deepcopy(production)
+    adapted = platforms.chosen("aws", lab=True).adapted(production, "3.39.0", "http://127.0.0.1:1")
+    assert production == untouched
+    assert all(address["vpc"] and "domain" not in address for address in adapted["resource"]["aws_eip"].values())
+    (disk,) = adapted["resource"]["aws_instance"]["controller-0"]["root_block_device"]
+    assert disk["tags"] == {"Cluster": "prod", "ManagedBy": "kube-pipeline", "Name": "prod-controller-0"}
+    (provider,) = adapted["provider"]["aws"]
+    assert provider["endpoints"] == [dict.fromkeys(("ec2", "iam", "sts", "elb"), "http://127.0.0.1:1")]
+    kept = ("aws_vpc", "aws_lb", "aws_security_group_rule")
+    assert {kind: adapted["resource"][kind] for kind in kept} == {kind: production["resource"][kind] for kind in kept}
+    assert adapted["output"] == production["output"]
+    assert platforms.of(environment).adapted(production, "6.62.0", None) is production
 
 
 @pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:1"])

@@ -180,7 +180,7 @@ def test_a_checksum_that_does_not_fit(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     mirror = answering(200, "another file")
     said = failed(capsys, 11, "apply", environment(artifacts={"mirror": mirror}), "--from", "artifacts")
-    assert "in the lock file" in said  # of a file or of an image, whichever comes first
+    assert "lock file" in said  # of a file or of an image, whichever comes first
     assert f"where: {mirror}/" in said
     assert "FROM=artifacts" in said
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.parent.name != "locks"]

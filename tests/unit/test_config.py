@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +13,10 @@ import yaml
 from pydantic import TypeAdapter
 
 import bootstrap.config.loader
-from bootstrap.config import checks
+from bootstrap.config import releases
 from bootstrap.config.__main__ import schema
 from bootstrap.config.loader import ENVIRONMENTS, load
+from bootstrap.config.model import Environment, Kubernetes
 from bootstrap.config.problems import InvalidEnvironmentError
 from bootstrap.errors import ConfigurationError
 
@@ -48,37 +47,6 @@ def test_error(path: Path) -> None:
     assert caught.value.exit_code == 10
 
 
-@pytest.mark.parametrize("release", yaml.safe_load(checks.LOCK.read_text())["releases"])
-def test_the_kubelet_s_settings_are_those_of_the_release(release: str) -> None:
-    kinds = yaml.safe_load(checks.KUBELET.read_text())[release.rpartition(".")[0]]
-    assert all(keys == sorted(keys) for keys in kinds.values())
-    settings = {key: kind for kind, keys in kinds.items() for key in keys}
-    assert {"maxPods": "integer", "evictionHard": "mapping", "failSwapOn": "boolean"}.items() <= settings.items()
-    recipe = checks.LOCK.parent / "recipes" / f"kubernetes-{release}"
-    listed = ["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubelet"]
-    environment = os.environ | {"GOPROXY": "off", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local"}
-    try:
-        done = subprocess.run(listed, cwd=recipe, env=environment, capture_output=True, text=True, check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        pytest.skip("no Go here that knows the recipe")
-    source = Path(done.stdout.strip() or "absent") / "config" / "v1beta1" / "types.go"
-    if not source.exists():
-        pytest.skip(f"not in Go's cache: `go mod download k8s.io/kubelet` in {recipe} brings it")
-    text = source.read_text()
-    (struct,) = re.findall(r"(?ms)^type KubeletConfiguration struct.*?^}", text)
-    fields = re.findall(r'(?m)^\t\w+\s+\*?(\S+)\s+`json:"([A-Za-z0-9]+)[,"]', struct)
-    strings = {"metav1.Duration": "string"} | dict.fromkeys(re.findall(r"(?m)^type (\w+) string$", text), "string")
-    assert settings == {name: _json_kind(kind, strings) for kind, name in fields}
-
-
-def _json_kind(kind: str, named: dict[str, str]) -> str:
-    """Return how JSON has a type of Go's; what is no basic type and not `named` is a struct."""
-    simple = {"int32": "integer", "int64": "integer", "float64": "number", "bool": "boolean", "string": "string"}
-    if kind.startswith("[]"):
-        return "list"
-    return "mapping" if kind.startswith("map[") else (simple | named).get(kind, "mapping")
-
-
 @pytest.mark.parametrize(
     ("written", "kind"),
     [
@@ -87,6 +55,10 @@ def _json_kind(kind: str, named: dict[str, str]) -> str:
         ("failSwapOn: 1", "boolean"),
         ("evictionPressureTransitionPeriod: 5", "string"),
         ("evictionHard: [100Mi]", "mapping"),
+        ("evictionHard: {memory.available: 100}", "string"),
+        ("authentication: {anonymous: {enabled: maybe}}", "boolean"),
+        ("registerWithTaints: [{key: 1}]", "string"),
+        ("tlsCipherSuites: any", "list"),
     ],
 )
 def test_a_kubelet_s_setting_is_of_its_type(written: str, kind: str, tmp_path: Path) -> None:
@@ -98,10 +70,24 @@ def test_a_kubelet_s_setting_is_of_its_type(written: str, kind: str, tmp_path: P
     assert f"kubernetes.kubelet.{written.partition(':')[0]}" in str(raised.value)
 
 
+def test_a_misspelt_setting_inside_another_one_is_told_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "test.yaml"
+    text = (FILES / "aws.happy.smallest.yaml").read_text()
+    file.write_text(f"{text}\nkubernetes:\n  kubelet:\n    registerWithTaints:\n    - {{key: a, efect: NoSchedule}}\n")
+    with pytest.raises(InvalidEnvironmentError) as raised:
+        load(str(file))
+    (problem,) = raised.value.problems
+    assert problem.key == "kubernetes.kubelet.registerWithTaints[0].efect"
+    assert problem.line == len(file.read_text().splitlines())
+    assert '"effect"' in problem.todo
+
+
 def test_kinds_that_fit_are_taken(tmp_path: Path) -> None:
     file = tmp_path / "test.yaml"
     text = (FILES / "aws.happy.smallest.yaml").read_text()
     fitting = "maxPods: 90, failSwapOn: null, evictionHard: {memory.available: 100Mi}, allowedUnsafeSysctls: []"
+    fitting += ", reservedMemory: [{numaNode: 0, limits: {memory: 1Gi, hugepages-1Gi: 2}}]"
+    fitting += ", logging: {flushFrequency: 5s, options: {text: {infoBufferSize: 0}}}"
     file.write_text(f"{text}\nkubernetes: {{kubelet: {{{fitting}}}}}\n")
     assert load(str(file)).kubernetes.kubelet["maxPods"] == 90
 
@@ -114,6 +100,33 @@ def test_the_kubelet_s_settings_differ_by_release(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("1.36.3", "1.35.4"))
     with pytest.raises(InvalidEnvironmentError, match=r"the kubelet of Kubernetes 1\.35 has no such setting"):
         load(str(file))
+
+
+def test_a_validated_environment_has_every_default_and_survives_being_written_down() -> None:
+    environment = load(str(FILES / "aws.happy.smallest.yaml"))
+    assert environment.network.bastion
+    types = (environment.control_plane.machine, environment.pools[0].machine, environment.network.bastion.machine)
+    assert types == ("t3.medium", "t3.large", "t3.micro")
+    for path in [*HAPPY, *sorted(ENVIRONMENTS.glob("*.yaml"))]:
+        environment = load(str(path))
+        assert Environment.model_validate_json(environment.model_dump_json(by_alias=True)) == environment
+
+
+def test_a_release_without_checksums_is_for_labs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = yaml.safe_load(releases.LOCK.read_text())
+    newest = f"{Kubernetes().version}1"
+    lock["releases"][newest] = lock["releases"][Kubernetes().version] | {"kubernetes": newest}
+    monkeypatch.setattr(releases, "LOCK", tmp_path / "lock.yaml")
+    releases.LOCK.write_text(yaml.safe_dump(lock))
+    for name in ("aws.happy.smallest", "local.happy.bastion"):
+        text = (FILES / f"{name}.yaml").read_text()
+        (tmp_path / f"{name}.yaml").write_text(f"{text}\nkubernetes: {{version: {newest}}}\n")
+    assert load(str(tmp_path / "local.happy.bastion.yaml")).kubernetes.version == newest
+    with pytest.raises(InvalidEnvironmentError) as raised:
+        load(str(tmp_path / "aws.happy.smallest.yaml"))
+    (problem,) = raised.value.problems
+    assert problem.key == "kubernetes.version"
+    assert Kubernetes().version in problem.todo
 
 
 def test_a_name_means_the_file_of_that_name() -> None:

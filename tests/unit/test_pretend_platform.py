@@ -57,7 +57,7 @@ def test_it_is_validated_by_its_own_block_and_checks(project: Path) -> None:
     for right, written, told in (
         ("[left, right]", "[left, left]", "pretend.racks[1]: the rack left is there already"),
         ("pretend: {site: cellar, racks: [left, right]}", "", "pretend: this key is missing"),
-        ("10.0.0.0/24, allow_ssh", "10.0.0.0/30, allow_ssh", "write one from /8 to /29"),
+        ("10.0.0.0/24, allow_ssh", "10.0.0.0/30, allow_ssh", "from /8 to /29"),
         ("cloud: pretend", "cloud: pretend\nlab: true", "the embedded cloud has no API of pretend"),
         ("cloud: pretend", "cloud: pretend\naws: {region: eu-central-1}", "aws.zones: this key is missing"),
         ("cloud: pretend", "cloud: cumulus", "cloud: \"cumulus\" is not 'aws' or 'pretend'"),

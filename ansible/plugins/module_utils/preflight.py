@@ -82,7 +82,7 @@ def shortages(state: State, wanted: Mapping[str, Any]) -> list[str]:
             state.disk_gb < wanted["disk_gb"]
         ),
         "nothing keeps its clock right: install chrony or systemd-timesyncd": not state.keeps_time,
-        "its resolv.conf names no name server, without which CoreDNS does not start": state.name_servers == 0,
+        "its resolv.conf names no name server, which a DNS server of the cluster needs": state.name_servers == 0,
         f"ports that Kubernetes needs are taken: {', '.join(state.busy_ports)}: stop what uses them": bool(
             state.busy_ports
         ),

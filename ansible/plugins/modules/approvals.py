@@ -12,7 +12,7 @@ module: approvals
 short_description: Approve the nodes' serving certificates while they join
 description:
   - Approves the kubelets' requests for serving certificates whose names and addresses are the inventory's, until every
-    named node serves. For use with C(async), so that whoever asks kubelets (metrics-server, C(kubectl logs)) need not
+    named node serves. For use with C(async), so that whoever asks kubelets, such as C(kubectl logs), need not
     wait for the end of the play. The module C(nodes) makes sure of the result.
 options:
   nodes:

@@ -40,10 +40,19 @@ options:
     description: The cluster's domain in DNS.
     type: str
     required: true
-  metrics_server:
-    description: Whether the cluster has a metrics-server.
-    type: bool
+  addons:
+    description: The cluster's add-ons.
+    type: list
+    elements: dict
     required: true
+    options:
+      name: {description: Name of the add-on., type: str, required: true}
+      namespaces: {description: Its own namespaces., type: list, elements: str, required: true}
+      workloads: {description: "Each with kind, namespace and name.", type: list, elements: dict, required: true}
+      hint: {description: Where to look when it is not well., type: str, required: true}
+      check: {description: Name of the check that proves that it does its work., type: str}
+      node_list: {description: Path in the API of a list that has an entry for each node., type: str}
+      pod: {description: "Objects of a Pod that succeeds, and its claims.", type: list, elements: dict, default: []}
   kubelet:
     description: What the environment sets for every kubelet.
     type: dict
@@ -86,7 +95,7 @@ EXAMPLES = r"""
     api_host: api.prod.internal
     api_port: 6443
     dns_domain: cluster.local
-    metrics_server: true
+    addons: []
     kubelet: {maxPods: 110}
     nodes: [{name: controller-0, address: 10.20.0.10, control_plane: true, labels: {}, taints: []}]
     images: [registry.k8s.io/e2e-test-images/agnhost:2.63.0]
@@ -112,13 +121,23 @@ NODE_SPEC = {
     "taints": {"type": "list", "elements": "dict", "required": True},
 }
 
+ADDON_SPEC = {
+    "name": {"type": "str", "required": True},
+    "namespaces": {"type": "list", "elements": "str", "required": True},
+    "workloads": {"type": "list", "elements": "dict", "required": True},
+    "hint": {"type": "str", "required": True},
+    "check": {"type": "str"},
+    "node_list": {"type": "str"},
+    "pod": {"type": "list", "elements": "dict", "default": []},
+}
+
 SPEC = {
     "node_name": {"type": "str", "required": True},
     "version": {"type": "str", "required": True},
     "api_host": {"type": "str", "required": True},
     "api_port": {"type": "int", "required": True},
     "dns_domain": {"type": "str", "required": True},
-    "metrics_server": {"type": "bool", "required": True},
+    "addons": {"type": "list", "elements": "dict", "required": True, "options": ADDON_SPEC},
     "kubelet": {"type": "dict", "required": True},
     "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_SPEC},
     "images": {"type": "list", "elements": "str", "required": True},
@@ -135,12 +154,18 @@ def wanted(parameters: dict[str, Any]) -> state.Wanted:
         api_host=parameters["api_host"],
         api_port=parameters["api_port"],
         dns_domain=parameters["dns_domain"],
-        metrics_server=parameters["metrics_server"],
+        addons=tuple(map(addon, parameters["addons"])),
         kubelet=parameters["kubelet"],
         nodes=tuple(state.WantedNode(**node) for node in nodes),
         images=tuple(parameters["images"]),
         versions=parameters["versions"],
     )
+
+
+def addon(given: dict[str, Any]) -> state.WantedAddon:
+    workloads = tuple((item["kind"], item["namespace"], item["name"]) for item in given["workloads"])
+    lists = {"namespaces": tuple(given["namespaces"]), "workloads": workloads, "pod": tuple(given["pod"])}
+    return state.WantedAddon(**{**given, **lists})
 
 
 def answering(goal: state.Wanted, here: str, context: ssl.SSLContext) -> state.WantedNode:

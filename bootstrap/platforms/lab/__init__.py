@@ -5,7 +5,7 @@ It wraps AWS, whose API it plays: block, zones, defaults and stack are AWS's own
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ class Lab:
     cloud: Platform
     reached_from_here: bool = True
     keeps_artifacts: bool = True
+    lacks: Set[str] = frozenset({"storage"})  # machines have disks, and there is no service for others
 
     @property
     def name(self) -> str:

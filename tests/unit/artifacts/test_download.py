@@ -38,29 +38,31 @@ def test_a_file_is_fetched_from_the_mirror_by_host_and_path(server: Server, tmp_
 def test_a_wrong_checksum_removes_the_file_and_tells_both(server: Server, tmp_path: Path) -> None:
     server.serve(PATH, b"changed")
     got = hashlib.sha256(b"changed").hexdigest()
-    with pytest.raises(PreflightError, match=f"expected {SHA256}, got {got}"):
+    with pytest.raises(PreflightError, match=f"{SHA256}.*{got}"):
         source(server.url).file("kubeadm", URL, SHA256, tmp_path / "kubeadm")
     assert list(tmp_path.iterdir()) == []
     assert server.requests == [PATH], "another try would not mend it"
 
 
 def test_a_missing_file_is_not_an_unreachable_host(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(PreflightError, match=r"HTTP 404: the server has no such file") as raised:
+    with pytest.raises(PreflightError, match="404") as raised:
         source(server.url).file("kubeadm", URL, SHA256, tmp_path / "kubeadm")
-    assert str(raised.value.todo).startswith("put the file there"), "to run it again would not mend it either"
+    assert raised.value.where == f"{server.url}{PATH}"
+    assert "again" not in str(raised.value.todo), "to run it again would not mend it either"
     assert server.requests == [PATH], "another try would not mend it"
 
 
 def test_a_truncated_file_is_told(server: Server, tmp_path: Path) -> None:
     server.truncate(PATH, CONTENT)
-    with pytest.raises(PreflightError, match="ended it too early"):
+    with pytest.raises(PreflightError) as raised:
         source(server.url).file("kubeadm", URL, SHA256, tmp_path / "kubeadm")
+    assert raised.value.where == f"{server.url}{PATH}"
 
 
 def test_a_server_that_stalls_is_given_up(server: Server, tmp_path: Path) -> None:
     server.stall(PATH, CONTENT)
     start = time.monotonic()
-    with pytest.raises(PreflightError, match="stopped sending"):
+    with pytest.raises(PreflightError):
         source(server.url).file("kubeadm", URL, SHA256, tmp_path / "kubeadm")
     assert time.monotonic() - start < 10
     assert server.requests == [PATH] * 3
@@ -81,10 +83,10 @@ def test_what_broke_off_is_fetched_again(
 def test_an_unreachable_host_is_remembered(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch = source(server.url)
     server.close()
-    with pytest.raises(Unreachable, match="cannot be reached"):
+    with pytest.raises(Unreachable):
         fetch.file("kubeadm", URL, SHA256, tmp_path / "kubeadm")
     monkeypatch.setattr(fetch, "_client", None)  # a second try would fail on it
-    with pytest.raises(Unreachable, match="cannot be reached"):
+    with pytest.raises(Unreachable):
         fetch.file("kubeadm", URL, SHA256, tmp_path / "kubeadm")
 
 
@@ -113,7 +115,7 @@ def test_how_long_a_network_that_swallows_everything_is_tried(monkeypatch: pytes
         raise httpx.ConnectTimeout("timed out")
 
     monkeypatch.setattr(fetch._client, "send", lost)
-    with pytest.raises(Unreachable, match=r"dl\.k8s\.io cannot be reached \(timed out\)"):
+    with pytest.raises(Unreachable, match=r"dl\.k8s\.io.*timed out"):
         fetch.get(URL, {})
     assert len(tries) == 3
     monkeypatch.setattr(download, "_CONNECTING", 0)  # as if that try had taken long
@@ -126,7 +128,7 @@ def test_a_certificate_that_is_not_trusted_is_an_error_of_its_own(
     secure_server: Server, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secure_server.serve(PATH, CONTENT)
-    with pytest.raises(UntrustedError, match=r"(?s)certificate of localhost is not trusted.*self.signed") as raised:
+    with pytest.raises(UntrustedError, match=r"(?s)localhost.*self.signed") as raised:
         source(secure_server.url).file("kubeadm", URL, SHA256, tmp_path / "kubeadm")
     assert "SSL_CERT_FILE" in str(raised.value.todo)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

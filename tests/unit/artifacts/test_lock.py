@@ -6,13 +6,16 @@ import pytest
 
 from bootstrap.artifacts.build import Recipe, programs_of
 from bootstrap.artifacts.lock import Component, Part, fill, load
+from bootstrap.config.model import Kubernetes
 from bootstrap.errors import PreflightError
 
 LOCK = load()
 ARCHITECTURES = ("amd64", "arm64")
 TOOLS = {("opentofu", LOCK.toolchain.opentofu)}
-BUILT = sorted({pair for release in LOCK.releases.values() for pair in release.items()} | TOOLS)
+BUILT = sorted({pair for release in LOCK.releases for pair in LOCK.release(release).items()} | TOOLS)
+DEFAULT = Kubernetes().version
 KUBEADM_IMAGES = {  # what `kubeadm config images list` of that version prints
+    "1.37.2": {"coredns/coredns:v1.14.6", "pause:3.10.2", "etcd:3.7.0-0"},
     "1.36.3": {"coredns/coredns:v1.14.2", "pause:3.10.2", "etcd:3.6.8-0"},
     "1.35.4": {"coredns/coredns:v1.13.1", "pause:3.10.1", "etcd:3.6.6-0"},
 }
@@ -45,11 +48,25 @@ def test_every_release_can_be_built_from_a_recipe(name: str, version: str) -> No
 
 
 @pytest.mark.parametrize(("name", "version"), BUILT)
-def test_every_download_is_pinned_for_each_architecture(name: str, version: str) -> None:
+def test_a_download_is_pinned_for_each_architecture_or_for_none(name: str, version: str) -> None:
     for part in LOCK.components[name].parts.values():
         if part.url:
             assert part.url.startswith("https://")
-            assert set(part.sha256[version]) == set(ARCHITECTURES)
+            assert (part.sums or part.url).startswith("https://")
+            assert set(part.sha256.get(version, ARCHITECTURES)) == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_download_of_the_default_release_is_pinned(architecture: str) -> None:
+    for name, version in LOCK.release(DEFAULT).items():
+        assert all(part.pin(version, architecture) for part in LOCK.components[name].parts.values() if part.url)
+
+
+def test_a_release_has_the_shared_components_and_may_name_another_version() -> None:
+    own = {"kubernetes": "1.36.3", "runc": "9.9.9"}
+    release = LOCK.model_copy(update={"releases": {"1.36.3": own}}).release("1.36.3")
+    assert release == dict(LOCK.shared) | own
+    assert LOCK.shared.keys().isdisjoint(component for name in LOCK.releases for component in LOCK.releases[name])
 
 
 def test_terraform_is_pinned_for_each_architecture() -> None:
@@ -71,5 +88,6 @@ def complete(part: Part) -> bool:
 
 
 def test_an_unknown_version_is_told_with_those_that_can_be_had() -> None:
-    with pytest.raises(PreflightError, match=r"set kubernetes\.version to one of 1\.36\.3, 1\.35\.4"):
+    with pytest.raises(PreflightError) as raised:
         LOCK.release("1.30.0")
+    assert ", ".join(LOCK.releases) in str(raised.value.todo)

@@ -70,20 +70,21 @@ def test_an_image_is_pulled_with_a_token_and_checked(server: Server, tmp_path: P
 
 def test_an_architecture_that_is_not_published_is_told(server: Server, tmp_path: Path) -> None:
     publish(server)
-    with pytest.raises(PreflightError, match=r"(?s)not published for amd64.*do: copy it with all"):
+    with pytest.raises(PreflightError, match="amd64"):
         repository(server).pull("amd64", None, tmp_path / "image.tar")
 
 
 def test_a_registry_that_wants_a_login_is_told(server: Server, tmp_path: Path) -> None:
     server.answers[f"{V2}/manifests/3.10.2"] = lambda handler: handler.send_error(401)
-    with pytest.raises(PreflightError, match=r"(?s)refuses anonymous access.*do: let it be read without a login"):
+    with pytest.raises(PreflightError, match="anonymous") as raised:
         repository(server).pull("arm64", None, tmp_path / "image.tar")
+    assert str(raised.value.where).endswith("/manifests/3.10.2")
 
 
 def test_another_image_under_the_tag_is_refused(server: Server, tmp_path: Path) -> None:
     index = publish(server)
     server.answers[f"{V2}/manifests/{index}"] = lambda handler: guarded(handler, b'{"manifests": []}')
-    with pytest.raises(PreflightError, match=f"expected {index}, got sha256:"):
+    with pytest.raises(PreflightError, match=f"{index}.*sha256:"):
         repository(server).pull("arm64", index, tmp_path / "image.tar")
 
 
@@ -91,20 +92,20 @@ def test_a_changed_layer_is_refused(server: Server, tmp_path: Path) -> None:
     publish(server)
     layer = f"{V2}/blobs/{digest(b'layer' * 100)}"
     server.serve(layer, b"evil")
-    with pytest.raises(PreflightError, match="SHA-256 is not the one"):
+    with pytest.raises(PreflightError, match="SHA-256"):
         repository(server).pull("arm64", None, tmp_path / "image.tar")
 
 
 def test_a_page_that_answers_for_the_registry_is_told(server: Server, tmp_path: Path) -> None:
     server.serve(f"{V2}/manifests/3.10.2", b"<html>please log in</html>", "text/html; charset=utf-8")
-    with pytest.raises(PreflightError, match=r"(?s)no registry.*sends text/html"):
+    with pytest.raises(PreflightError, match="text/html"):
         repository(server).pull("arm64", None, tmp_path / "image.tar")
 
 
 def test_a_login_page_in_place_of_a_token_is_told(server: Server, tmp_path: Path) -> None:
     publish(server)
     server.serve("/auth.test/token", b"<html>please log in</html>", "text/html")
-    with pytest.raises(PreflightError, match=r"(?s)no registry.*auth\.test/token.*sends text/html"):
+    with pytest.raises(PreflightError, match=r"(?s)auth\.test/token.*text/html"):
         repository(server).pull("arm64", None, tmp_path / "image.tar")
 
 
@@ -120,5 +121,6 @@ def test_a_login_page_in_place_of_a_token_is_told(server: Server, tmp_path: Path
 )
 def test_a_manifest_that_is_none_is_told(server: Server, tmp_path: Path, content: bytes) -> None:
     server.serve(f"{V2}/manifests/3.10.2", content, f"{OCI}.index.v1+json")
-    with pytest.raises(PreflightError, match="no registry"):
+    with pytest.raises(PreflightError) as raised:
         repository(server).pull("arm64", None, tmp_path / "image.tar")
+    assert str(raised.value.where).endswith("/manifests/3.10.2")

@@ -9,7 +9,7 @@ WANTED = state.Wanted(
     api_host="api",
     api_port=6443,
     dns_domain="cluster.local",
-    metrics_server=True,
+    addons=(),
     kubelet={},
     nodes=(
         state.WantedNode(
@@ -46,7 +46,7 @@ PODS = [
     pod("kube-proxy", "controller-0"),
     pod("kube-proxy", "worker-0"),
 ]
-WORKLOADS = [state.Workload("Deployment", "kube-system", name, 2, 2) for name in ("coredns", "metrics-server")]
+WORKLOADS = [state.Workload("Deployment", "kube-system", name, 2, 2) for name in ("one", "other")]
 
 
 def test_nodes_as_wanted_pass() -> None:
@@ -119,7 +119,6 @@ def test_system_pods_that_are_not_ready_or_not_there_are_told() -> None:
     workloads = [replace(WORKLOADS[0], ready=1)]
     assert nodes.judge_system_pods(WANTED, pods, workloads).problems == (
         "worker-0: Pod kube-system/kube-proxy-worker-0 is not ready: container kube-proxy: CrashLoopBackOff",
-        "Deployment kube-system/coredns: 1 of 2 Pods ready and up to date",
+        "Deployment kube-system/one: 1 of 2 Pods ready and up to date",
         "controller-0: has no Pod of etcd",
-        "Deployment kube-system/metrics-server does not exist",
     )

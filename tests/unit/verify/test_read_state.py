@@ -68,11 +68,9 @@ def test_a_pod_whose_kubelet_does_nothing_says_so() -> None:
 
 
 def test_workloads_count_pods_that_are_ready_and_up_to_date() -> None:
-    metadata = {"namespace": "kube-system", "name": "x"}
-    daemon_set = {
-        "metadata": metadata,
-        "status": {"desiredNumberScheduled": 5, "numberReady": 5, "updatedNumberScheduled": 4},
-    }
+    metadata = {"namespace": "kube-system", "name": "x", "generation": 2}
+    status = {"desiredNumberScheduled": 5, "numberReady": 5, "updatedNumberScheduled": 4, "observedGeneration": 2}
+    daemon_set = {"metadata": metadata, "status": status}
     deployment = {"metadata": metadata, "spec": {"replicas": 2}}
     (first,) = state.workloads("DaemonSet", [daemon_set])
     (second,) = state.workloads("Deployment", [deployment])

@@ -31,7 +31,7 @@ def test_results_are_written_and_the_playbook_ends_well_when_no_machine_answers(
                 "cluster_api_host": "127.0.0.1",
                 "cluster_api_port": 9,
                 "cluster_dns_domain": "cluster.local",
-                "cluster_metrics_server": True,
+                "cluster_addons": [],
                 "cluster_kubelet": {},
                 "cluster_region": "b",
                 "cluster_artifacts": [{"name": "agnhost", "version": "1", "kind": "image", "reference": "agnhost:1"}],

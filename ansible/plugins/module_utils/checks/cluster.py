@@ -39,8 +39,14 @@ class Cluster:
         They are asked for one by one: the users' namespaces may hold many thousands.
         """
         names = [document["metadata"]["name"] for document in self.api.get("/api/v1/namespaces")["items"]]
-        paths = [f"{group}/namespaces/{name}/{kind}" for name in names if is_system(name)]
+        paths = [f"{group}/namespaces/{name}/{kind}" for name in names if self.is_system(name)]
         return [document for path in paths for document in self.api.get(path)["items"]]
+
+    def is_system(self, namespace: str) -> bool:
+        """Tell whether a namespace belongs to the cluster itself or to one of its add-ons."""
+        if namespace.startswith(probes.PREFIX):
+            return False
+        return namespace.startswith("kube-") or any(namespace in addon.namespaces for addon in self.wanted.addons)
 
     def system_pods(self) -> list[state.Pod]:
         """Return the Pods of the cluster itself."""
@@ -57,11 +63,6 @@ class Cluster:
     def probe_pods(self) -> list[state.Pod]:
         """Return the probe Pods of this run."""
         return [state.pod(document) for document in self.api.get(f"{self.probes.path}/pods")["items"]]
-
-
-def is_system(namespace: str) -> bool:
-    """Tell whether a namespace belongs to the cluster itself."""
-    return namespace.startswith("kube-") and not namespace.startswith(probes.PREFIX)
 
 
 def concurrently(look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:

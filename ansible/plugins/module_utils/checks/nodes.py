@@ -92,17 +92,13 @@ def judge_system_pods(wanted: Wanted, pods: Sequence[Pod], workloads: Sequence[W
         for w in workloads
         if w.ready < w.wanted
     ]
-    problems += _missing(wanted, live, workloads)
+    problems += _missing(wanted, live)
     return Verdict(f"{sum(pod.ready for pod in live)} of {len(live)} system Pods ready", tuple(problems))
 
 
-def _missing(wanted: Wanted, pods: Sequence[Pod], workloads: Sequence[Workload]) -> Iterator[str]:
+def _missing(wanted: Wanted, pods: Sequence[Pod]) -> Iterator[str]:
     components = {(pod.labels.get("component") or pod.labels.get("k8s-app"), pod.node) for pod in pods}
     for node in wanted.nodes:
         for component in (*(_STATIC if node.control_plane else ()), "kube-proxy"):
             if (component, node.name) not in components:
                 yield f"{node.name}: has no Pod of {component}"
-    present = {workload.name for workload in workloads}
-    for name in ("coredns", *(("metrics-server",) if wanted.metrics_server else ())):
-        if name not in present:
-            yield f"Deployment kube-system/{name} does not exist"

@@ -1,10 +1,10 @@
-"""The list of the cluster's checks. A new one is a function that looks, and a line here."""
+"""The list of the cluster's checks. A new one is a function that looks, and a line here; add-ons bring theirs."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from . import security, system, traffic
+from . import addons, security, system, traffic
 from .cluster import Cluster
 from .runner import Check, Result, run_all
 
@@ -57,15 +57,6 @@ READING: tuple[Check[Cluster], ...] = (
         "apply again brings its settings",
         system.look_at_kubelets,
     ),
-    Check(
-        "metrics",
-        "`kubectl top nodes` shows every node",
-        90,
-        "`kubectl get apiservice v1beta1.metrics.k8s.io` and "
-        "`kubectl -n kube-system logs deployment/metrics-server` tell more",
-        system.look_at_metrics,
-        applies=lambda cluster: cluster.wanted.metrics_server,
-    ),
 )
 
 # It puts the probe Pods into the cluster that the next ones need.
@@ -84,7 +75,7 @@ PROBING: tuple[Check[Cluster], ...] = (
         "pod_network",
         "Pods reach each other on every pair of nodes, in both directions",
         30,
-        "look at the CNI's Pods on the two nodes, and whether a firewall lets its port (flannel: 8472/udp) through",
+        "look at the CNI's Pods on the two nodes",
         traffic.look_at_pod_network,
     ),
     Check(
@@ -99,8 +90,7 @@ PROBING: tuple[Check[Cluster], ...] = (
         "dns",
         "Pods on every node find a Service by its name",
         30,
-        "where Pods do not reach Services, mend that first; "
-        "else look at `kubectl -n kube-system get service,endpointslices,pods -l k8s-app=kube-dns` and CoreDNS's log",
+        "where Pods do not reach Services, mend that first; else look at the cluster's DNS server",
         traffic.look_at_dns,
     ),
     Check(
@@ -138,12 +128,14 @@ REMOVAL: Check[Cluster] = Check(
 
 def run(cluster: Cluster, *, probing: bool) -> list[Result]:
     """Run all checks; without `probing`, only those that put nothing into the cluster."""
+    looking = (*READING, *addons.checks(cluster.wanted, probing=probing))
     if not probing:
-        return run_all(READING, cluster)
+        return run_all(looking, cluster)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        reading = pool.submit(run_all, READING, cluster)
+        reading = pool.submit(run_all, looking, cluster)
         try:
-            probed = [*run_all((PROBES,), cluster), *run_all(PROBING, cluster)]
+            probed = [*run_all((PROBES,), cluster), *run_all(addons.with_hints(PROBING, cluster.wanted), cluster)]
+            seen = reading.result()  # add-ons have their probes beside the probe Pods
         finally:
             removed = run_all((REMOVAL,), cluster)
-        return [*reading.result(), *probed, *removed]
+        return [*seen, *probed, *removed]

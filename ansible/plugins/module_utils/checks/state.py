@@ -21,6 +21,23 @@ class WantedNode:
 
 
 @dataclass(frozen=True)
+class WantedAddon:
+    """An add-on as its `addon.yaml` describes it; a workload is (kind, namespace, name).
+
+    What proves that it does its work is one of these: `check`, the name of another check; `node_list`, a path in the
+    API of a list that has an entry for each node; `pod`, the objects of a Pod that succeeds.
+    """
+
+    name: str
+    namespaces: tuple[str, ...]
+    workloads: tuple[tuple[str, str, str], ...]
+    hint: str
+    check: str | None
+    node_list: str | None
+    pod: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
 class Wanted:
     """A cluster as the inventory describes it.
 
@@ -32,7 +49,7 @@ class Wanted:
     api_host: str
     api_port: int
     dns_domain: str
-    metrics_server: bool
+    addons: tuple[WantedAddon, ...]
     kubelet: Mapping[str, Any]
     nodes: tuple[WantedNode, ...]
     images: tuple[str, ...]
@@ -170,8 +187,10 @@ def workloads(kind: str, documents: Sequence[Mapping[str, Any]]) -> list[Workloa
 
 def _workload(kind: str, document: Mapping[str, Any]) -> Workload:
     status = document.get("status", {})
+    if status.get("observedGeneration", 0) < document["metadata"]["generation"]:
+        status = {}  # it is of an earlier version of the object
     if kind == "DaemonSet":
-        wanted = status.get("desiredNumberScheduled", 0)
+        wanted = status.get("desiredNumberScheduled", 1)
         ready = min(status.get("numberReady", 0), status.get("updatedNumberScheduled", 0))
     else:
         wanted = document["spec"].get("replicas", 1)

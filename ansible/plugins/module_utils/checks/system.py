@@ -1,4 +1,4 @@
-"""The looks at what the cluster runs on: API servers, versions, nodes, system Pods, etcd, kubelets, metrics."""
+"""The looks at what the cluster runs on: API servers, versions, nodes, system Pods, etcd, kubelets."""
 
 from __future__ import annotations
 
@@ -137,10 +137,3 @@ def judge_settings(environment: Mapping[str, Any], running: Mapping[str, Any]) -
         for key, value in wanted.items()
         if running.get(key) != value
     ]
-
-
-def look_at_metrics(cluster: Cluster, _deadline: float) -> Verdict:
-    """Read what `kubectl top nodes` shows."""
-    known = {item["metadata"]["name"] for item in cluster.api.get("/apis/metrics.k8s.io/v1beta1/nodes")["items"]}
-    problems = tuple(f"{node.name}: has no metrics" for node in cluster.wanted.nodes if node.name not in known)
-    return Verdict(f"{len(known)} of {len(cluster.wanted.nodes)} nodes have metrics", problems)

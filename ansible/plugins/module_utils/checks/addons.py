@@ -1,0 +1,132 @@
+"""Is each add-on well: are its workloads ready, and does it do its work?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from . import probes, state
+from .client import ApiError
+from .cluster import Cluster, concurrently
+from .runner import Check, Verdict
+from .system import explain
+
+_LIMIT = 90
+_PATHS = {"Deployment": "deployments", "DaemonSet": "daemonsets"}
+_RESOURCES = {"PersistentVolumeClaim": "persistentvolumeclaims", "Pod": "pods"}
+_POD = "probe"
+
+
+def checks(wanted: state.Wanted, *, probing: bool) -> tuple[Check[Cluster], ...]:
+    """Return a check for each add-on; without `probing`, one that puts nothing into the cluster."""
+    return tuple(
+        Check(
+            f"addon-{addon.name}",
+            f"The add-on {addon.name} is ready" + (" and does its work" if addon.node_list or addon.pod else ""),
+            _LIMIT,
+            addon.hint,
+            partial(_look, addon, probing=probing),
+            partial(_explain, addon),
+        )
+        for addon in wanted.addons
+    )
+
+
+def with_hints(listed: Sequence[Check[Cluster]], wanted: state.Wanted) -> tuple[Check[Cluster], ...]:
+    """Return checks of which those that prove that an add-on does its work also say where to look at the add-on."""
+    hints = {addon.check: addon.hint for addon in wanted.addons if addon.check}
+    return tuple(replace(c, hint=f"{c.hint}; {hints[c.name]}") if c.name in hints else c for c in listed)
+
+
+def judge_workloads(
+    addon: state.WantedAddon, found: Mapping[tuple[str, str, str], state.Workload | None]
+) -> tuple[str, ...]:
+    """Return a problem for each workload that is missing or has too few Pods."""
+    problems = []
+    for key in addon.workloads:
+        kind, namespace, name = key
+        workload = found[key]
+        if not workload:
+            problems.append(f"{kind} {namespace}/{name} does not exist")
+        elif workload.ready < workload.wanted:
+            ready = f"{workload.ready} of {workload.wanted} Pods ready and up to date"
+            problems.append(f"{kind} {namespace}/{name}: {ready}")
+    return tuple(problems)
+
+
+def judge_node_list(wanted: state.Wanted, known: Sequence[str]) -> tuple[str, ...]:
+    """Return a problem for each node that a list does not have."""
+    return tuple(f"{node.name}: is not in the list" for node in wanted.nodes if node.name not in known)
+
+
+def judge_pod(document: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
+    """Return what keeps a probe's Pod from having succeeded, and whether it can no longer succeed."""
+    phase = document.get("status", {}).get("phase")
+    if phase == "Succeeded":
+        return (), False
+    found = state.pod(document)
+    return (f"{found.node or 'no node'}: Pod {found.namespace}/{found.name}: {found.reason}",), phase == "Failed"
+
+
+def _look(addon: state.WantedAddon, cluster: Cluster, _deadline: float, *, probing: bool) -> Verdict:
+    workloads = dict(concurrently(partial(_workload, cluster), addon.workloads))
+    problems, final, seen = judge_workloads(addon, workloads), False, [f"{len(addon.workloads)} workloads ready"]
+    if addon.node_list and not problems:
+        known = [item["metadata"]["name"] for item in cluster.api.get(addon.node_list)["items"]]
+        problems += judge_node_list(cluster.wanted, known)
+        seen.append(f"{addon.node_list} has {len(known)} of {len(cluster.wanted.nodes)} nodes")
+    if addon.pod and probing:
+        more, final = _look_at_pod(addon, cluster)
+        problems += more
+        seen.append("its probe succeeded")
+    return Verdict("not yet" if problems else ", ".join(seen), problems, final=final)
+
+
+def _workload(cluster: Cluster, key: tuple[str, str, str]) -> tuple[tuple[str, str, str], state.Workload | None]:
+    kind, namespace, name = key
+    try:
+        document = cluster.api.get(f"/apis/apps/v1/namespaces/{namespace}/{_PATHS[kind]}/{name}")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return key, None
+    return key, state.workloads(kind, [document])[0]
+
+
+def _look_at_pod(addon: state.WantedAddon, cluster: Cluster) -> tuple[tuple[str, ...], bool]:
+    """Create the probe's objects as soon as the namespace of verification is there, and look at the Pod."""
+    if not cluster.probes.created:
+        return (f"{addon.name}: the namespace for its probe is not there yet",), False
+    path = f"{cluster.probes.path}/pods/{_POD}"
+    try:
+        return judge_pod(cluster.api.get(path))
+    except ApiError as error:
+        if error.status != 404:
+            raise
+    for item in addon.pod:
+        _create(cluster, dict(item))
+    return judge_pod(cluster.api.get(path))
+
+
+def _create(cluster: Cluster, item: dict[str, Any]) -> None:
+    if item["kind"] == "Pod":  # not the namespace's own account, which comes a moment later
+        item = {**item, "spec": {"serviceAccountName": probes.PREFIX, **item["spec"]}}
+    try:
+        cluster.api.post(f"{cluster.probes.path}/{_RESOURCES[item['kind']]}", item)
+    except ApiError as error:
+        if error.status != 409:  # an earlier look has created it
+            raise
+
+
+def _explain(addon: state.WantedAddon, cluster: Cluster) -> list[str]:
+    """Tell events and logs of the Pods that are not ready: of the workloads, and of the probe."""
+    pods = []
+    for namespace in sorted({namespace for _, namespace, _ in addon.workloads}):
+        found = cluster.api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
+        names = tuple(f"{name}-" for _, where, name in addon.workloads if where == namespace)
+        pods += [state.pod(document) for document in found if document["metadata"]["name"].startswith(names)]
+    if addon.pod and cluster.probes.created:
+        pods += [pod for pod in cluster.probe_pods() if pod.name == _POD]
+    return explain(cluster, pods)

@@ -1,0 +1,153 @@
+"""The add-ons of a cluster as data: each folder of `ansible/addons/` holds an `addon.yaml` and its manifests.
+
+Files of such a folder, all but `addon.yaml` are Ansible templates that see the inventory's variables and `values`, the
+user's values:
+
+* `addon.yaml`: the `AddOn` below
+* `manifests.yaml.j2`: the objects that are applied; namespaces are made from `addon.yaml`
+* what `host.conflist` and `health.probe.pod` name
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bootstrap.errors import ConfigurationError
+
+FOLDER = Path(__file__).parents[1] / "ansible" / "addons"
+MANIFESTS = "manifests.yaml.j2"
+
+Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Level = Literal["privileged", "baseline", "restricted"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Value(_Strict):
+    """One value that a user may set in the environment file; the limits are those of its type."""
+
+    type: Literal["boolean", "integer", "string"]
+    default: bool | int | str
+    description: str
+    pattern: str | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+class Traffic(_Strict):
+    """Traffic between nodes that the cluster's firewall lets through; `ports` are first and last."""
+
+    name: Name
+    protocol: Literal["tcp", "udp"]
+    ports: Annotated[list[Port], Field(min_length=2, max_length=2)]
+    why: str
+
+
+class Host(_Strict):
+    """What each host gets: kernel modules, and the template of a CNI configuration list for the container runtime."""
+
+    modules: list[str] = []
+    conflist: str | None = None
+
+
+class Workload(_Strict):
+    """A Deployment or a DaemonSet whose Pods are all to be ready."""
+
+    kind: Literal["Deployment", "DaemonSet"]
+    namespace: str
+    name: str
+
+
+class Probe(_Strict):
+    """What proves that an add-on does its work; one of the three.
+
+    check: the name of the check of verification that needs it anyway. node_list: path in the API of a list that has an
+    entry for each node. pod: template of a Pod named `probe`, and of claims, that run in the namespace of verification;
+    the Pod succeeds.
+    """
+
+    check: str | None = None
+    node_list: str | None = None
+    pod: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Probe:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("write one of check, node_list and pod")
+        return self
+
+
+class Health(_Strict):
+    """How to see that an add-on is well; `hint` says where to look when it is not."""
+
+    workloads: Annotated[list[Workload], Field(min_length=1)]
+    probe: Probe
+    hint: str
+
+
+class Data(_Strict):
+    """Objects that hold users' data and depend on the add-on: while there is one, the add-on is not removed.
+
+    `resource` is the plural name in the API; the objects are those with all of these annotations.
+    """
+
+    resource: str
+    annotations: dict[str, str]
+
+
+class AddOn(_Strict):
+    """One add-on, as its `addon.yaml` describes it.
+
+    default: required (there is no switch), on, off, or missing (on where the platform itself has nothing of this kind).
+    Of kind cni there is one in a cluster, the one that `kubernetes.cni` names; its default says which one that is.
+    components: by the name in the lock file, `release` (the version that belongs to the release of Kubernetes) or a
+    version. namespaces: those that are the add-on's own, with their level of Pod Security. requires, conflicts: other
+    add-ons by name.
+    """
+
+    kind: Name
+    description: str
+    default: Literal["required", "on", "off", "missing"]
+    components: dict[str, str] = {}
+    values: dict[str, Value] = {}
+    namespaces: dict[str, Level] = {}
+    firewall: list[Traffic] = []
+    host: Host = Host()
+    requires: list[str] = []
+    conflicts: list[str] = []
+    health: Health
+    data: Data | None = None
+
+
+@functools.cache
+def catalogue(folder: Path = FOLDER) -> Mapping[str, AddOn]:
+    """Read every add-on of a folder, by name and sorted by it.
+
+    Raises:
+        ConfigurationError: an `addon.yaml` is missing, cannot be read, or a key in it is wrong.
+    """
+    return {path.name: _read(path / "addon.yaml") for path in sorted(folder.iterdir()) if path.is_dir()}
+
+
+def _read(file: Path) -> AddOn:
+    # In C where PyYAML was built with it: every command reads these files first.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    todo = "see bootstrap/addons.py for the keys of an addon.yaml"
+    try:
+        return AddOn.model_validate(yaml.load(file.read_text(encoding="utf-8"), loader))  # noqa: S506 - a safe loader
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, detail['loc'])) or 'the file'}: {detail['msg']}" for detail in error.errors()]
+        raise ConfigurationError(
+            "this add-on is not valid", where=str(file), why="\n".join(lines), todo=todo
+        ) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigurationError("an add-on cannot be read", where=str(file), why=str(error), todo=todo) from error

@@ -1,0 +1,166 @@
+"""Makes a release: asks kubeadm which versions belong together, then gathers recipes, pins and fields."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import yaml
+
+from bootstrap.artifacts.build import Recipe, build
+from bootstrap.artifacts.download import Source
+from bootstrap.artifacts.lock import FILE, Lock
+from bootstrap.artifacts.release import document, gomodules, kubelet, upstream
+from bootstrap.errors import ConfigurationError, PreflightError, UsageError
+from bootstrap.files import write_atomically
+from bootstrap.process import architecture, run
+from bootstrap.progress import Progress
+
+_KUBERNETES = "kubernetes"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a release has: the version of each of its components, the files that changed, and pins that are missing.
+
+    `missing` has, by part, why upstream's SHA-256 or digest could not be asked for.
+    """
+
+    versions: Mapping[str, str]
+    changed: tuple[Path, ...]
+    missing: Mapping[str, str]
+
+
+def make(version: str, source: Source, progress: Progress) -> Made:
+    """Write the release of a Kubernetes version into lock.yaml, recipes/ and kubelet.yaml; lock.yaml comes last.
+
+    What is there already is kept. Pins that cannot be asked for now are added by a later run.
+
+    Raises:
+        UsageError: this is no version of Kubernetes.
+        PreflightError: Go is missing, the version is not served, or upstream contradicts the lock file.
+    """
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        what = f"{version} is no version of Kubernetes" if version else "the version of Kubernetes is missing"
+        raise UsageError(what, todo="name a release such as 1.37.2: `make release VERSION=1.37.2`")
+    text = FILE.read_text(encoding="utf-8")
+    lock = _lock(text)
+    recipe = _recipe(lock, _KUBERNETES, version)
+    changed = _write_recipe(recipe, version, progress)
+    versions = lock.releases.get(version) or belonging(lock, _images(recipe, progress))
+    for name, of in versions.items():
+        changed += _write_recipe(_recipe(lock, name, of), version, progress)
+    fields = _fields(lock, recipe, progress)
+    text = document.add(text, ["releases"], version, versions)
+    missing = {}
+    for name, of in _lock(text).release(version).items():
+        pins = upstream.pins(lock.components[name], of, source, progress)
+        text = _pinned(text, name, of, pins)
+        missing.update(pins.missing)
+    _lock(text)
+    changed += [*_replace(kubelet.FILE, fields), *_replace(FILE, text)]
+    return Made(versions, tuple(changed), missing)
+
+
+def belonging(lock: Lock, images: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the components whose images kubeadm asks for, and of those that follow them.
+
+    Raises:
+        PreflightError: no component provides one of the images.
+    """
+    found: dict[str, str] = {}
+    for image in images:
+        match = next(filter(None, (_match(image, *each) for each in _references(lock))), None)
+        if not match:
+            raise PreflightError(
+                f"kubeadm asks for the image {image}, which no component provides",
+                where=str(FILE),
+                todo="correct the `reference` of the part that it is, or add a component",
+            )
+        found.update([match])
+    followers = {name: component.follows for name, component in lock.components.items() if component.follows in found}
+    found |= {name: _following(lock, name, found[str(leader)]) for name, leader in followers.items()}
+    return {name: found[name] for name in lock.components if name in found}
+
+
+def _following(lock: Lock, name: str, version: str) -> str:
+    """Return the newest version that a release has of a component, of the same minor version; else this version."""
+    minor = version.rpartition(".")[0]
+    known = {versions[name] for versions in lock.releases.values() if name in versions}
+    return max((each for each in known if each.rpartition(".")[0] == minor), key=gomodules.numbers, default=version)
+
+
+def _references(lock: Lock) -> list[tuple[str, str]]:
+    return [
+        (name, part.reference)
+        for name, component in lock.components.items()
+        for part in component.parts.values()
+        if part.reference
+    ]
+
+
+def _match(image: str, name: str, reference: str) -> tuple[str, str] | None:
+    """Return the component's name and version if the image is that of its reference."""
+    before, _, after = reference.partition("{version}")
+    match = re.fullmatch(rf"{re.escape(before)}(\d+(?:\.\d+)+){re.escape(after)}", image)
+    return (name, match[1]) if match else None
+
+
+def _images(recipe: Recipe, progress: Progress) -> list[str]:
+    """Build kubeadm and return the images that it asks for."""
+    with tempfile.TemporaryDirectory() as folder:
+        programs = build(recipe, {"kubeadm"}, Path(folder), progress, Event())
+        argv = [str(programs["kubeadm"]), "config", "images", "list", "--kubernetes-version", f"v{recipe.version}"]
+        return run(argv, timeout=60).stdout.split()
+
+
+def _recipe(lock: Lock, name: str, version: str) -> Recipe:
+    return Recipe(name, version, architecture(), lock.components[name])
+
+
+def _write_recipe(recipe: Recipe, kubernetes: str, progress: Progress) -> list[Path]:
+    written = not recipe.folder.is_dir()
+    gomodules.write(recipe, kubernetes, progress)
+    return [recipe.folder] if written else []
+
+
+def _fields(lock: Lock, recipe: Recipe, progress: Progress) -> str:
+    """Return the text of kubelet.yaml; patch releases of one minor version share the fields of the newest."""
+    before = kubelet.FILE.read_text(encoding="utf-8")
+    minor = recipe.version.rpartition(".")[0]
+    newer = [each for each in lock.releases if each.rpartition(".")[0] == minor and _newer(each, recipe.version)]
+    if newer:
+        return before
+    progress.update("kubelet's fields", "reading them from the Go module")
+    structs = kubelet.read(recipe)
+    progress.update("kubelet's fields", f"{sum(map(len, structs.values()))} found", done=True)
+    return kubelet.document(before, minor, structs)
+
+
+def _newer(version: str, other: str) -> bool:
+    return gomodules.numbers(version) > gomodules.numbers(other)
+
+
+def _pinned(text: str, component: str, version: str, pins: upstream.Pins) -> str:
+    for kind, parts in (("sha256", pins.sha256), ("digest", pins.digest)):
+        for part, pin in parts.items():
+            text = document.add(text, ["components", component, "parts", part, kind], version, pin)
+    return text
+
+
+def _lock(text: str) -> Lock:
+    try:
+        return Lock.model_validate(yaml.safe_load(text))
+    except ValueError as error:
+        raise ConfigurationError("the lock file cannot be used", where=str(FILE), why=str(error)) from error
+
+
+def _replace(path: Path, text: str) -> list[Path]:
+    if path.read_text(encoding="utf-8") == text:
+        return []
+    write_atomically(path, text)
+    return [path]

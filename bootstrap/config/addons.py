@@ -1,0 +1,124 @@
+"""The add-ons' part of an environment file, made of what each `addon.yaml` says, and which add-ons a cluster has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, create_model
+
+from bootstrap.addons import AddOn, Value, catalogue
+from bootstrap.config.values import Section
+
+_TYPES: dict[str, type] = {"boolean": bool, "integer": int, "string": str}
+_CNIS = tuple(name for name, addon in catalogue().items() if addon.kind == "cni")
+DEFAULT_CNI = next(name for name in _CNIS if catalogue()[name].default == "on")
+
+
+class _Model(Section):
+    model_config = ConfigDict(validate_default=True)
+
+
+class _Switches(_Model):
+    def of(self, name: str) -> Any:  # noqa: ANN401 - a model of its own for each add-on
+        """Return what the environment says of an add-on; None of one that has neither a switch nor values."""
+        return getattr(self, _field(name), None)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An add-on that a cluster has, with the values that it is installed with."""
+
+    name: str
+    addon: AddOn
+    values: Mapping[str, bool | int | str]
+
+
+def chosen(cni: str, switches: _Switches, lacks: Set[str]) -> tuple[Chosen, ...]:
+    """Return the add-ons of a cluster, the network between Pods first.
+
+    `lacks` are the kinds of which its platform itself has nothing.
+    """
+    found = []
+    for name, addon in catalogue().items():
+        switch = switches.of(name)
+        enabled = getattr(switch, "enabled", None)
+        if name == cni if addon.kind == "cni" else (_default(addon, lacks) if enabled is None else enabled):
+            values = switch.values.model_dump() if addon.values else {}
+            found.append(Chosen(name, addon, values))
+    return tuple(sorted(found, key=lambda item: item.addon.kind != "cni"))
+
+
+def filled(switches: Addons, lacks: Set[str]) -> Addons:
+    """Return the add-ons' part of an environment with every switch set, where it stood at its default."""
+    update = {}
+    for name, addon in catalogue().items():
+        switch = switches.of(name)
+        if _switchable(addon) and switch.enabled is None:
+            update[_field(name)] = switch.model_copy(update={"enabled": _default(addon, lacks)})
+    return switches.model_copy(update=update)
+
+
+def _default(addon: AddOn, lacks: Set[str]) -> bool:
+    return addon.default in {"required", "on"} or (addon.default == "missing" and addon.kind in lacks)
+
+
+def _switchable(addon: AddOn) -> bool:
+    return addon.kind != "cni" and addon.default != "required"
+
+
+def _field(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _title(name: str, part: str = "") -> str:
+    return "".join(word.capitalize() for word in name.split("-")) + part
+
+
+def _value(value: Value) -> tuple[Any, Any]:
+    limits: dict[str, Any] = {"pattern": value.pattern, "ge": value.minimum, "le": value.maximum}
+    limits = {name: limit for name, limit in limits.items() if limit is not None}
+    field = Field(value.default, description=value.description, examples=[value.default], **limits)
+    return _TYPES[value.type], field
+
+
+def _switch(name: str, addon: AddOn) -> tuple[Any, Any] | None:
+    fields: dict[str, Any] = {}
+    if _switchable(addon):
+        on = {"on": True, "off": False}.get(addon.default)
+        default = "; default: where the platform itself has nothing of this kind" if on is None else ""
+        kind, shown = (bool, on) if on is not None else (bool | None, True)
+        fields["enabled"] = kind, Field(on, description=f"whether it is installed{default}", examples=[shown])
+    if addon.values:
+        inner: dict[str, Any] = {key: _value(value) for key, value in addon.values.items()}
+        values = create_model(_title(name, "Values"), __base__=_Model, __doc__=f"Values of {name}.", **inner)
+        defaults = {key: value.default for key, value in addon.values.items()}
+        fields["values"] = values, Field(values(), description="how it is set up", examples=[defaults])
+    if not fields:
+        return None
+    told = f"{addon.description[0].upper()}{addon.description[1:]}."
+    model = create_model(_title(name), __base__=_Model, __doc__=told, **fields)
+    example = {key: field.examples[0] for key, (_, field) in fields.items()}
+    return model, Field(model(), alias=name, description=addon.description, examples=[example])
+
+
+def _switchboard() -> Iterator[tuple[str, tuple[Any, Any]]]:
+    for name, addon in catalogue().items():
+        if switch := _switch(name, addon):
+            yield _field(name), switch
+
+
+if TYPE_CHECKING:
+    Cni = str
+
+    class Addons(_Switches):
+        """Its fields are made of the folders of add-ons."""
+else:
+    Cni = Annotated[Literal[_CNIS], Field()]
+    Addons = create_model(
+        "Addons", __base__=_Switches, __doc__="Cluster modules beyond the bare cluster.", **dict(_switchboard())
+    )
+EXAMPLE = {
+    name: {"enabled": True} for name, addon in catalogue().items() if _switchable(addon) and addon.default == "on"
+}

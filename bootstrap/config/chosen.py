@@ -1,0 +1,26 @@
+"""The add-ons of an environment: those that it asks for, and those that its platform lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bootstrap import platforms
+from bootstrap.addons import catalogue
+from bootstrap.config import addons
+from bootstrap.config.addons import Chosen
+from bootstrap.config.model import Environment
+
+
+def chosen_addons(environment: Environment) -> tuple[Chosen, ...]:
+    """Return the add-ons that the cluster of an environment has, the network between Pods first."""
+    return addons.chosen(environment.kubernetes.cni, environment.addons, platforms.of(environment).lacks)
+
+
+def versions(environment: Environment, release: Mapping[str, str]) -> dict[str, str]:
+    """Return the version of each component of an environment, from those of its release in the lock file."""
+    wanted: dict[str, str] = {}
+    for item in chosen_addons(environment):
+        wanted |= item.addon.components
+    every = {component for addon in catalogue().values() for component in addon.components}
+    found = {name: version for name, version in release.items() if name not in every or name in wanted}
+    return found | {name: version for name, version in wanted.items() if version != "release"}

@@ -1,0 +1,53 @@
+"""Whether `kubernetes.version` is a release of the lock file that the machines of the platform can install."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bootstrap.config.model import Kubernetes
+from bootstrap.config.problems import Finding
+from bootstrap.platforms import Platform
+
+LOCK = Path(__file__).parents[1] / "artifacts" / "lock.yaml"
+
+
+def version_locked(kubernetes: Kubernetes) -> Iterator[Finding]:
+    """Only a release of the lock file has pinned sources and checksums."""
+    releases = [str(version) for version in _read()["releases"]]
+    if kubernetes.version not in releases:
+        what = f"Kubernetes {kubernetes.version} is not in the lock file"
+        yield ("kubernetes", "version"), what, f"write one of the lock file's releases: {', '.join(releases)}"
+
+
+def version_downloadable(platform: Platform, kubernetes: Kubernetes) -> Iterator[Finding]:
+    """Machines of a real cloud download their files, which takes a SHA-256 for each; elsewhere files can be built."""
+    lock = _read()
+    if platform.keeps_artifacts or kubernetes.version not in lock["releases"]:
+        return
+    if not _downloadable(lock, kubernetes.version):
+        usable = [version for version in lock["releases"] if _downloadable(lock, version)]
+        what = f"the lock file has no SHA-256 of some files of Kubernetes {kubernetes.version}, so no cloud can use it"
+        todo = f"write one of {', '.join(usable)}, or let make release VERSION={kubernetes.version} fetch the SHA-256"
+        yield ("kubernetes", "version"), what, todo
+
+
+def _downloadable(lock: Mapping[str, Any], version: str) -> bool:
+    versions = lock["shared"] | lock["releases"][version]
+    return all(
+        of in part.get("sha256", {})
+        for name, of in versions.items()
+        for part in lock["components"][name]["parts"].values()
+        if "url" in part
+    )
+
+
+def _read() -> dict[str, Any]:
+    # Not by the reader of the lock file: its package loads an HTTP client, and validate is to answer at once. In C
+    # where PyYAML was built with it: the file is long.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(LOCK.read_text(encoding="utf-8"))
+    data: dict[str, Any] = loader.get_single_data()
+    return data

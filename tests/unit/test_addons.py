@@ -1,0 +1,248 @@
+"""Add-ons are data: a folder is all that one consists of, and nothing else names it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from stacks.firewall import rules
+
+from bootstrap import addons
+from bootstrap.artifacts.lock import load
+from bootstrap.config.addons import Addons, chosen
+from bootstrap.config.chosen import chosen_addons, versions
+from bootstrap.config.model import Environment
+from bootstrap.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
+LOCAL = ROOT / "environments" / "local.yaml"
+NAMES = sorted(addons.catalogue())
+
+PRETEND = """
+kind: ingress
+description: a pretend add-on
+default: "on"
+components: {agnhost: release}
+values:
+  replicas: {type: integer, minimum: 1, maximum: 9, default: 2, description: how many Pods}
+namespaces: {pretend: restricted}
+firewall:
+  - {name: pretend, protocol: tcp, ports: [7000, 7001], why: a pretend port}
+host: {modules: [pretend_module]}
+conflicts: [metrics-server]
+health:
+  workloads: [{kind: Deployment, namespace: pretend, name: pretend}]
+  probe: {pod: probe.yaml.j2}
+  hint: look at the pretend add-on
+"""
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: pretend, namespace: pretend}
+spec: {replicas: {{ values.replicas }}, image: "{{ cluster_images.agnhost }}"}
+"""
+PROBE = "{apiVersion: v1, kind: Pod, metadata: {name: probe}, spec: {containers: [{image: {{ values.replicas }}}]}}"
+
+# What the tree would do with an environment file ($1), in a process of its own.
+LOOK = """
+import dataclasses, json, sys
+from pathlib import Path
+from bootstrap.artifacts.lock import load as lock
+from bootstrap.config.__main__ import schema
+from bootstrap.config.chosen import versions
+from bootstrap.config.loader import load
+from infra import inventory
+from infra.contract import Contract
+from stacks.firewall import rules
+environment = load(sys.argv[1])
+contract = Contract.model_validate(json.loads(sys.argv[2]))
+release = lock().release(environment.kubernetes.version)
+json.dump({
+    "schema": json.loads(schema())["$defs"]["Addons"]["properties"],
+    "versions": versions(environment, {**release, "agnhost": "9.9.9"}),
+    "rules": [dataclasses.astuple(rule) for rule in rules(environment)],
+    "inventory": inventory.build(contract, environment, [], Path("/ssh_config")),
+}, sys.stdout)
+"""
+RENDER = """
+- hosts: cluster
+  connection: local
+  gather_facts: false
+  vars_files: [{0}/roles/addons/vars/main.yml, {0}/roles/verify/vars/main.yml]
+  tasks:
+    - debug: {{msg: "{{{{ {{'wanted': _addons_wanted, 'checks': _verify_addons}} }}}}"}}
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of what is read, with one more add-on's folder."""
+    for name in ("ansible", "bootstrap", "cdktf", "infra"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "recipes"))
+    folder = tmp_path / "ansible" / "addons" / "pretend"
+    folder.mkdir()
+    (folder / "addon.yaml").write_text(PRETEND)
+    (folder / "manifests.yaml.j2").write_text(DEPLOYMENT)
+    (folder / "probe.yaml.j2").write_text(PROBE)
+    return tmp_path
+
+
+def _environment(tree: Path, **switches: object) -> Path:
+    document = yaml.safe_load(LOCAL.read_text())
+    document["addons"] = {name.replace("_", "-"): switch for name, switch in switches.items()}
+    file = tree / "local.yaml"
+    file.write_text(yaml.safe_dump(document))
+    return file
+
+
+def _run(tree: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{tree}:{tree}/cdktf",
+        "ANSIBLE_CONFIG": str(tree / "ansible/ansible.cfg"),
+    }
+    return subprocess.run(argv, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_an_add_ons_folder_is_all_that_it_takes(tree: Path, contract_document: dict[str, object]) -> None:
+    off = {"enabled": False}
+    file = _environment(tree, metrics_server=off, pretend={"enabled": True, "values": {"replicas": 3}})
+    done = _run(tree, sys.executable, "-c", LOOK, str(file), json.dumps(contract_document))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["schema"]["pretend"]["description"] == "a pretend add-on"
+    assert found["versions"]["agnhost"] == "9.9.9"
+    assert ["pretend", "node", "node", "tcp", [7000, 7001], "a pretend port"] in found["rules"]
+    listed = found["inventory"]["cluster"]["vars"]["cluster_addons"]
+    (described,) = [addon for addon in listed if addon["name"] == "pretend"]
+    assert described["host"]["modules"] == ["pretend_module"]
+    assert described["settings"] == {"replicas": 3}
+
+    # What plan and apply give the engine, and what verification wants.
+    variables = {"cluster_addons": [described], "cluster_images": {"agnhost": "agnhost:1"}, "cluster_artifacts": []}
+    (tree / "render.yml").write_text(RENDER.format(tree / "ansible"))
+    hosts = tree / "hosts.yaml"
+    hosts.write_text(yaml.safe_dump({"cluster": {"hosts": {"localhost": {}}, "vars": variables}}))
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    rendered = _run(tree, program, "--inventory", str(hosts), str(tree / "render.yml"))
+    assert rendered.returncode == 0, rendered.stdout + rendered.stderr
+    shown = rendered.stdout
+    message = json.loads(shown[shown.index("{") : shown.rindex("PLAY RECAP")])["msg"]
+    (wanted,), (check,) = message["wanted"], message["checks"]
+    assert wanted["namespaces"] == {"pretend": "restricted"}
+    assert wanted["objects"][0]["spec"] == {"replicas": 3, "image": "agnhost:1"}
+    assert (check["name"], check["hint"]) == ("pretend", "look at the pretend add-on")
+    assert check["pod"][0]["kind"] == "Pod"
+
+
+def test_values_and_conflicts_of_an_add_on_are_checked_like_every_key(tree: Path) -> None:
+    file = _environment(tree, pretend={"values": {"replicas": 10}}, metrics_server={"enabled": True})
+    validate = "import sys; from bootstrap.config.loader import load; load(sys.argv[1])"
+    done = _run(tree, sys.executable, "-c", validate, str(file))
+    assert "addons.pretend.values.replicas: 10 is out of range" in done.stderr
+    file = _environment(tree, pretend={"enabled": True})
+    done = _run(tree, sys.executable, "-c", validate, str(file))
+    assert "addons.pretend: pretend and metrics-server exclude each other" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ("kind: ingress", "kind: [ingress]"),
+        ("ports: [7000, 7001]", "ports: [7000]"),
+        ("probe: {pod: probe.yaml.j2}", "probe: {}"),
+        ("hint:", "hints:"),
+        ("pretend: restricted", "pretend: none"),
+    ],
+)
+def test_a_mistake_in_an_addon_yaml_is_told_with_file_and_key(tmp_path: Path, change: str, key: str) -> None:
+    file = tmp_path / "pretend" / "addon.yaml"
+    file.parent.mkdir()
+    assert change in PRETEND
+    file.write_text(PRETEND.replace(change, key))
+    with pytest.raises(ConfigurationError) as error:
+        addons.catalogue(tmp_path)
+    assert error.value.where == str(file)
+    assert key.partition(":")[0] in str(error.value.why)
+
+
+def test_a_folder_without_an_addon_yaml_is_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigurationError, match=r"addon\.yaml"):
+        addons.catalogue(tmp_path)
+
+
+def test_which_add_ons_a_cluster_has(environment: Environment) -> None:
+    def names(cni: str = "flannel", missing: frozenset[str] = frozenset(), **switches: bool) -> list[str]:
+        given = {name.replace("_", "-"): {"enabled": on} for name, on in switches.items()}
+        return [item.name for item in chosen(cni, Addons.model_validate(given), missing)]
+
+    assert names() == ["flannel", "coredns", "metrics-server"]
+    assert names(metrics_server=False) == ["flannel", "coredns"]
+    assert "local-path-provisioner" in names(missing=frozenset({"storage"}))
+    assert "local-path-provisioner" in names(local_path_provisioner=True)
+    assert "local-path-provisioner" not in names(missing=frozenset({"storage"}), local_path_provisioner=False)
+    assert names("another") == ["coredns", "metrics-server"]
+
+
+def test_only_components_of_chosen_add_ons_are_wanted(environment: Environment) -> None:
+    release = load().release(environment.kubernetes.version)
+    lab = environment.model_copy(update={"lab": True})
+    assert versions(lab, release).keys() - versions(environment, release).keys() == {"local-path-provisioner"}
+    components = {part for item in chosen_addons(environment) for part in item.addon.components}
+    assert versions(environment, release) == {name: release[name] for name in release if name in release}
+    assert components <= versions(environment, release).keys()
+
+
+def test_the_network_between_pods_says_what_the_firewall_lets_through(environment: Environment) -> None:
+    (vxlan,) = [rule for rule in rules(environment) if rule.protocol == "udp" and rule.source == "node"]
+    assert vxlan.ports == (8472, 8472)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_add_ons_folder_is_whole(name: str) -> None:
+    addon, folder = addons.catalogue()[name], addons.FOLDER / name
+    files = {"addon.yaml", addons.MANIFESTS, addon.host.conflist, addon.health.probe.pod} - {None}
+    assert {path.name for path in folder.iterdir()} == files
+    locked = load()
+    for component, version in addon.components.items():
+        parts = locked.components[component].parts
+        if version != "release":
+            folder = ROOT / "bootstrap" / "artifacts" / "recipes" / f"{component}-{version}"
+            assert (folder / "go.sum").is_file()
+            assert all(part.kind == "image" or version in part.sha256 for part in parts.values())
+        else:
+            assert all(component in release for release in locked.releases.values())
+
+
+def test_the_probes_checks_are_those_of_verification() -> None:
+    from module_utils.checks import registry  # noqa: PLC0415 - of the node side
+
+    names = {check.name for check in registry.PROBING}
+    assert {addon.health.probe.check for addon in addons.catalogue().values()} - {None} <= names
+
+
+def test_nothing_else_knows_an_add_on_by_its_name() -> None:
+    # The description of a rule is kept in the cloud, where a change of it is a change of the stack.
+    allowed = {("cdktf/stacks/firewall.py", "metrics-server")}
+    pattern = re.compile("|".join(f"(?i:{re.escape(name).replace('-', '[-_ ]')})" for name in NAMES))
+    told = set()
+    for file in _sources():
+        for found in pattern.findall(file.read_text()):
+            told.add((str(file.relative_to(ROOT)), found.lower()))
+    assert {(place, name) for place, name in told if (place, name) not in allowed} == set()
+
+
+def _sources() -> list[Path]:
+    listed = [ROOT / "pipeline.py", ROOT / "Makefile"]
+    for folder in ("ansible", "bootstrap", "cdktf", "infra"):
+        listed += [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    left_out = (addons.FOLDER, ROOT / "bootstrap/artifacts/recipes", ROOT / "bootstrap/artifacts/lock.yaml")
+    return [path for path in listed if not any(path.is_relative_to(place) for place in left_out)]

@@ -25,6 +25,7 @@ MANIFESTS = "manifests.yaml.j2"
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+_TYPES: dict[str, type] = {"boolean": bool, "integer": int, "string": str}
 Level = Literal["privileged", "baseline", "restricted"]
 
 
@@ -33,7 +34,7 @@ class _Strict(BaseModel):
 
 
 class Value(_Strict):
-    """One value that a user may set in the environment file; the limits are those of its type."""
+    """One value that a user may set in the environment file; a string may have a pattern, an integer has limits."""
 
     type: Literal["boolean", "integer", "string"]
     default: bool | int | str
@@ -41,6 +42,16 @@ class Value(_Strict):
     pattern: str | None = None
     minimum: int | None = None
     maximum: int | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Value:
+        if not isinstance(self.default, _TYPES[self.type]) or isinstance(self.default, bool) != (
+            self.type == "boolean"
+        ):
+            raise ValueError(f"the default is not of the type {self.type}")
+        if (self.type == "integer") != (self.minimum is not None) or (self.minimum is None) != (self.maximum is None):
+            raise ValueError("write minimum and maximum for an integer, and only for one")
+        return self
 
 
 class Traffic(_Strict):

@@ -1,7 +1,11 @@
-"""Contract and settings in, Ansible inventory out: a pure function."""
+"""The Ansible inventory of an environment, a pure function of contract, settings and artifacts.
+
+Every variable `cluster_*` and `node_*` of the roles is computed here, and nowhere else.
+"""
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +16,13 @@ from bootstrap.config.chosen import chosen_addons
 from bootstrap.config.model import Environment
 from infra.contract import Contract, Node
 
-Inventory = dict[str, Any]  # the shape is Ansible's own YAML inventory
+Inventory = dict[str, Any]  # in the form of Ansible's YAML inventory
+
+# A kubelet may give itself only these of Kubernetes' own labels. The role nodes_ready gives nodes the others.
+_RESERVED_LABEL = re.compile(r"(?!topology\.kubernetes\.io/(zone|region)$)([^/]*\.)?(kubernetes|k8s)\.io/")
+# Control planes run no Pods of users, wherever there are workers.
+_CONTROL_PLANE_TAINT = {"key": "node-role.kubernetes.io/control-plane", "value": "", "effect": "NoSchedule"}
+_DNS = 10  # the address of the cluster's DNS, counted from the beginning of the Services' range, as kubeadm counts
 
 
 def build(
@@ -23,7 +33,7 @@ def build(
 ) -> Inventory:
     """Return the inventory: groups `control_plane`, `workers` and `pool_<name>`, all of them under `cluster`.
 
-    Hosts are reached through `ssh_config`; `artifacts` is what the machines fetch (name, url, sha256, ...).
+    Hosts are reached through `ssh_config`. `artifacts` are the files that machines fetch (name, url, sha256, ...).
     """
     pools = sorted({node.pool for node in contract.nodes if node.role == "worker"})
     groups: Inventory = {
@@ -57,22 +67,52 @@ def as_script_output(inventory: Inventory) -> Inventory:
 
 def _hosts(contract: Contract, *, role: str | None = None, pool: str | None = None) -> Inventory:
     return {
-        node.name: _host(node)
+        node.name: _host(node, contract)
         for node in contract.nodes
         if (role is None or node.role == role) and (pool is None or (node.role == "worker" and node.pool == pool))
     }
 
 
-def _host(node: Node) -> Inventory:
+def _host(node: Node, contract: Contract) -> Inventory:
+    labels = _labels(node, contract)
     return {
         "ansible_host": node.name,
         "node_name": node.name,
+        "node_role": node.role,
         "node_zone": node.zone,
         "node_pool": node.pool,
         "node_address": str(node.private_address),
         "node_provider_id": node.provider_id,
-        "node_labels": node.labels,
-        "node_taints": [taint.model_dump() for taint in node.taints],
+        "node_labels": labels,
+        "node_kubelet_labels": {key: value for key, value in labels.items() if not _RESERVED_LABEL.match(key)},
+        "node_taints": _taints(node, contract),
+    }
+
+
+def _labels(node: Node, contract: Contract) -> dict[str, str]:
+    return {
+        **node.labels,
+        "kube-pipeline/pool": node.pool,
+        "topology.kubernetes.io/region": contract.region,
+        "topology.kubernetes.io/zone": node.zone,
+    }
+
+
+def _taints(node: Node, contract: Contract) -> list[dict[str, str]]:
+    taints = [taint.model_dump() for taint in node.taints]
+    alone = all(other.role == "control-plane" for other in contract.nodes)
+    return taints if alone or node.role == "worker" else [*taints, dict(_CONTROL_PLANE_TAINT)]
+
+
+def _nodes(contract: Contract) -> Inventory:
+    """Return by name what the roles need of every node, also of one whose host does not answer in a run."""
+    return {
+        node.name: {
+            "addresses": [str(node.private_address)],
+            "labels": _labels(node, contract),
+            "taints": _taints(node, contract),
+        }
+        for node in contract.nodes
     }
 
 
@@ -105,9 +145,12 @@ def _variables(
         "cluster_pod_cidr": str(contract.networks.pods),
         "cluster_service_cidr": str(contract.networks.services),
         "cluster_dns_domain": "cluster.local",
+        "cluster_dns_address": str(contract.networks.services[_DNS]),
+        "cluster_nodes": _nodes(contract),
         "cluster_cni": environment.kubernetes.cni,
         "cluster_kubelet": environment.kubernetes.kubelet,
         "cluster_addons": addons(environment),
         "cluster_mirror": str(environment.artifacts.mirror or "").rstrip("/"),
         "cluster_artifacts": [dict(artifact) for artifact in artifacts],
+        "cluster_images": {item["name"]: item["reference"] for item in artifacts if item["kind"] == "image"},
     }

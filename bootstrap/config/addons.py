@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field, create_model
 
@@ -109,16 +109,17 @@ def _switchboard() -> Iterator[tuple[str, tuple[Any, Any]]]:
             yield _field(name), switch
 
 
+EXAMPLE = {
+    name: {"enabled": True} for name, addon in catalogue().items() if addon.default == "on" and _switchable(addon)
+}
+
 if TYPE_CHECKING:
     Cni = str
 
     class Addons(_Switches):
         """Its fields are made of the folders of add-ons."""
 else:
-    Cni = Annotated[Literal[_CNIS], Field()]
+    Cni = Literal[_CNIS]
     Addons = create_model(
         "Addons", __base__=_Switches, __doc__="Cluster modules beyond the bare cluster.", **dict(_switchboard())
     )
-EXAMPLE = {
-    name: {"enabled": True} for name, addon in catalogue().items() if _switchable(addon) and addon.default == "on"
-}

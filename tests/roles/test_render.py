@@ -14,26 +14,82 @@ import pytest
 import yaml
 
 from bootstrap.config.addons import Addons
-from bootstrap.config.loader import load
 from bootstrap.config.model import Environment
-from infra.inventory import addons
+from infra import inventory
+from infra.contract import Contract
 
 _HERE = Path(__file__).parent
+_TAINT = {"key": "dedicated", "value": "web", "effect": "NoSchedule"}
+_ARTIFACTS = (
+    ("kubelet", "binary", "all", None),
+    ("etcdctl", "archive", "control-plane", None),
+    ("etcd", "image", "control-plane", "registry.k8s.io/etcd:3.6.8-0"),
+    ("pause", "image", "all", "registry.k8s.io/pause:3.10.2"),
+    ("flannel", "image", "all", "ghcr.io/flannel-io/flannel:v0.28.10"),
+    ("coredns", "image", "all", "registry.k8s.io/coredns/coredns:v1.14.2"),
+    ("metrics-server", "image", "all", "registry.k8s.io/metrics-server/metrics-server:v0.9.0"),
+    ("local-path-provisioner", "image", "all", "registry-1.docker.io/rancher/local-path-provisioner:v0.0.30"),
+)
 
 
-def _every_addon() -> Environment:
-    environment = load("local")
-    on = {name: {"enabled": True} for name in Addons.model_json_schema()["properties"]}
-    return environment.model_copy(update={"addons": Addons.model_validate(on)})
+def _node(name: str, pool: str, zone: str, address: str, **fields: object) -> dict[str, object]:
+    role = "control-plane" if pool == "control-plane" else "worker"
+    node = {"name": name, "role": role, "pool": pool, "zone": f"eu-central-1{zone}", "private_address": address}
+    return {**node, "public_address": None, "provider_id": "", "labels": {}, "taints": [], **fields}
+
+
+def _inventory() -> dict[str, Any]:
+    """Return the inventory of two control planes and a worker, with every add-on."""
+    zones = ["eu-central-1a", "eu-central-1b"]
+    environment = Environment.model_validate(
+        {
+            "name": "prod",
+            "cloud": "aws",
+            "aws": {"region": "eu-central-1", "zones": zones, "machine_image": "ami-0123456789abcdef0"},
+            "control_plane": {"count": 3},
+            "pools": [{"name": "general", "count": 1}],
+            "kubernetes": {
+                "version": "1.36.3",
+                "kubelet": {"maxPods": 42, "evictionHard": {"memory.available": "1Gi"}},
+            },
+            "addons": {name: {"enabled": True} for name in Addons.model_json_schema()["properties"]},
+            "artifacts": {"mirror": "https://mirror.example.com/kubernetes"},
+        }
+    )
+    labels = {"tier": "web", "node-role.kubernetes.io/web": ""}
+    contract = Contract.model_validate(
+        {
+            "version": 1,
+            "cluster": "prod",
+            "cloud": "aws",
+            "region": "eu-central-1",
+            "api": {"host": "api.example.com", "port": 6443},
+            "networks": {"machines": "10.20.0.0/16", "pods": "10.244.0.0/16", "services": "10.96.0.0/16"},
+            "bastion": None,
+            "nodes": [
+                _node("control-plane-0", "control-plane", "a", "10.20.0.10"),
+                _node("control-plane-1", "control-plane", "b", "10.20.32.10"),
+                _node("general-0", "general", "a", "10.20.0.40", labels=labels, taints=[_TAINT]),
+            ],
+        }
+    )
+    artifacts = [
+        {"name": name, "kind": kind, "nodes": nodes, "reference": reference}
+        for name, kind, nodes, reference in _ARTIFACTS
+    ]
+    built = inventory.build(contract, environment, artifacts, Path("/nonexistent"))
+    built["cluster"]["vars"]["ansible_python_interpreter"] = sys.executable
+    return built
 
 
 def _render(folder: Path, *, strong: bool) -> Path:
     program = Path(sys.executable).with_name("ansible-playbook")
-    variables = {"output": str(folder), "strong": strong, "cluster_addons": addons(_every_addon())}
+    (folder / "hosts.json").write_text(json.dumps(_inventory()))
     settings = {"ANSIBLE_CONFIG": str(_HERE.parents[1] / "ansible" / "ansible.cfg"), "ANSIBLE_HOME": str(folder)}
     environment = {**os.environ, **settings}
+    variables = json.dumps({"output": str(folder), "strong": strong})
     done = subprocess.run(
-        [program, "-i", _HERE / "inventory.yml", _HERE / "render.yml", "--extra-vars", json.dumps(variables)],
+        [program, "-i", folder / "hosts.json", _HERE / "render.yml", "--extra-vars", variables],
         env=environment,
         capture_output=True,
         text=True,
@@ -164,14 +220,7 @@ def test_a_kubelet_gives_itself_only_labels_that_it_may(strong: Path) -> None:
         "topology.kubernetes.io/region": "eu-central-1",
         "topology.kubernetes.io/zone": "eu-central-1a",
     }
-    node = json.loads((strong / "general-0" / "node.json").read_text())
-    assert "node-role.kubernetes.io/web" in node["labels"]
-    assert registration["taints"] == node["taints"] == [{"key": "dedicated", "value": "web", "effect": "NoSchedule"}]
-
-
-def test_control_planes_keep_to_themselves(strong: Path) -> None:
-    node = json.loads((strong / "control-plane-0" / "node.json").read_text())
-    assert [taint["key"] for taint in node["taints"]] == ["node-role.kubernetes.io/control-plane"]
+    assert registration["taints"] == [{"key": "dedicated", "value": "web", "effect": "NoSchedule"}]
 
 
 def test_a_host_gets_the_artifacts_of_its_role(strong: Path) -> None:
@@ -187,8 +236,7 @@ def _addon(folder: Path, name: str) -> dict[str, Any]:
 
 
 def test_all_images_are_artifacts_and_all_pods_have_requests(strong: Path) -> None:
-    artifacts = yaml.safe_load((_HERE / "inventory.yml").read_text())["cluster"]["vars"]["cluster_artifacts"]
-    references = {artifact["reference"] for artifact in artifacts}
+    references = {reference for *_, reference in _ARTIFACTS}
     found = json.loads((strong / "control-plane-0" / "addons.json").read_text())
     assert [addon["name"] for addon in found] == ["flannel", "coredns", "local-path-provisioner", "metrics-server"]
     for addon in found:

@@ -153,24 +153,28 @@ def test_values_and_conflicts_of_an_add_on_are_checked_like_every_key(tree: Path
 
 
 @pytest.mark.parametrize(
-    ("change", "key"),
+    ("right", "wrong", "place"),
     [
-        ("kind: ingress", "kind: [ingress]"),
-        ("ports: [7000, 7001]", "ports: [7000]"),
-        ("probe: {pod: probe.yaml.j2}", "probe: {}"),
-        ("hint:", "hints:"),
-        ("pretend: restricted", "pretend: none"),
+        ("kind: ingress", "kind: [ingress]", "kind: "),
+        ("ports: [7000, 7001]", "ports: [7000]", "firewall.0.ports: "),
+        ("probe: {pod: probe.yaml.j2}", "probe: {}", "health.probe: "),
+        ("hint:", "hints:", "health.hint: "),
+        ("default: 2", "default: two", "values.replicas: "),
+        ("maximum: 9, ", "", "values.replicas: "),
+        ("pretend: restricted", "pretend: none", "namespaces.pretend: "),
     ],
 )
-def test_a_mistake_in_an_addon_yaml_is_told_with_file_and_key(tmp_path: Path, change: str, key: str) -> None:
+def test_a_mistake_in_an_addon_yaml_is_told_with_file_and_key(
+    tmp_path: Path, right: str, wrong: str, place: str
+) -> None:
     file = tmp_path / "pretend" / "addon.yaml"
     file.parent.mkdir()
-    assert change in PRETEND
-    file.write_text(PRETEND.replace(change, key))
+    assert right in PRETEND
+    file.write_text(PRETEND.replace(right, wrong))
     with pytest.raises(ConfigurationError) as error:
         addons.catalogue(tmp_path)
     assert error.value.where == str(file)
-    assert key.partition(":")[0] in str(error.value.why)
+    assert str(error.value.why).startswith(place)
 
 
 def test_a_folder_without_an_addon_yaml_is_told(tmp_path: Path) -> None:
@@ -223,9 +227,9 @@ def test_an_add_ons_folder_is_whole(name: str) -> None:
 
 
 def test_the_probes_checks_are_those_of_verification() -> None:
-    from module_utils.checks import registry  # noqa: PLC0415 - of the node side
+    from module_utils.checks import catalog  # noqa: PLC0415 - of the node side
 
-    names = {check.name for check in registry.PROBING}
+    names = {check.name for check in catalog.PROBING}
     assert {addon.health.probe.check for addon in addons.catalogue().values()} - {None} <= names
 
 

@@ -4,6 +4,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from bootstrap.config.model import Environment
 from infra import inventory
@@ -11,7 +14,10 @@ from infra.contract import Contract
 
 
 def build(contract: Contract, environment: Environment) -> inventory.Inventory:
-    artifacts = [{"name": "kubeadm", "url": "http://mirror/kubeadm", "sha256": "0" * 64}]
+    artifacts = [
+        {"name": "kubeadm", "kind": "binary", "url": "http://mirror/kubeadm", "sha256": "0" * 64, "reference": None},
+        {"name": "pause", "kind": "image", "url": None, "sha256": "0" * 64, "reference": "registry.k8s.io/pause:3.10"},
+    ]
     return inventory.build(contract, environment, artifacts, Path("/build/ssh_config"))
 
 
@@ -25,9 +31,67 @@ def test_a_host_knows_what_it_is(contract: Contract, environment: Environment) -
     host = build(contract, environment)["cluster"]["children"]["workers"]["children"]["pool_big_disk"]["hosts"][
         "big-disk-1"
     ]
-    assert host["node_address"] == "10.20.64.40"
-    assert host["node_labels"] == {"tier": "web"}
+    assert (host["node_role"], host["node_address"]) == ("worker", "10.20.64.40")
+    assert host["node_labels"] == {
+        "tier": "web",
+        "kube-pipeline/pool": "big-disk",
+        "topology.kubernetes.io/region": "eu-central-1",
+        "topology.kubernetes.io/zone": "eu-central-1b",
+    }
+    assert list(host["node_labels"]) == list(host["node_kubelet_labels"])  # whose order kubeadm's files keep
     assert host["node_taints"] == [{"key": "dedicated", "value": "web", "effect": "NoSchedule"}]
+
+
+@pytest.mark.parametrize(
+    ("label", "own"),
+    [
+        ("tier", True),
+        ("example.com/tier", True),
+        ("notkubernetes.io/tier", True),
+        ("topology.kubernetes.io/zone", True),
+        ("topology.kubernetes.io/rack", False),
+        ("node-role.kubernetes.io/web", False),
+        ("kubernetes.io/web", False),
+        ("x.k8s.io/web", False),
+    ],
+)
+def test_a_kubelet_gives_itself_only_labels_that_it_may(
+    contract_document: dict[str, Any], environment: Environment, label: str, own: bool
+) -> None:
+    contract_document["nodes"][1]["labels"] = {label: "x"}
+    inventory = build(Contract.model_validate(contract_document), environment)["cluster"]
+    host = inventory["children"]["workers"]["children"]["pool_big_disk"]["hosts"]["big-disk-0"]
+    assert label in host["node_labels"]
+    assert (label in host["node_kubelet_labels"]) == own
+
+
+def test_control_planes_run_no_pods_of_users_where_there_are_workers(
+    contract_document: dict[str, Any], environment: Environment
+) -> None:
+    def taints() -> list[str]:
+        inventory = build(Contract.model_validate(contract_document), environment)["cluster"]
+        host = inventory["children"]["control_plane"]["hosts"]["controller-0"]
+        assert inventory["vars"]["cluster_nodes"]["controller-0"]["taints"] == host["node_taints"]
+        return [taint["key"] for taint in host["node_taints"]]
+
+    assert taints() == ["node-role.kubernetes.io/control-plane"]
+    del contract_document["nodes"][1:]
+    assert taints() == []
+
+
+def test_the_clusters_variables_follow_from_its_nodes_networks_and_artifacts(
+    contract: Contract, environment: Environment
+) -> None:
+    found = build(contract, environment)["cluster"]
+    assert found["vars"]["cluster_dns_address"] == "10.96.0.10"
+    assert found["vars"]["cluster_images"] == {"pause": "registry.k8s.io/pause:3.10"}
+    host = found["children"]["workers"]["children"]["pool_big_disk"]["hosts"]["big-disk-0"]
+    assert list(found["vars"]["cluster_nodes"]) == ["controller-0", "big-disk-0", "big-disk-1"]
+    assert found["vars"]["cluster_nodes"]["big-disk-0"] == {
+        "addresses": ["10.20.0.40"],
+        "labels": host["node_labels"],
+        "taints": host["node_taints"],
+    }
 
 
 def test_ansible_reads_the_script_form_as_the_file_form(

@@ -7,13 +7,13 @@ objects of each add-on, so that what is no longer wanted is known although nothi
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .checks.probes import PREFIX
-from .commands import kubectl
+from .system.commands import kubectl
+from .system.wait import attempts
 
 Object = dict[str, Any]
 Identity = tuple[str, str, str]  # kind, namespace, name
@@ -156,12 +156,14 @@ def _remove(stale: Sequence[tuple[str, Object]], *, dry_run: bool) -> list[dict[
     ours = left()
     if ours and not dry_run:
         kubectl("delete", "--filename=-", "--ignore-not-found", "--wait=false", stdin=_list(ours))
-        deadline = time.monotonic() + _REMOVAL_SECONDS
-        while there := left():
-            if time.monotonic() > deadline:
-                names = ", ".join(map(_header, there))
-                raise RemovalError(f"not gone {_REMOVAL_SECONDS} s after it was deleted: {names}; see its finalizers")
-            time.sleep(1)
+        there: list[Object] = []
+        for _ in attempts(_REMOVAL_SECONDS):
+            there = left()
+            if not there:
+                break
+        else:
+            names = ", ".join(map(_header, there))
+            raise RemovalError(f"not gone {_REMOVAL_SECONDS} s after it was deleted: {names}; see its finalizers")
     # Without a header for what comes: of an object that goes, a plan shows the name alone.
     return [{"before": f"{_header(item)}\n", "after": "", "before_header": _header(item)} for item in ours]
 
@@ -170,20 +172,20 @@ def _refuse_if_held(name: str, data: Mapping[str, Any] | None, *, dry_run: bool)
     """Raise HeldError where an add-on holds data; what verification leaves behind is waited for."""
     if not data:
         return
-    deadline = time.monotonic() + (0 if dry_run else _REMOVAL_SECONDS)
-    while True:
+    names = ""
+    for _ in attempts(0 if dry_run else _REMOVAL_SECONDS):
         there = items(kubectl("get", data["resource"], "--all-namespaces", "--output=json"))
         holders = holding(data, there)
         lasting = [holder for holder, passing in holders if not passing]
         if not lasting and (dry_run or not holders):
             return
-        if lasting or time.monotonic() > deadline:
-            names = ", ".join(lasting or [holder for holder, _ in holders])
-            raise HeldError(
-                f"{name} is switched off, and there is data that depends on it: {names}. Nothing was removed: delete"
-                f" these first, or set addons.{name}.enabled: true"
-            )
-        time.sleep(1)
+        names = ", ".join(lasting or [holder for holder, _ in holders])
+        if lasting:
+            break
+    raise HeldError(
+        f"{name} is switched off, and there is data that depends on it: {names}. Nothing was removed: delete these"
+        f" first, or set addons.{name}.enabled: true"
+    )
 
 
 def holding(data: Mapping[str, Any], found: Sequence[Object]) -> list[tuple[str, bool]]:

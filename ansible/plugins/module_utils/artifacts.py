@@ -1,4 +1,4 @@
-"""A host's programs and images: fetched by URL, checked by SHA-256, installed once."""
+"""Programs and images of a host: fetched by URL, checked by SHA-256, installed once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import json
-import subprocess
 import tarfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,18 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import write
+from .system.commands import CommandError, run
+from .system.files import write
+from .system.paths import HOST
+from .system.wait import attempts
 
-STATE = Path("/var/lib/kube-pipeline/artifacts.json")
 _BLOCK = 1 << 20
-_ATTEMPTS = 3
-_CTR = ("/usr/local/bin/ctr", "--namespace", "k8s.io")
+_RETRY_SECONDS = 10  # for a server that cannot be reached
+_CTR = ("ctr", "--namespace", "k8s.io")
 _CTR_SECONDS = 600
-_PINNED = ("--label", "io.cri-containerd.pinned=pinned")  # else the kubelet removes what is not in use on a full disk
+_PINNED = (
+    "--label",
+    "io.cri-containerd.pinned=pinned",
+)  # the kubelet removes other unused images
 
 
 class ArtifactError(Exception):
-    """An artifact could not be had or is not what the lock file says; the message names it and its URL."""
+    """An artifact cannot be fetched, or differs from the lock file; the message names it and its URL."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,9 @@ State = dict[str, Any]
 
 
 def read_state() -> State:
-    """Read what earlier calls installed; a broken file counts as none, everything is then fetched again."""
+    """Read what earlier calls installed. A broken file counts as empty, and everything is fetched again."""
     try:
-        state = json.loads(STATE.read_text(encoding="utf-8"))
+        state = json.loads(HOST.artifacts.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}
@@ -68,16 +71,16 @@ def read_state() -> State:
 
 def write_state(state: State) -> None:
     """Remember what is installed."""
-    write(STATE, json.dumps(state, indent=1, sort_keys=True).encode(), 0o644)
+    write(HOST.artifacts, json.dumps(state, indent=1, sort_keys=True).encode(), 0o644)
 
 
 def missing_programs(wanted: Sequence[Artifact], state: State) -> list[Artifact]:
-    """Return the binaries and archives of which a file is not there as it was installed with that checksum."""
+    """Return the binaries and archives of which a file is missing or was changed since it was installed."""
     return [item for item in wanted if item.kind != "image" and not _installed(item, state.get(item.name))]
 
 
 def missing_images(wanted: Sequence[Artifact], state: State, present: Mapping[str, str]) -> list[Artifact]:
-    """Return the images that containerd does not hold with the digest that an earlier call got from that archive."""
+    """Return the images that containerd does not hold with the digest that an earlier call found in the archive."""
 
     def held(item: Artifact) -> bool:
         digest = present.get(str(item.reference))
@@ -102,9 +105,12 @@ def import_images(items: Sequence[Artifact]) -> State:
 
 
 def images() -> dict[str, str]:
-    """Return the digest of each image that containerd holds for Kubernetes, by its name."""
-    listed = subprocess.run([*_CTR, "images", "list"], capture_output=True, text=True, check=True, timeout=60).stdout
-    rows = (line.split() for line in listed.splitlines()[1:])
+    """Return the digest of each image that containerd holds for Kubernetes, by its name.
+
+    Raises:
+        CommandError: containerd does not answer, or is not installed.
+    """
+    rows = (line.split() for line in run([*_CTR, "images", "list"]).splitlines()[1:])
     return {row[0]: row[2] for row in rows if len(row) > 2}
 
 
@@ -125,7 +131,7 @@ def _mark(path: Path) -> list[int]:
 
 
 def _install(item: Artifact) -> State:
-    """Put a binary's or an archive's members in place; each appears under its name only when the checksum fits."""
+    """Put the members of a binary or archive in place, once its checksum is right."""
     with _fetched(item) as download:
         placed = _place(item, download)
     return {"sha256": item.sha256, "files": {str(path): _mark(path) for path in placed}}
@@ -154,7 +160,7 @@ def _extract(archive: tarfile.TarFile, name: str, target: Path, download: Path) 
 
 
 def _move(part: Path, target: Path) -> None:
-    """Give a complete file its place, across file systems too, as an executable."""
+    """Move a complete file to its place, also on another file system, and make it executable."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part.chmod(0o755)
     if part.stat().st_dev == target.parent.stat().st_dev:
@@ -164,7 +170,7 @@ def _move(part: Path, target: Path) -> None:
 
 
 def _import(item: Artifact) -> State:
-    """Give containerd an image; `--local` takes half the processor time of its transfer service."""
+    """Give containerd an image; `--local` takes half the CPU time of its transfer service."""
     if item.url is None:
         _pull(item, str(item.reference))
     else:
@@ -175,28 +181,26 @@ def _import(item: Artifact) -> State:
 
 def _pull(item: Artifact, name: str) -> None:
     source = f"{name.rpartition(':')[0]}@{item.digest}" if item.digest else name
-    _ctr(item, "pull", "--hosts-dir", "/etc/containerd/certs.d", *_PINNED, source)
+    _ctr(item, "pull", "--hosts-dir", str(HOST.registries), *_PINNED, source)
     if source != name:
-        _ctr(item, "tag", "--local", "--force", source, name)  # what Pods ask for; labels are kept
+        _ctr(item, "tag", "--local", "--force", source, name)  # the name that Pods use; labels are kept
 
 
 def _ctr(item: Artifact, *arguments: str) -> None:
     try:
-        done = subprocess.run([*_CTR, "images", *arguments], capture_output=True, check=False, timeout=_CTR_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise ArtifactError(f"containerd has not taken {item.reference} within {_CTR_SECONDS} s") from error
-    if done.returncode:
-        raise ArtifactError(f"containerd did not take the image {item.reference}: {done.stderr.decode().strip()}")
+        run([*_CTR, "images", *arguments], timeout=_CTR_SECONDS)
+    except CommandError as error:
+        raise ArtifactError(f"containerd refused the image {item.reference}: {error}") from error
 
 
 @contextlib.contextmanager
 def _fetched(item: Artifact) -> Iterator[Path]:
-    """Hold an artifact in a file for a while, once its SHA-256 fits.
+    """Download an artifact, check its SHA-256, yield its path, and remove it.
 
     Raises:
-        ArtifactError: it does not, or it cannot be had.
+        ArtifactError: the checksum is wrong, or the download failed.
     """
-    folder = STATE.parent / "downloads"
+    folder = HOST.state / "downloads"
     folder.mkdir(parents=True, exist_ok=True)
     download, digest = folder / f"{item.name}.part", hashlib.sha256()
     try:
@@ -207,7 +211,7 @@ def _fetched(item: Artifact) -> Iterator[Path]:
         if digest.hexdigest() != item.sha256:
             raise ArtifactError(
                 f"{item.name} {item.version} from {item.url} has the SHA-256 {digest.hexdigest()},"
-                f" expected is {item.sha256}: the server holds another file, or a part of it"
+                f" expected is {item.sha256}: the server has another file, or a part of it"
             )
         yield download
     finally:
@@ -215,7 +219,7 @@ def _fetched(item: Artifact) -> Iterator[Path]:
 
 
 def _blocks(item: Artifact) -> Iterator[bytes]:
-    """Read a URL's content; a connection that cannot be made is tried again, one that breaks is an error."""
+    """Read the content of a URL; a connection that breaks off is an error."""
     with _open(item) as response:
         try:
             yield from iter(lambda: response.read(_BLOCK), b"")
@@ -224,15 +228,15 @@ def _blocks(item: Artifact) -> Iterator[bytes]:
 
 
 def _open(item: Artifact) -> http.client.HTTPResponse:
-    """Ask for a file; a server that cannot be reached is asked three times."""
-    for attempt in range(1, _ATTEMPTS + 1):
+    """Ask for a file; a server that cannot be reached is asked again for some seconds."""
+    problem: OSError | None = None
+    for _ in attempts(_RETRY_SECONDS, pause=2):
         try:
             response: http.client.HTTPResponse = urllib.request.urlopen(str(item.url), timeout=30)  # noqa: S310 - the inventory's
         except urllib.error.HTTPError as error:
             raise ArtifactError(f"{item.name}: {item.url} answers {error.code} {error.reason}") from error
         except OSError as error:
             problem = error
-            time.sleep(attempt)
         else:
             return response
     raise ArtifactError(f"{item.name}: {item.url} cannot be reached: {problem}") from problem

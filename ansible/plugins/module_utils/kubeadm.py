@@ -1,50 +1,41 @@
-"""kubeadm as something that can be asked for again: a node is made once, and what was interrupted is made anew."""
+"""kubeadm, made repeatable: a node is made once, and an interrupted attempt is undone and made anew."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import socket
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
 
-from .admission import CONFIG
-from .checks.client import trust_anyone
-from .commands import CommandError, kubectl, run
-from .files import RUNTIME, write
-from .preflight import MEMBER, UNFINISHED, membership
+from .api import speaks_tls
+from .membership import PARTIAL, membership
+from .node_settings import Settings, confirm, read
 from .registration import prompt_registration
-from .stamp import WANTED, Settings, confirm, read
+from .system.commands import CommandError, kubectl, run
+from .system.files import write
+from .system.paths import HOST
 
 _SOCKET = "unix:///run/containerd/containerd.sock"
-_LOG = Path("/var/log/kube-pipeline/kubeadm.log")
-_ETCD_DATA = Path("/var/lib/etcd")
-# The cluster's signature, by which newcomers know it, is there as long as their token is.
+# The cluster's signature, by which a joining host identifies it, exists as long as the token does.
 _UNSIGNED = "the identity of the API Server: could not find a JWS signature"
 _EXPIRED = "the token had expired, or was deleted, before this host joined; the next apply makes a new one"
 
 
 class RefusedError(Exception):
-    """What was asked for would destroy a cluster."""
-
-
-def state() -> str:
-    """Tell how far this host is a node: absent, partial (interrupted) or member."""
-    return membership(unfinished=UNFINISHED.exists(), member=MEMBER.exists())
+    """The call would destroy a cluster."""
 
 
 def cluster_config(wanted: Settings) -> str:
-    """Return all documents that make a cluster; kube-proxy's depends on hosts that may be away."""
-    return f"{CONFIG.read_text(encoding='utf-8')}\n---\n{json.dumps(wanted['kube-proxy'])}\n"
+    """Return all documents for kubeadm init; kube-proxy's depends on hosts that may be away."""
+    return f"{HOST.kubeadm_config.read_text(encoding='utf-8')}\n---\n{json.dumps(wanted['kube-proxy'])}\n"
 
 
 def init(endpoint: tuple[str, int], members: Sequence[str], unreached: Sequence[str], timeout: float) -> None:
-    """Make the first control plane of a new cluster, from what the module settings left.
+    """Make the first control plane of a new cluster, from the files of the module `settings`.
 
     Raises:
-        RefusedError: there is a cluster already, of which this host is not a member, or there may be one.
+        RefusedError: there is, or may be, a cluster of which this host is not a member.
         CommandError: kubeadm failed.
     """
     if members:
@@ -57,20 +48,20 @@ def init(endpoint: tuple[str, int], members: Sequence[str], unreached: Sequence[
             f"{', '.join(unreached)} were not reached or have failed in this run; they may be control planes of a"
             " cluster that a second one would replace: see to them, or destroy the environment"
         )
-    if state() == "partial":
+    if membership() == PARTIAL:
         others = _other_nodes()
         if others:
             raise RefusedError(
                 f"kubeadm init was interrupted here, but {', '.join(others)} have joined since: if this cluster works,"
-                f" remove {UNFINISHED} and run again"
+                f" remove {HOST.unfinished} and run again"
             )
     _clean(control_plane=True)
-    if answers(*endpoint):
+    if speaks_tls(*endpoint):
         raise RefusedError(
             f"a Kubernetes API answers at {endpoint[0]}:{endpoint[1]}, but no control plane of the inventory belongs to"
             " it: another cluster has this address, or the inventory is not this cluster's"
         )
-    _perform(["kubeadm", "init"], cluster_config(read(WANTED)), timeout)
+    _perform(["kubeadm", "init"], cluster_config(read(HOST.settings_wanted)), timeout)
 
 
 def join(config: str, *, control_plane: bool, timeout: float) -> None:
@@ -84,46 +75,37 @@ def join(config: str, *, control_plane: bool, timeout: float) -> None:
         with prompt_registration() if control_plane else nullcontext():
             _perform(["kubeadm", "join"], config, timeout)
     except CommandError as error:
-        # The end is what is shown of a long output.
+        # A long output is cut at its beginning, so the explanation goes to the end.
         raise CommandError(f"{error}\n{_EXPIRED}" if _UNSIGNED in str(error) else str(error)) from error
 
 
-def answers(host: str, port: int) -> bool:
-    """Tell whether something speaks TLS at an address; a load balancer without a healthy server does not."""
-    try:
-        with socket.create_connection((host, port), timeout=3) as plain, trust_anyone().wrap_socket(plain):
-            return True
-    except OSError:
-        return False
-
-
 def _perform(argv: list[str], config: str, timeout: float) -> None:
-    """Run kubeadm with a configuration that only root may read and that is gone afterwards."""
-    path = RUNTIME / "kubeadm.yaml"
-    write(UNFINISHED, f"{argv[1]}\n".encode(), 0o644)
+    """Run kubeadm with a configuration in a file that only root reads, and remove the file."""
+    path = HOST.runtime / "kubeadm.yaml"
+    write(HOST.unfinished, f"{argv[1]}\n".encode(), 0o644)
     write(path, config.encode(), 0o600)
     try:
-        run([*argv, f"--config={path}", "--v=1"], timeout=timeout, log=_LOG)
+        run([*argv, f"--config={path}", "--v=1"], timeout=timeout, log=HOST.kubeadm_log)
     except CommandError as error:
         raise CommandError(f"{error}\nthe kubelet says:\n{kubelet_errors()}") from error
     finally:
         path.unlink()
     confirm()
-    UNFINISHED.unlink()
+    HOST.unfinished.unlink()
 
 
 def _clean(*, control_plane: bool) -> None:
-    """Take away what an interrupted kubeadm left. Its member of etcd is removed by those that are left in it."""
-    if state() != "partial":
+    """Undo an interrupted kubeadm, but for its member of etcd, which the module `forget` removes."""
+    if membership() != PARTIAL:
         return
     run(
         ["kubeadm", "reset", "--force", f"--cri-socket={_SOCKET}", "--skip-phases=remove-etcd-member"],
         timeout=180,
     )
-    if control_plane and _ETCD_DATA.exists():
-        for path in _ETCD_DATA.iterdir():
+    if control_plane and HOST.etcd_data.exists():
+        for path in HOST.etcd_data.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    UNFINISHED.unlink()
+    HOST.unfinished.unlink()
 
 
 def _other_nodes() -> list[str]:

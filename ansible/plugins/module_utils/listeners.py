@@ -1,9 +1,11 @@
-"""Who listens on a port of this host: the kernel's table of sockets, and the processes that hold them."""
+"""The processes that listen on a port of this host, by the kernel's table of sockets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+
+from .system.paths import HOST
 
 _LISTENING = "0A"
 
@@ -14,18 +16,18 @@ def sockets(table: str, port: int) -> set[str]:
     return {row[9] for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port}
 
 
-def users(port: int, proc: Path = Path("/proc")) -> list[str]:
-    """Return the processes that listen on a port, each with its name and id; none where the kernel itself does."""
+def users(port: int) -> list[str]:
+    """Return the processes that listen on a port, each with its name and id; none where the kernel itself listens."""
     inodes: set[str] = set()
     for name in ("tcp", "tcp6"):
-        path = proc / "net" / name
+        path = HOST.proc / "net" / name
         inodes |= sockets(path.read_text(encoding="ascii"), port) if path.exists() else set()
     wanted = {f"socket:[{inode}]" for inode in inodes}
-    return sorted(_described(folder) for folder in proc.glob("[0-9]*") if _holds(folder, wanted))
+    return sorted(_described(folder) for folder in HOST.proc.glob("[0-9]*") if _holds(folder, wanted))
 
 
 def described(port: int, found: Iterable[str]) -> str:
-    """Return a port with those who use it."""
+    """Return a port with its users."""
     by = ", ".join(found)
     return f"{port} by {by}" if by else str(port)
 
@@ -33,12 +35,12 @@ def described(port: int, found: Iterable[str]) -> str:
 def _holds(process: Path, wanted: set[str]) -> bool:
     try:
         return any(str(file.readlink()) in wanted for file in (process / "fd").iterdir())
-    except OSError:  # it ended meanwhile
+    except OSError:  # the process has ended
         return False
 
 
 def _described(process: Path) -> str:
     try:
         return f"{(process / 'comm').read_text(encoding='utf-8').strip()} (process {process.name})"
-    except OSError:  # it ended meanwhile
+    except OSError:  # the process has ended
         return f"process {process.name}"

@@ -1,45 +1,47 @@
-"""Bring a node of a standing cluster to its settings: part by part, and back again where a part does not work."""
+"""New settings for a node of a standing cluster: part by part, and back again where a part does not work."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.client import OK
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .admission import CONFIG, etcdctl
-from .checks.client import FAILURES, fetch, trust_anyone
-from .commands import CommandError, kubectl, run
-from .files import RUNTIME, File, apply, changes, write
-from .kubeadm import answers, cluster_config, kubelet_errors
-from .stamp import IN_FORCE, KUBELET, MANIFESTS, PARTS, WANTED, Settings, generated, read, save
+from .api import KUBELET_PORT, speaks_tls, unready
+from .etcd import etcdctl
+from .kubeadm import cluster_config, kubelet_errors
+from .node_settings import PARTS, Settings, generated, read, save
+from .system.commands import CommandError, kubectl, run
+from .system.files import File, apply, changes, write
+from .system.paths import HOST
+from .system.wait import attempts
 
-_LOGS = Path("/var/log/pods")
-_KUBELET_PORT = 10250
-_STEADY = 3  # times in a row, a second apart: a kubelet that does not take its settings listens for a moment, too
+_STEADY = 3  # answers in a row, a second apart: a kubelet that refuses its settings listens for a moment, too
 _PROXY = ("--namespace=kube-system", "daemonset/kube-proxy")
 _PROXY_HASH = "kube-pipeline/settings"  # annotation of kube-proxy's Pods
-_PROXY_SECONDS = 10  # that a node's kube-proxy may take on top, when a tenth of them starts at a time
+_PROXY_SECONDS = 10  # for each node, since a tenth of all kube-proxies starts at a time
 
 
 class PutBackError(CommandError):
-    """A part did not work with its new settings, and was given the old ones back."""
+    """A part did not work with its new settings, and has the old ones again."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """The node that this is; `peers` are the addresses of the other control planes, `timeout` seconds for each part."""
+    """This node. `peers` are the addresses of the other control planes, `timeout` is in seconds for each part.
+
+    `acting`: it also uploads the settings of the whole cluster.
+    """
 
     name: str
     address: str
     port: int
     peers: tuple[str, ...]
-    leader: bool
+    acting: bool
     timeout: float
 
     def health(self, part: str) -> str:
@@ -53,63 +55,64 @@ class Node:
 
 
 def reconfigure(node: Node, sections: Sequence[str]) -> list[str]:
-    """Bring this node to the settings that were left for it; return the parts that were started anew.
+    """Bring this node to the settings of the module `settings`; return the parts that were restarted.
 
     Raises:
-        PutBackError: a part did not work, and was given its old settings back.
+        PutBackError: a part did not work, and has its old settings again.
         CommandError: something else failed; the next call does it again.
     """
-    wanted, restarted = read(WANTED), []
+    restarted: list[str] = []
+    wanted = read(HOST.settings_wanted)
     if "files" in sections:
-        _see_to_peers(node)
+        _require_peers(node)
         with _changing("files", wanted):
             restarted += _control_plane(node, wanted["files"])
-            if node.leader and "kubelet" not in sections:
+            if node.acting and "kubelet" not in sections:
                 _upload()
     if "kubelet" in sections:
         with _changing("kubelet", wanted):
             restarted += _kubelet(node)
-            if node.leader:  # now that it is known to work
+            if node.acting:  # now that it is known to work
                 _upload()
     if "kube-proxy" in sections:
         with _changing("kube-proxy", wanted):
-            restarted += _kube_proxy(node, wanted) if node.leader else []
+            restarted += _kube_proxy(node, wanted) if node.acting else []
     return restarted
 
 
 @contextmanager
 def _changing(section: str, wanted: Settings) -> Iterator[None]:
-    """Note a section as in force when all is done; a run that is killed meanwhile leaves it noted as unknown.
+    """Note a section as in force when the block is done; when the run is killed meanwhile, it stays unknown.
 
-    What worked before is kept until then, so that also a later run can go back to it.
+    The files that worked before are kept until then, so that a later run can put them back, too.
     """
-    known = read(IN_FORCE)
+    known = read(HOST.settings)
     before = known.pop(section, None)
     if section == "files" and "before" not in known:
         known["before"] = {
             str(path): path.read_text(encoding="utf-8") for path in _own_files([*(before or {}), *wanted[section]])
         }
-    save(IN_FORCE, known)
+    save(HOST.settings, known)
     try:
         yield
     except PutBackError:
         if before is not None:
-            save(IN_FORCE, {**known, section: before})
+            save(HOST.settings, {**known, section: before})
         raise
     if section == "files":
         del known["before"]
     made = {**known.get("generated", {}), section: generated(section)}
-    save(IN_FORCE, {**known, section: wanted[section], "fixed": wanted["fixed"], "generated": made})
+    save(HOST.settings, {**known, section: wanted[section], "fixed": wanted["fixed"], "generated": made})
 
 
 def _own_files(named: Collection[str]) -> list[Path]:
-    """Return those that are there of a control plane's files: the named ones, and the manifests of its parts."""
-    paths = [*map(Path, named), *(MANIFESTS / f"{name}.yaml" for name in PARTS)]
+    """Return those files of a control plane that exist: the named ones, and the manifests of its parts."""
+    paths = [*map(Path, named), *(HOST.manifest(name) for name in PARTS)]
     return [path for path in paths if path.exists()]
 
 
 def _control_plane(node: Node, wanted: Mapping[str, str]) -> list[str]:
-    before = read(IN_FORCE)["before"]
+    before = read(HOST.settings)["before"]
     apply(changes([File(Path(path), text, 0o600) for path, text in wanted.items()]))
     restarted: list[str] = []
     try:
@@ -118,25 +121,25 @@ def _control_plane(node: Node, wanted: Mapping[str, str]) -> list[str]:
         _put_back(before, wanted)
         raise
     for name, manifest in manifests.items():
-        path = MANIFESTS / f"{name}.yaml"
+        path = HOST.manifest(name)
         found = changes([File(path, with_members(manifest, path) if name == "etcd" else manifest, 0o600)])
         if found:
-            _see_to_peers(node)
-        # An API server that runs with the new files needs them.
+            _require_peers(node)
+        # A part that fails later must not take its files from an API server that runs with the new ones.
         own = [str(path), *(wanted if "kube-apiserver" not in restarted else ())]
         with _or_back(node, name, before, own):
-            since = time.time() if found else 0  # what a killed run replaced is awaited, too
+            since = time.time() if found else 0  # a manifest that a killed run replaced is awaited, too
             apply(found)
             _await(node, name, since)
         restarted += [name] if found else []
-    for gone in before.keys() - wanted.keys() - {str(MANIFESTS / f"{name}.yaml") for name in PARTS}:
+    for gone in before.keys() - wanted.keys() - {str(HOST.manifest(name)) for name in PARTS}:
         Path(gone).unlink(missing_ok=True)
     return restarted
 
 
 @contextmanager
 def _or_back(node: Node, name: str, before: Mapping[str, str], own: Collection[str]) -> Iterator[None]:
-    """Give a part of the control plane its old files back when it does not work, and see whether it works again."""
+    """Put back the old files of a part that does not work, and wait until it works again."""
     try:
         yield
     except (CommandError, OSError) as error:
@@ -158,22 +161,23 @@ def _put_back(before: Mapping[str, str], paths: Collection[str]) -> None:
 
 
 def _upload() -> None:
-    run(["kubeadm", "init", "phase", "upload-config", "all", f"--config={CONFIG}"])
+    run(["kubeadm", "init", "phase", "upload-config", "all", f"--config={HOST.kubeadm_config}"])
 
 
 def generate() -> dict[str, str]:
     """Return the manifests of the static Pods as kubeadm would write them, by the part's name, etcd first."""
-    with TemporaryDirectory(dir=RUNTIME) as folder:
+    with TemporaryDirectory(dir=HOST.runtime) as folder:
         for phase in (("etcd", "local"), ("control-plane", "all")):
-            argv = ["kubeadm", "init", "phase", *phase, "--dry-run", f"--config={CONFIG}"]
+            argv = ["kubeadm", "init", "phase", *phase, "--dry-run", f"--config={HOST.kubeadm_config}"]
             run(["env", f"KUBEADM_INIT_DRYRUN_DIR={folder}", *argv])
         return {name: Path(folder, f"{name}.yaml").read_text(encoding="utf-8") for name in PARTS}
 
 
 def with_members(manifest: str, live: Path) -> str:
-    """Give etcd's new manifest the members that the live one started with.
+    """Give etcd's new manifest the list of members that the live one has.
 
-    kubeadm knows no others than itself; etcd heeds the list only while it has no data, and would then be a new cluster.
+    kubeadm knows only the member of this host. etcd reads the list only while it has no data, and would then begin a
+    new cluster.
     """
     before = live.read_text(encoding="utf-8").splitlines() if live.exists() else []
     kept = [line for line in before if line.strip().startswith("- --initial-cluster")]
@@ -182,8 +186,8 @@ def with_members(manifest: str, live: Path) -> str:
     return "\n".join([*lines[: own[0]], *kept, *lines[own[-1] + 1 :]]) + "\n"
 
 
-def _see_to_peers(node: Node) -> None:
-    """See that all other members of etcd are well, so that it keeps its majority while this one starts anew."""
+def _require_peers(node: Node) -> None:
+    """Require that all other members of etcd are well, so that it keeps its majority while this one restarts."""
     if not node.peers:
         return
     endpoints = ",".join(f"https://{address}:2379" for address in node.peers)
@@ -195,23 +199,16 @@ def _see_to_peers(node: Node) -> None:
 
 def _await(node: Node, name: str, since: float) -> None:
     """Wait until a part was started after `since` (seconds since the epoch) and says that it works."""
-    _until(
-        lambda: _started(node, name) > since and _well(node.health(name)),
-        node.timeout,
-        lambda: f"{name} did not come up within {node.timeout:.0f} s; its last words:\n{_last_words(node, name)}",
+    for _ in attempts(node.timeout):
+        if _started(node, name) > since and not unready(node.health(name)):
+            return
+    raise CommandError(
+        f"{name} did not come up within {node.timeout:.0f} s; the end of its log:\n{_last_words(node, name)}"
     )
 
 
-def _until(done: Callable[[], bool], timeout: float, why: Callable[[], str]) -> None:
-    deadline = time.monotonic() + timeout
-    while not done():
-        if time.monotonic() > deadline:
-            raise CommandError(why())
-        time.sleep(1)
-
-
 def _started(node: Node, name: str) -> float:
-    """Return when the newest container of a static Pod began its log; the kubelet ends the old Pod before that."""
+    """Return when the newest container of a static Pod began its log; the kubelet has ended the old Pod by then."""
     return max((moment for moment, _ in _by_age(f"kube-system_{name}-{node.name}_*/{name}")), default=0.0)
 
 
@@ -222,29 +219,22 @@ def _last_words(node: Node, name: str) -> str:
 
 def _by_age(pattern: str) -> list[tuple[float, Path]]:
     found = []
-    for path in _LOGS.glob(pattern):
-        with suppress(FileNotFoundError):  # the kubelet removes those of Pods that are gone
+    for path in HOST.pod_logs.glob(pattern):
+        with suppress(FileNotFoundError):  # the kubelet removes the logs of Pods that are gone
             found.append((path.stat().st_mtime, path))
     return sorted(found)
 
 
-def _well(url: str) -> bool:
-    try:
-        return fetch(url, context=trust_anyone())[0] == OK
-    except FAILURES:
-        return False
-
-
 def _kubelet(node: Node) -> list[str]:
-    before = KUBELET.read_bytes()
-    if node.leader:  # from its own file: the cluster's copy follows when this one works
-        run(["kubeadm", "init", "phase", "kubelet-start", f"--config={CONFIG}"])
+    before = HOST.kubelet_config.read_bytes()
+    if node.acting:  # from its own file: the copy in the cluster follows when this kubelet works
+        run(["kubeadm", "init", "phase", "kubelet-start", f"--config={HOST.kubeadm_config}"])
     else:
-        run(["kubeadm", "upgrade", "node", "phase", "kubelet-config", "--patches=/etc/kubernetes/patches"])
+        run(["kubeadm", "upgrade", "node", "phase", "kubelet-config", f"--patches={HOST.patches}"])
     try:
         _restart_kubelet(node)
     except CommandError as error:
-        write(KUBELET, before, 0o644)
+        write(HOST.kubelet_config, before, 0o644)
         run(["systemctl", "restart", "kubelet.service"])
         raise PutBackError(f"{error}\nthe kubelet has its old settings back on this node") from error
     return ["kubelet"]
@@ -252,14 +242,12 @@ def _kubelet(node: Node) -> list[str]:
 
 def _restart_kubelet(node: Node) -> None:
     run(["systemctl", "restart", "kubelet.service"])
-    answered = 0
-
-    def steady() -> bool:
-        nonlocal answered
-        answered = answered + 1 if answers(node.address, _KUBELET_PORT) else 0
-        return answered == _STEADY
-
-    _until(steady, node.timeout, lambda: f"the kubelet did not come up; it says:\n{kubelet_errors()}")
+    answers = 0
+    for _ in attempts(node.timeout):
+        answers = answers + 1 if speaks_tls(node.address, KUBELET_PORT) else 0
+        if answers == _STEADY:
+            return
+    raise CommandError(f"the kubelet did not come up; its last errors:\n{kubelet_errors()}")
 
 
 def _kube_proxy(node: Node, wanted: Settings) -> list[str]:
@@ -267,7 +255,7 @@ def _kube_proxy(node: Node, wanted: Settings) -> list[str]:
     template = json.loads(kubectl("get", *_PROXY, "--output=json"))["spec"]["template"]
     changed = template["metadata"].get("annotations", {}).get(_PROXY_HASH) != digest
     if changed:
-        path = RUNTIME / "kube-proxy.yaml"
+        path = HOST.runtime / "kube-proxy.yaml"
         write(path, cluster_config(wanted).encode(), 0o600)
         run(["kubeadm", "init", "phase", "addon", "kube-proxy", f"--config={path}"])
         patch = {

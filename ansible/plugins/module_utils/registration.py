@@ -1,4 +1,7 @@
-"""A joining control plane's kubelet asks its own API server for a certificate, long before that one answers."""
+"""The registration of a joining control plane.
+
+Its kubelet asks the API server on the same host for a certificate, long before that API server answers.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,17 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import OK
-from pathlib import Path
 
-from .checks.client import FAILURES, fetch, trust_anyone
-from .commands import CommandError, run
-
-_BOOTSTRAP = Path("/etc/kubernetes/bootstrap-kubelet.conf")
-_CERTIFICATE = Path("/var/lib/kubelet/pki/kubelet-client-current.pem")
+from .api import unready
+from .system.commands import CommandError, run
+from .system.paths import HOST
 
 
 @contextmanager
 def prompt_registration() -> Iterator[None]:
     """While the block runs, restart a kubelet that has no certificate yet when its API server gets ready.
 
-    It asks again after 2, 4, 8, 16 s, ...: without this, up to half a minute is spent waiting for the next time.
+    The kubelet asks again after 2, 4, 8, 16 s and so on; a restart saves the rest of that wait, up to half a minute.
     """
     ended = threading.Event()
     watcher = threading.Thread(target=_watch, args=(ended,))
@@ -40,7 +39,7 @@ def api_server(kubeconfig: str) -> str | None:
 
 def _watch(ended: threading.Event) -> None:
     while not ended.wait(0.5):
-        if _CERTIFICATE.exists():
+        if HOST.kubelet_certificate("client").exists():
             return
         if _ready():
             try:
@@ -53,7 +52,7 @@ def _watch(ended: threading.Event) -> None:
 def _ready() -> bool:
     """Tell whether the API server that the kubelet asks is ready."""
     try:
-        server = api_server(_BOOTSTRAP.read_text(encoding="utf-8"))
-        return server is not None and fetch(f"{server}/readyz", context=trust_anyone(), timeout=3)[0] == OK
-    except FAILURES:
+        server = api_server(HOST.bootstrap_kubeconfig.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return False
+    return server is not None and not unready(f"{server}/readyz")

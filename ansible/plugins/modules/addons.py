@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from ansible.module_utils.addons import AddOn, HeldError, RemovalError, converge, planned
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.commands import CommandError
-from ansible.module_utils.kubeadm import state
+from ansible.module_utils.membership import MEMBER, membership
+from ansible.module_utils.system.commands import CommandError
 
 DOCUMENTATION = r"""
 module: addons
@@ -62,7 +62,7 @@ def main() -> None:
     )
     addons = [AddOn(**given) for given in module.params["addons"]]
     try:
-        to_be_made = module.check_mode and state() != "member"
+        to_be_made = module.check_mode and membership() != MEMBER
         found = planned(addons) if to_be_made else converge(addons, dry_run=module.check_mode)
     except (CommandError, HeldError, RemovalError) as error:
         module.fail_json(msg=str(error))

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 from ansible.module_utils.artifacts import (
     Artifact,
     ArtifactError,
@@ -17,14 +15,15 @@ from ansible.module_utils.artifacts import (
     write_state,
 )
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.files import exclusive
+from ansible.module_utils.system.commands import CommandError
+from ansible.module_utils.system.files import exclusive
 
 DOCUMENTATION = r"""
 module: artifacts
 short_description: Fetch and install a host's programs or images
 description:
-  - Fetches what is not installed with that SHA-256 yet. A state file with each file's size and time, and containerd's
-    own list of images with their digests, make a call with nothing to do cheap.
+  - Fetches what is not installed with that SHA-256 yet. A state file with the size and time of each file, and
+    containerd's list of images with their digests, make a call with nothing to do cheap.
   - Programs appear under their names, and images in containerd, only when the checksum of the whole file fits.
 options:
   kind:
@@ -64,11 +63,11 @@ def main() -> None:
     try:
         with exclusive("artifacts"):
             missing = _converge(wanted, images_wanted=module.params["kind"] == "images", check=module.check_mode)
-    except (ArtifactError, subprocess.SubprocessError) as error:
+    except (ArtifactError, CommandError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:  # most likely a full disk
         place = error.filename or "/var/lib/kube-pipeline or the place of a program"
-        module.fail_json(msg=f"what was fetched cannot be kept on this host: {error.strerror}: make room in {place}")
+        module.fail_json(msg=f"this host has no place for an artifact: {error.strerror}: make room in {place}")
     names = [f"{item.name} {item.version}" for item in missing]
     module.exit_json(
         changed=bool(missing), installed=names, diff={"before": "", "after": "".join(f"{name}\n" for name in names)}
@@ -89,10 +88,10 @@ def _converge(wanted: list[Artifact], *, images_wanted: bool, check: bool) -> li
 
 
 def _present(*, check: bool) -> dict[str, str]:
-    """Return containerd's images; on a host that a dry run finds without a running containerd, none."""
+    """Return containerd's images; none where a dry run finds no running containerd."""
     try:
         found: dict[str, str] = images()
-    except (FileNotFoundError, subprocess.CalledProcessError):
+    except CommandError:
         if not check:
             raise
         return {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.checks.runner import collect
-from ansible.module_utils.files import write
+from ansible.module_utils.system.files import write
 
 DOCUMENTATION = r"""
 module: check_results

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import json
 import ssl
-from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.api import Api, trust, trust_kubeconfig, unready
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.checks import client, probes, registry, state
+from ansible.module_utils.checks import catalog, probes, state
 from ansible.module_utils.checks.cluster import Cluster
+from ansible.module_utils.system.commands import CommandError, run
+from ansible.module_utils.system.paths import HOST
 
 DOCUMENTATION = r"""
 module: cluster_checks
@@ -58,33 +61,20 @@ options:
     type: dict
     required: true
   nodes:
-    description: The machines of the inventory.
-    type: list
-    elements: dict
+    description: By name, each node's C(addresses), C(labels) and C(taints).
+    type: dict
     required: true
-    options:
-      name: {description: Name of the node., type: str, required: true}
-      address: {description: Its private address., type: str, required: true}
-      control_plane: {description: Whether it is a control plane., type: bool, required: true}
-      labels: {description: Its labels., type: dict, required: true}
-      taints: {description: "Its taints, each with key, value and effect.", type: list, elements: dict, required: true}
-  images:
-    description: References of all images that were installed.
+  control_planes:
+    description: Names of the nodes that are control planes.
     type: list
     elements: str
     required: true
-  versions:
-    description: Versions of the installed artifacts by their names.
-    type: dict
+  artifacts:
+    description: What was installed, the items of C(cluster_artifacts). C(agnhost) is the image of the Pods that try
+      the network.
+    type: list
+    elements: dict
     required: true
-  probe_image:
-    description: Reference of the image of the Pods that try the network (agnhost).
-    type: str
-    required: true
-  kubeconfig:
-    description: Kubeconfig of an administrator, with embedded certificates.
-    type: path
-    default: /etc/kubernetes/admin.conf
 """
 
 EXAMPLES = r"""
@@ -97,10 +87,10 @@ EXAMPLES = r"""
     dns_domain: cluster.local
     addons: []
     kubelet: {maxPods: 110}
-    nodes: [{name: controller-0, address: 10.20.0.10, control_plane: true, labels: {}, taints: []}]
-    images: [registry.k8s.io/e2e-test-images/agnhost:2.63.0]
-    versions: {containerd: 2.3.4}
-    probe_image: registry.k8s.io/e2e-test-images/agnhost:2.63.0
+    nodes: {controller-0: {addresses: [10.20.0.10], labels: {}, taints: []}}
+    control_planes: [controller-0]
+    artifacts:
+      - {name: agnhost, version: 2.63.0, kind: image, reference: "registry.k8s.io/e2e-test-images/agnhost:2.63.0"}
 """
 
 RETURN = r"""
@@ -110,16 +100,6 @@ results:
   type: list
   elements: dict
 """
-
-_ETCD = "/etc/kubernetes/pki/etcd"
-
-NODE_SPEC = {
-    "name": {"type": "str", "required": True},
-    "address": {"type": "str", "required": True},
-    "control_plane": {"type": "bool", "required": True},
-    "labels": {"type": "dict", "required": True},
-    "taints": {"type": "list", "elements": "dict", "required": True},
-}
 
 ADDON_SPEC = {
     "name": {"type": "str", "required": True},
@@ -139,16 +119,14 @@ SPEC = {
     "dns_domain": {"type": "str", "required": True},
     "addons": {"type": "list", "elements": "dict", "required": True, "options": ADDON_SPEC},
     "kubelet": {"type": "dict", "required": True},
-    "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_SPEC},
-    "images": {"type": "list", "elements": "str", "required": True},
-    "versions": {"type": "dict", "required": True},
-    "probe_image": {"type": "str", "required": True},
-    "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
+    "nodes": {"type": "dict", "required": True},
+    "control_planes": {"type": "list", "elements": "str", "required": True},
+    "artifacts": {"type": "list", "elements": "dict", "required": True},
 }
 
 
 def wanted(parameters: dict[str, Any]) -> state.Wanted:
-    nodes = [{**node, "taints": frozenset(map(state.taint, node["taints"]))} for node in parameters["nodes"]]
+    planes, artifacts = parameters["control_planes"], parameters["artifacts"]
     return state.Wanted(
         version=parameters["version"],
         api_host=parameters["api_host"],
@@ -156,9 +134,18 @@ def wanted(parameters: dict[str, Any]) -> state.Wanted:
         dns_domain=parameters["dns_domain"],
         addons=tuple(map(addon, parameters["addons"])),
         kubelet=parameters["kubelet"],
-        nodes=tuple(state.WantedNode(**node) for node in nodes),
-        images=tuple(parameters["images"]),
-        versions=parameters["versions"],
+        nodes=tuple(
+            state.WantedNode(
+                name=name,
+                address=node["addresses"][0],
+                control_plane=name in planes,
+                labels=node["labels"],
+                taints=frozenset(map(state.taint, node["taints"])),
+            )
+            for name, node in parameters["nodes"].items()
+        ),
+        images=tuple(item["reference"] for item in artifacts if item["kind"] == "image"),
+        versions={item["name"]: item["version"] for item in artifacts},
     )
 
 
@@ -174,40 +161,39 @@ def answering(goal: state.Wanted, here: str, context: ssl.SSLContext) -> state.W
     The load balancer is not asked, so that a broken one spoils only its own check.
     """
     planes = sorted(goal.control_planes, key=lambda node: node.name != here)
-    for node in planes:
-        try:
-            status, _ = client.fetch(f"https://{node.address}:{goal.api_port}/readyz", context=context)
-        except client.FAILURES:
-            continue  # the check of the API servers tells about it
-        if status == 200:
-            return node
-    return planes[0]
+    ready = (node for node in planes if not unready(f"https://{node.address}:{goal.api_port}/readyz", context=context))
+    return next(ready, planes[0])
 
 
 def connect(module: AnsibleModule) -> Cluster:
-    if not Path(module.params["kubeconfig"]).exists():
-        module.fail_json(msg=f"{module.params['kubeconfig']} does not exist: Kubernetes is not installed here yet")
-    kubectl = module.get_bin_path("kubectl", required=True, opt_dirs=["/usr/local/bin"])
-    view = [kubectl, "--kubeconfig", module.params["kubeconfig"], "config", "view", "--raw", "--flatten", "--minify"]
-    _, kubeconfig, _ = module.run_command([*view, "--output=json"], check_rc=True)
-    context = client.trust_kubeconfig(module.from_json(kubeconfig))
+    if not HOST.admin.exists():
+        module.fail_json(msg=f"{HOST.admin} does not exist: Kubernetes is not installed on this host yet")
+    try:
+        view = run(["kubectl", "config", "view", "--raw", "--flatten", "--minify", "--output=json"])
+    except CommandError as error:
+        module.fail_json(msg=str(error))
+    context = trust_kubeconfig(json.loads(view))
     goal = wanted(module.params)
     server = answering(goal, module.params["node_name"], context)
-    api = client.Api(f"https://{server.address}:{goal.api_port}", context)
+    api, pki = Api(f"https://{server.address}:{goal.api_port}", context), HOST.etcd_pki
     return Cluster(
         wanted=goal,
         here=module.params["node_name"],
         server=server,
         api=api,
-        etcd=client.trust(f"{_ETCD}/ca.crt", f"{_ETCD}/healthcheck-client.crt", f"{_ETCD}/healthcheck-client.key"),
-        probes=probes.Probes(api, module.params["probe_image"]),
+        etcd=trust(pki / "ca.crt", pki / "healthcheck-client.crt", pki / "healthcheck-client.key"),
+        probes=probes.Probes(api, _probe_image(module.params["artifacts"])),
     )
+
+
+def _probe_image(artifacts: list[dict[str, Any]]) -> str:
+    return next(str(item["reference"]) for item in artifacts if item["name"] == "agnhost")
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     cluster = connect(module)
-    results = registry.run(cluster, probing=not module.check_mode)
+    results = catalog.run(cluster, probing=not module.check_mode)
     module.exit_json(changed=False, results=[result.document() for result in results])
 
 

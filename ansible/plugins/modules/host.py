@@ -3,13 +3,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.files import File, apply, changes
-from ansible.module_utils.host import (
-    SETTINGS_FILE,
-    keep_off,
+from ansible.module_utils.host_settings import (
     lasting,
     load,
     missing_modules,
@@ -17,19 +12,22 @@ from ansible.module_utils.host import (
     read_settings,
     setting_path,
     settings_to_change,
+    stop_swap,
     swap_areas,
     swap_starters,
     with_name,
     without_swap,
 )
+from ansible.module_utils.system.commands import CommandError
+from ansible.module_utils.system.files import File, apply, changes
+from ansible.module_utils.system.paths import HOST
 
 DOCUMENTATION = r"""
 module: host
 short_description: Kernel, swap and name of a host as Kubernetes needs them
 description:
   - Loads kernel modules and sets kernel settings, now and at each start. A setting or module that this kernel or
-    container does not have is left out and reported. A limit that is already higher stays. A setting that somebody
-    changed since is set again.
+    container lacks is left out and reported. A higher limit stays. A setting that was changed since is set again.
   - Turns swap off and keeps it off, whether fstab, a partition's type, a zram generator or a service started it.
   - Has the host resolve its own name.
 options:
@@ -64,13 +62,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 unavailable:
-  description: Modules and settings that this host does not have.
+  description: Modules and settings that this host lacks.
   type: list
   elements: str
   returned: always
 """
-
-_MODULES_FILE = "/etc/modules-load.d/kubernetes.conf"
 
 
 def main() -> None:
@@ -92,14 +88,18 @@ def main() -> None:
     unavailable = sorted({*missing} - {*loaded}) + sorted(key for key, value in current.items() if value is None)
 
     found = changes(_files(module.params, unavailable, lasting(wanted, current)))
-    swapping, starters = swap_areas(), swap_starters()
+    try:
+        swapping, starters = swap_areas(), swap_starters()
+    except CommandError as error:
+        module.fail_json(msg=str(error))
     if not check:
         apply(found)
-        keep_off(starters)
         for key, (_, value) in settings.items():
             setting_path(key).write_text(str(value), encoding="ascii")
-        if swapping:
-            module.run_command(["swapoff", "--all"], check_rc=True)
+        try:
+            stop_swap(swapping, starters)
+        except CommandError as error:
+            module.fail_json(msg=f"swap cannot be turned off: {error}")
     module.exit_json(
         changed=bool(loaded or settings or found or swapping or starters),
         unavailable=unavailable,
@@ -115,10 +115,10 @@ def _files(params: dict[str, object], unavailable: list[str], settings: str) -> 
     # Ansible has checked that it is a list; the parameters as a whole are typed as objects.
     modules = [str(item) for item in params["modules"] if item not in unavailable]  # type: ignore[attr-defined]
     files = [
-        File(Path(_MODULES_FILE), "\n".join(modules) + "\n", 0o644),
-        File(SETTINGS_FILE, settings, 0o644),
+        File(HOST.kernel_modules, "\n".join(modules) + "\n", 0o644),
+        File(HOST.kernel_settings, settings, 0o644),
     ]
-    fstab, hosts = Path("/etc/fstab"), Path("/etc/hosts")
+    fstab, hosts = HOST.etc / "fstab", HOST.etc / "hosts"
     if fstab.exists():
         files.append(File(fstab, without_swap(fstab.read_text(encoding="utf-8")), 0o644))
     text = hosts.read_text(encoding="utf-8") if hosts.exists() else "127.0.0.1 localhost\n"

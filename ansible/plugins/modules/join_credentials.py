@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.admission import credentials
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.commands import CommandError
+from ansible.module_utils.join_credentials import credentials
+from ansible.module_utils.system.commands import CommandError
 
 DOCUMENTATION = r"""
 module: join_credentials
@@ -19,12 +19,18 @@ options:
     description: How long the token is good for, such as C(15m).
     type: str
     required: true
-  control_planes:
-    description: Whether control planes will join.
-    type: bool
-    required: true
   joining:
-    description: By name, C(addresses), C(labels) and C(taints) of the nodes that will join.
+    description: Names of the hosts that will join.
+    type: list
+    elements: str
+    required: true
+  control_planes:
+    description: Names of all control planes.
+    type: list
+    elements: str
+    required: true
+  nodes:
+    description: By name, the C(addresses), C(labels) and C(taints) of each node of the inventory.
     type: dict
     required: true
 author: [kube-pipeline]
@@ -34,8 +40,9 @@ EXAMPLES = r"""
 - name: Let hosts join
   join_credentials:
     lifetime: 15m
-    control_planes: true
-    joining: {worker-0: {addresses: [10.20.0.14], labels: {}, taints: []}}
+    joining: [worker-0]
+    control_planes: [controller-0]
+    nodes: {worker-0: {addresses: [10.20.0.14], labels: {}, taints: []}}
   register: __control_plane_credentials
   no_log: true
 """
@@ -52,8 +59,9 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "lifetime": {"type": "str", "required": True},
-            "control_planes": {"type": "bool", "required": True},
-            "joining": {"type": "dict", "required": True},
+            "joining": {"type": "list", "elements": "str", "required": True},
+            "control_planes": {"type": "list", "elements": "str", "required": True},
+            "nodes": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
     )
@@ -62,7 +70,9 @@ def main() -> None:
         module.exit_json(changed=True, credentials=dict.fromkeys(names, "made when it is applied"))
     wanted = module.params
     try:
-        found = credentials(wanted["lifetime"], wanted["joining"], control_planes=wanted["control_planes"])
+        joining = {name: wanted["nodes"][name] for name in wanted["joining"]}
+        planes = not joining.keys().isdisjoint(wanted["control_planes"])
+        found = credentials(wanted["lifetime"], joining, control_planes=planes)
     except (CommandError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=True, credentials=found)

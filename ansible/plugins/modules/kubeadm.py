@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.commands import CommandError
-from ansible.module_utils.files import exclusive
-from ansible.module_utils.kubeadm import RefusedError, init, join, state
+from ansible.module_utils.kubeadm import RefusedError, init, join
+from ansible.module_utils.membership import MEMBER, membership
+from ansible.module_utils.system.commands import CommandError
+from ansible.module_utils.system.files import exclusive
 
 DOCUMENTATION = r"""
 module: kubeadm
 short_description: Make a host a node of a cluster
 description:
   - Runs C(kubeadm init) or C(kubeadm join), unless the host is a node already.
-  - What an earlier call did not finish is reset and made anew. It waits for a kubeadm that outlived its connection.
+  - An earlier attempt that did not finish is reset and made anew. The module waits for a kubeadm that outlived its
+    connection.
   - The configuration is passed as a file that only root may read and that is removed afterwards.
-  - A cluster that exists is never initialized again.
+  - An existing cluster is never initialized again.
 options:
   action:
     description: Whether to make a cluster or to join one.
@@ -83,20 +85,20 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params
-    before = state()
+    before = membership()
     if module.check_mode:
-        module.exit_json(changed=before != "member", before=before)
+        module.exit_json(changed=before != MEMBER, before=before)
     try:
         with exclusive("kubeadm"):
-            before = state()
-            if before != "member" and wanted["action"] == "init":
+            before = membership()
+            if before != MEMBER and wanted["action"] == "init":
                 endpoint = wanted["endpoint"]["host"], wanted["endpoint"]["port"]
                 init(endpoint, wanted["members"], wanted["unreached"], wanted["timeout"])
-            elif before != "member":
+            elif before != MEMBER:
                 join(wanted["config"], control_plane=wanted["control_plane"], timeout=wanted["timeout"])
     except (CommandError, RefusedError, OSError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=before != "member", before=before)
+    module.exit_json(changed=before != MEMBER, before=before)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ module: machine_checks
 short_description: Check one machine of a Kubernetes cluster from inside
 description:
   - Asks the API through the load balancer, reads when the machine's certificates expire, and looks for swap and for
-    kernel settings that were undone. On a control plane it runs the approver of certificates and tries the audit log.
+    kernel settings that were changed. On a control plane it runs the approver of certificates and tries the audit log.
   - A failed check is no failure of the module; it is one of its results.
 options:
   address:

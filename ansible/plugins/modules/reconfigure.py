@@ -1,20 +1,20 @@
 #!/usr/bin/python
-"""Ansible module: bring a node to the settings that the module settings left for it."""
+"""Ansible module: bring a node to its settings."""
 
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.commands import CommandError
-from ansible.module_utils.files import exclusive
 from ansible.module_utils.reconfigure import Node, reconfigure
+from ansible.module_utils.system.commands import CommandError
+from ansible.module_utils.system.files import exclusive
 
 DOCUMENTATION = r"""
 module: reconfigure
 short_description: Bring a node of a standing cluster to its settings
 description:
-  - Restarts only the parts whose settings changed, and waits until each works. A part that does not is given its old
-    settings back, and the module fails with what the part said.
-  - What was not finished is done again by the next call.
+  - Restarts only the parts whose settings changed, and waits until each works. A part that does not gets its old
+    settings back, and the module fails with the end of the part's log.
+  - The next call repeats what was not finished.
 options:
   name:
     description: The node's name.
@@ -34,12 +34,12 @@ options:
     elements: str
     default: []
   sections:
-    description: What differs, as C(settings) found it.
+    description: The sections that differ, as C(settings) found them.
     type: list
     elements: str
     required: true
-  leader:
-    description: Whether this node also uploads what is the whole cluster's.
+  acting:
+    description: Whether this node also uploads the settings of the whole cluster.
     type: bool
     required: true
   timeout:
@@ -56,11 +56,11 @@ EXAMPLES = r"""
     address: 10.20.0.10
     port: 6443
     sections: "{{ ansible_facts.kubernetes_differing }}"
-    leader: true
+    acting: true
 """
 
 RETURN = r"""
-restarted: {description: The parts that were started anew., type: list, elements: str, returned: success}
+restarted: {description: The parts that were restarted., type: list, elements: str, returned: success}
 """
 
 
@@ -72,7 +72,7 @@ def main() -> None:
             "port": {"type": "int", "required": True},
             "peers": {"type": "list", "elements": "str", "default": []},
             "sections": {"type": "list", "elements": "str", "required": True},
-            "leader": {"type": "bool", "required": True},
+            "acting": {"type": "bool", "required": True},
             "timeout": {"type": "int", "default": 180},
         },
         supports_check_mode=True,

@@ -7,16 +7,17 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.files import File, apply, changes
-from ansible.module_utils.kubeadm import state
-from ansible.module_utils.stamp import IN_FORCE, WANTED, diff, differing, read, refusals, save, touched
+from ansible.module_utils.membership import MEMBER, membership
+from ansible.module_utils.node_settings import diff, differing, read, refusals, save, touched
+from ansible.module_utils.system.files import File, apply, changes
+from ansible.module_utils.system.paths import HOST
 
 DOCUMENTATION = r"""
 module: settings
 short_description: Compare a node's settings with those in force
 description:
-  - Leaves on the host what it should run with. On a host that is no node yet the files are written too, and kubeadm
-    makes it a node with them. On a node nothing else is touched; the module C(reconfigure) brings it to its settings.
+  - Keeps on the host the settings that it should run with. On a host that is no node yet, the files are written too,
+    and kubeadm reads them. On a node nothing else is touched; the module C(reconfigure) brings it to its settings.
   - Refuses a change that a standing cluster cannot make.
 options:
   files:
@@ -31,12 +32,12 @@ options:
     description: The cluster's KubeProxyConfiguration, for a control plane.
     type: dict
   complete:
-    description: Whether all hosts were reached, so that it is known what suits all of them; else kube-proxy stays as
-      it is.
+    description: Whether all hosts were reached. kube-proxy's settings depend on all of them, and stay where one was
+      not reached.
     type: bool
     default: true
   fixed:
-    description: What cannot change in a standing cluster, by the name that an error gives it.
+    description: The settings that a standing cluster cannot change, by the name that an error gives them.
     type: dict
     required: true
 author: [kube-pipeline]
@@ -57,8 +58,6 @@ ansible_facts:
   type: dict
 """
 
-_PATCH = Path("/etc/kubernetes/patches/kubeletconfiguration+merge.json")
-
 
 def main() -> None:
     module = AnsibleModule(
@@ -72,12 +71,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    patch = json.loads(_PATCH.read_text(encoding="utf-8")) if _PATCH.exists() else {}
+    patch = json.loads(HOST.kubelet_patch.read_text(encoding="utf-8")) if HOST.kubelet_patch.exists() else {}
     wanted = {"kubelet": {"cluster": given["kubelet"], "host": patch}, "fixed": given["fixed"]}
     wanted |= {"files": given["files"]} if given["files"] else {}
-    member = state() == "member"
+    member = membership() == MEMBER
     wanted |= {"kube-proxy": given["kube_proxy"]} if given["kube_proxy"] and (given["complete"] or not member) else {}
-    known = read(IN_FORCE) if member else {}
+    known = read(HOST.settings) if member else {}
     refused = refusals(known, wanted)
     if refused:
         module.fail_json(msg="; ".join(refused) + ": set it back, or destroy the environment first")
@@ -87,7 +86,7 @@ def main() -> None:
     if not module.check_mode:
         apply([] if member else files)
         if found or not member:
-            save(WANTED, wanted)
+            save(HOST.settings_wanted, wanted)
     shown = diff(known, wanted, found) + [change.diff() for change in files]
     module.exit_json(changed=bool(found or files), diff=shown, ansible_facts={"kubernetes_differing": found})
 

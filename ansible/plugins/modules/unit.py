@@ -1,21 +1,22 @@
 #!/usr/bin/python
-"""Ansible module: a service with the files it is made of."""
+"""Ansible module: a systemd unit with its files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.files import OPTIONS, File, apply, changes
-from ansible.module_utils.units import UnitError, actions, newest, perform, show
+from ansible.module_utils.system.commands import CommandError
+from ansible.module_utils.system.files import OPTIONS, File, apply, changes
+from ansible.module_utils.system.units import actions, newest, perform, show
 
 DOCUMENTATION = r"""
 module: unit
-short_description: A systemd service with the files it is made of
+short_description: A systemd unit with its files
 description:
   - Writes the service's files, has systemd read them, enables the service, and starts it.
-  - A running service is restarted when one of its files or programs is newer than its start, so a run that was
-    killed between the two is made good by the next.
+  - A running service is restarted when one of its files or programs is newer than its start. So the next run
+    completes one that was killed between writing and restarting.
 options:
   name:
     description: The service, with its suffix.
@@ -31,12 +32,12 @@ options:
       content: {description: All that the file holds., type: str, required: true}
       mode: {description: Permission bits as octal text., type: str, default: "0644"}
   programs:
-    description: Files that somebody else writes and that the service runs from.
+    description: Files of the service that another task writes.
     type: list
     elements: path
     default: []
   start:
-    description: Start it when it does not run. False leaves that to somebody else, and still restarts a running one.
+    description: Start it when it does not run. With false, a running one is still restarted.
     type: bool
     default: true
 author: [kube-pipeline]
@@ -77,7 +78,7 @@ def main() -> None:
         needed = actions(show(name), newest(watched), files_changed=bool(found), start=module.params["start"])
         if not module.check_mode:
             perform(name, needed)
-    except UnitError as error:
+    except CommandError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(found or needed),

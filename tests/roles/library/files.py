@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.files import OPTIONS, File, apply, changes
+from ansible.module_utils.system.files import OPTIONS, File, apply, changes
 
 DOCUMENTATION = r"""
 module: files

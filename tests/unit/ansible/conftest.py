@@ -4,6 +4,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from module_utils.system.paths import HOST
+
+
+@pytest.fixture(autouse=True)
+def host(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a host that has nothing yet."""
+    root = tmp_path_factory.mktemp("host")
+    monkeypatch.setattr(HOST, "root", root)
+    return root
 
 
 @pytest.fixture
@@ -17,8 +26,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long each wait was meant to be; it is over at once, and the clock tells their sum."""
     durations: list[float] = []
     passing = SimpleNamespace(monotonic=lambda: sum(durations), sleep=durations.append)
-    for module in ("admission", "commands"):
-        monkeypatch.setattr(f"module_utils.{module}.time", passing)
+    monkeypatch.setattr("module_utils.system.wait.time", passing)
     return durations
 
 
@@ -30,7 +38,7 @@ class FakeProgram:
         self.log = folder / "calls"
         folder.mkdir()
         environment = {"PATH": f"{folder}:/usr/bin:/bin", "KUBECONFIG": "/nonexistent"}
-        monkeypatch.setattr("module_utils.commands._ENVIRONMENT", environment)
+        monkeypatch.setattr("module_utils.system.commands._ENVIRONMENT", environment)
 
     def __call__(self, name: str, script: str) -> None:
         """Make one from the body of a shell script."""

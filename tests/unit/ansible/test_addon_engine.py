@@ -186,7 +186,7 @@ def pause(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], Non
     """Do something instead of waiting."""
 
     def instead(act: Callable[[], None]) -> None:
-        monkeypatch.setattr("module_utils.addons.time.sleep", lambda _: act())
+        monkeypatch.setattr("module_utils.system.wait.time.sleep", lambda _: act())
 
     return instead
 
@@ -196,7 +196,7 @@ def test_an_object_that_does_not_go_is_an_error(
 ) -> None:
     addons.converge([_addon("one", _object("a", "1"))], dry_run=False)
     monkeypatch.setattr(addons, "_REMOVAL_SECONDS", 0)
-    monkeypatch.setattr("module_utils.addons.time.sleep", lambda _: None)
+    monkeypatch.setattr("module_utils.system.wait.time.sleep", lambda _: None)
     keep = server.kubectl
     monkeypatch.setattr(addons, "kubectl", lambda *a, stdin=None: "" if a[0] == "delete" else keep(*a, stdin=stdin))
     with pytest.raises(addons.RemovalError, match="ConfigMap default/a"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from module_utils.commands import CommandError, kubectl
+from module_utils.system.commands import CommandError, kubectl
 
 if TYPE_CHECKING:
     from tests.unit.ansible.conftest import FakeProgram
@@ -70,7 +70,7 @@ def test_attempts_share_the_time_and_can_say_why_they_failed(
         waits.append(request)
         raise CommandError("kubectl exited with 1: Client.Timeout exceeded")
 
-    monkeypatch.setattr("module_utils.commands.run", hung)
+    monkeypatch.setattr("module_utils.system.commands.run", hung)
     with pytest.raises(CommandError, match="Client"):
         kubectl("get", "nodes", timeout=60)
     assert given == [(20, 60), (20, 39), (16, 18)]

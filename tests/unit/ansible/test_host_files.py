@@ -4,9 +4,8 @@ import fcntl
 from pathlib import Path
 
 import pytest
-from module_utils import files
-from module_utils.commands import run
-from module_utils.files import File, apply, changes, exclusive, write
+from module_utils.system.commands import run
+from module_utils.system.files import File, apply, changes, exclusive, write
 
 
 def test_only_files_that_differ_are_written(tmp_path: Path) -> None:
@@ -48,11 +47,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert path.read_text() == "old"
 
 
-def test_a_program_that_outlives_its_module_keeps_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "RUNTIME", tmp_path)
+def test_a_program_that_outlives_its_module_keeps_the_lock(host: Path) -> None:
     with exclusive("work"):
         number = run(["sh", "-c", "sleep 30 > /dev/null 2>&1 & echo $!"]).strip()
-    with (tmp_path / "work.lock").open("w") as lock:
+    with (host / "run/kube-pipeline/work.lock").open("w") as lock:
         with pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         run(["kill", number])

@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from module_utils import kubeadm, stamp
-from module_utils.commands import CommandError
+from module_utils import kubeadm, node_settings
 from module_utils.kubeadm import RefusedError
+from module_utils.membership import membership
+from module_utils.system.commands import CommandError
+from module_utils.system.files import write
+from module_utils.system.paths import HOST
 
 if TYPE_CHECKING:
     from tests.unit.ansible.conftest import FakeProgram
@@ -15,23 +18,14 @@ _NOWHERE = ("127.0.0.1", 9)
 
 
 @pytest.fixture(autouse=True)
-def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "run").mkdir()
-    for name, path in (("UNFINISHED", tmp_path / "unfinished"), ("MEMBER", tmp_path / "kubelet.conf")):
-        monkeypatch.setattr(kubeadm, name, path)
-    monkeypatch.setattr(kubeadm, "RUNTIME", tmp_path / "run")
-    monkeypatch.setattr(kubeadm, "_LOG", tmp_path / "log")
-    monkeypatch.setattr(kubeadm, "_ETCD_DATA", tmp_path / "etcd")
-    monkeypatch.setattr(stamp, "IN_FORCE", tmp_path / "in-force")
-    monkeypatch.setattr(stamp, "WANTED", tmp_path / "wanted")
-    monkeypatch.setattr(stamp, "KUBELET", tmp_path / "kubelet.yaml")
-    monkeypatch.setattr(kubeadm, "WANTED", tmp_path / "wanted")
-    monkeypatch.setattr(kubeadm, "CONFIG", tmp_path / "config")
-    (tmp_path / "config").write_text("kind: ClusterConfiguration\n")
+def _config(host: Path) -> None:
+    HOST.kubeadm_config.parent.mkdir(parents=True)
+    HOST.kubeadm_config.write_text("kind: ClusterConfiguration\n")
+    HOST.state.mkdir(parents=True)
 
 
 def _kubeadm(fake: FakeProgram, tmp_path: Path, body: str = "true") -> None:
-    fake("kubeadm", f"case $1 in init|join) cat {tmp_path}/run/kubeadm.yaml > {tmp_path}/seen;; esac\n{body}")
+    fake("kubeadm", f"case $1 in init|join) cat {HOST.runtime}/kubeadm.yaml > {tmp_path}/seen;; esac\n{body}")
     fake("journalctl", "echo 'E1124 the kubelet is unhappy'")
     fake("kubectl", "exit 1")
 
@@ -39,39 +33,39 @@ def _kubeadm(fake: FakeProgram, tmp_path: Path, body: str = "true") -> None:
 def test_join_runs_kubeadm_with_a_secret_file_that_is_gone_afterwards(
     tmp_path: Path, fake_program: FakeProgram
 ) -> None:
-    _kubeadm(fake_program, tmp_path, f"stat -c %a {tmp_path}/run/kubeadm.yaml > {tmp_path}/mode")
+    _kubeadm(fake_program, tmp_path, f"stat -c %a {HOST.runtime}/kubeadm.yaml > {tmp_path}/mode")
     kubeadm.join("token: secret", control_plane=False, timeout=10)
-    assert fake_program.calls() == [f"kubeadm join --config={tmp_path}/run/kubeadm.yaml --v=1"]
+    assert fake_program.calls() == [f"kubeadm join --config={HOST.runtime}/kubeadm.yaml --v=1"]
     assert (tmp_path / "seen").read_text() == "token: secret"
     assert (tmp_path / "mode").read_text().strip() == "600"
-    assert not (tmp_path / "run" / "kubeadm.yaml").exists()
-    assert kubeadm.state() == "absent"
+    assert not (HOST.runtime / "kubeadm.yaml").exists()
+    assert membership() == "absent"
 
 
 def test_a_node_runs_with_what_was_wanted_when_it_joined(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program, tmp_path)
-    stamp.save(stamp.WANTED, {"kubelet": {"maxPods": 110}})
+    node_settings.save(HOST.settings_wanted, {"kubelet": {"maxPods": 110}})
     kubeadm.join("x", control_plane=False, timeout=10)
-    known = stamp.read(stamp.IN_FORCE)
+    known = node_settings.read(HOST.settings)
     assert known["kubelet"] == {"maxPods": 110}
-    assert stamp.touched(known) == []
-    stamp.KUBELET.write_text("changed by hand")
-    assert stamp.touched(known) == ["kubelet"]
-    assert not stamp.WANTED.exists()
+    assert node_settings.touched(known) == []
+    write(HOST.kubelet_config, b"changed by hand", 0o644)
+    assert node_settings.touched(known) == ["kubelet"]
+    assert not HOST.settings_wanted.exists()
 
 
 def test_a_join_that_failed_stays_partial_and_is_reset_by_the_next(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program, tmp_path, "echo 'no route to host' >&2; exit 1")
     with pytest.raises(CommandError, match=r"(?s)no route to host.*the kubelet is unhappy"):
         kubeadm.join("x", control_plane=True, timeout=10)
-    assert kubeadm.state() == "partial"
+    assert membership() == "partial"
 
-    (tmp_path / "etcd" / "member").mkdir(parents=True)
+    (HOST.etcd_data / "member").mkdir(parents=True)
     _kubeadm(fake_program, tmp_path)
     kubeadm.join("x", control_plane=True, timeout=10)
     assert [call.split()[1] for call in fake_program.calls() if call.startswith("kubeadm")] == ["join", "reset", "join"]
-    assert list((tmp_path / "etcd").iterdir()) == []
-    assert kubeadm.state() == "absent"
+    assert list(HOST.etcd_data.iterdir()) == []
+    assert membership() == "absent"
 
 
 # What kubeadm 1.36 says at every join, and what it ends with where there is no signature.
@@ -116,7 +110,7 @@ def test_init_is_refused_where_an_api_answers(
     tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _kubeadm(fake_program, tmp_path)
-    monkeypatch.setattr(kubeadm, "answers", lambda *_: True)
+    monkeypatch.setattr(kubeadm, "speaks_tls", lambda *_: True)
     with pytest.raises(RefusedError, match="a Kubernetes API answers at api:6443"):
         kubeadm.init(("api", 6443), [], [], 10)
     assert fake_program.calls() == []
@@ -125,7 +119,7 @@ def test_init_is_refused_where_an_api_answers(
 def test_a_half_made_init_is_not_reset_when_others_have_joined(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program, tmp_path)
     fake_program("kubectl", "echo node/worker-0")
-    (tmp_path / "unfinished").touch()
+    HOST.unfinished.touch()
     with pytest.raises(RefusedError, match="node/worker-0 have joined since"):
         kubeadm.init(_NOWHERE, [], [], 10)
     assert not any(call.startswith("kubeadm") for call in fake_program.calls())
@@ -133,8 +127,8 @@ def test_a_half_made_init_is_not_reset_when_others_have_joined(tmp_path: Path, f
 
 def test_a_half_made_init_is_made_anew(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program, tmp_path)
-    (tmp_path / "unfinished").touch()
-    stamp.save(stamp.WANTED, {"kube-proxy": {"kind": "KubeProxyConfiguration"}})
+    HOST.unfinished.touch()
+    node_settings.save(HOST.settings_wanted, {"kube-proxy": {"kind": "KubeProxyConfiguration"}})
     kubeadm.init(_NOWHERE, [], [], 10)
     assert [call.split()[1] for call in fake_program.calls() if call.startswith("kubeadm")] == ["reset", "init"]
 
@@ -143,7 +137,3 @@ def test_kubeadm_that_hangs_is_stopped(tmp_path: Path, fake_program: FakeProgram
     _kubeadm(fake_program, tmp_path, "exec sleep 60")
     with pytest.raises(CommandError, match="did not end within"):
         kubeadm.join("x", control_plane=False, timeout=0.2)
-
-
-def test_nothing_answers_where_nothing_listens() -> None:
-    assert not kubeadm.answers(*_NOWHERE)

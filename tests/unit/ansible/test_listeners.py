@@ -4,10 +4,13 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
 from module_utils.listeners import described, sockets, users
+from module_utils.system.paths import HOST
 
 
-def test_the_process_that_listens_is_named() -> None:
+def test_the_process_that_listens_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HOST, "root", Path("/"))
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
         port = server.getsockname()[1]
         name = Path("/proc/self/comm").read_text().strip()

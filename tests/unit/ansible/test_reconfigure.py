@@ -6,48 +6,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from module_utils import reconfigure, stamp
-from module_utils.commands import CommandError
+from module_utils import node_settings, reconfigure
 from module_utils.reconfigure import Node, PutBackError
+from module_utils.system.commands import CommandError
+from module_utils.system.paths import HOST
 
 if TYPE_CHECKING:
     from tests.unit.ansible.conftest import FakeProgram
 
 _STARTED = reconfigure._started  # before the fixture takes its place
-_NODE = Node("controller-0", "10.0.0.10", 6443, (), leader=False, timeout=0)
+_NODE = Node("controller-0", "10.0.0.10", 6443, (), acting=False, timeout=0)
 _ETCD = "spec:\n    - etcd\n    - --initial-cluster={}\n    - --key-file=x\n"
 _JOINED = _ETCD.format("a=https://1:2380,b=https://2:2380\n    - --initial-cluster-state=existing")
 
 
 @pytest.fixture(autouse=True)
-def _host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _control_plane(tmp_path: Path, host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A control plane whose parts run `old` and have policy `1`; it should have policy `2`."""
-    monkeypatch.setattr(reconfigure, "RUNTIME", tmp_path)
-    for module in (stamp, reconfigure):
-        monkeypatch.setattr(module, "MANIFESTS", tmp_path / "manifests")
-        monkeypatch.setattr(module, "KUBELET", tmp_path / "kubelet.yaml")
-    monkeypatch.setattr(reconfigure, "_LOGS", tmp_path / "logs")
-    (tmp_path / "kubelet.yaml").write_text("maxPods: 1")
-    monkeypatch.setattr(reconfigure, "IN_FORCE", tmp_path / "in-force")
-    monkeypatch.setattr(reconfigure, "WANTED", tmp_path / "wanted")
+    for folder in (HOST.runtime, HOST.manifest("etcd").parent, HOST.kubelet_config.parent):
+        folder.mkdir(parents=True)
+    HOST.kubelet_config.write_text("maxPods: 1")
     monkeypatch.setattr(reconfigure, "_started", lambda *_: float("inf"))
-    monkeypatch.setattr(reconfigure, "_well", lambda _: True)
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    (tmp_path / "manifests").mkdir()
-    for name in stamp.PARTS:
-        path = tmp_path / "manifests" / f"{name}.yaml"
+    monkeypatch.setattr(reconfigure, "unready", lambda _: "")
+    for name in node_settings.PARTS:
+        path = HOST.manifest(name)
         path.write_text(_JOINED if name == "etcd" else "old\n")
         path.chmod(0o600)
     (tmp_path / "audit.yaml").write_text("1")
     (tmp_path / "audit.yaml").chmod(0o600)
-    common: stamp.Settings = {"fixed": {}, "kube-proxy": {"mode": "nftables"}}
-    stamp.save(tmp_path / "in-force", {**common, "files": {str(tmp_path / "audit.yaml"): "1"}, "kubelet": {"pods": 1}})
-    stamp.save(tmp_path / "wanted", {**common, "files": {str(tmp_path / "audit.yaml"): "2"}, "kubelet": {"pods": 2}})
+    common: node_settings.Settings = {"fixed": {}, "kube-proxy": {"mode": "nftables"}}
+    policy = str(tmp_path / "audit.yaml")
+    node_settings.save(HOST.settings, {**common, "files": {policy: "1"}, "kubelet": {"pods": 1}})
+    node_settings.save(HOST.settings_wanted, {**common, "files": {policy: "2"}, "kubelet": {"pods": 2}})
 
 
 def _kubeadm(fake: FakeProgram, api_server: str = "old") -> None:
     """Let kubeadm generate what runs already, and for the API server `api_server`."""
-    others = " ".join(f"$KUBEADM_INIT_DRYRUN_DIR/{name}.yaml" for name in stamp.PARTS[2:])
+    others = " ".join(f"$KUBEADM_INIT_DRYRUN_DIR/{name}.yaml" for name in node_settings.PARTS[2:])
     etcd = _ETCD.format("a=https://1:2380").replace("\n", "\\n")
     fake(
         "kubeadm",
@@ -57,12 +52,16 @@ def _kubeadm(fake: FakeProgram, api_server: str = "old") -> None:
     )
 
 
-def _api_server(tmp_path: Path) -> str:
-    return (tmp_path / "manifests" / "kube-apiserver.yaml").read_text()
+def _api_server() -> str:
+    return (HOST.manifest("kube-apiserver")).read_text()
 
 
-def _in_force(tmp_path: Path, section: str) -> dict[str, object] | None:
-    return stamp.read(tmp_path / "in-force").get(section)
+def _only_with_old_settings(url: str) -> str:
+    return "HTTP 500" if "6443" in url and _api_server() != "old\n" else ""
+
+
+def _in_force(section: str) -> dict[str, object] | None:
+    return node_settings.read(HOST.settings).get(section)
 
 
 def test_etcd_keeps_the_members_that_it_started_with(tmp_path: Path) -> None:
@@ -78,16 +77,16 @@ def test_etcd_keeps_the_members_that_it_started_with(tmp_path: Path) -> None:
 def test_only_the_part_that_changed_is_replaced(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program, "new")
     assert reconfigure.reconfigure(_NODE, ["files"]) == ["kube-apiserver"]
-    assert _api_server(tmp_path) == "new\n"
+    assert _api_server() == "new\n"
     assert (tmp_path / "audit.yaml").read_text() == "2"
-    assert _in_force(tmp_path, "files") == {str(tmp_path / "audit.yaml"): "2"}
-    assert _in_force(tmp_path, "kubelet") == {"pods": 1}  # was not asked for
+    assert _in_force("files") == {str(tmp_path / "audit.yaml"): "2"}
+    assert _in_force("kubelet") == {"pods": 1}  # was not asked for
     assert not any("upload-config" in call for call in fake_program.calls())
 
 
-def test_the_leader_uploads_what_is_the_clusters(fake_program: FakeProgram) -> None:
+def test_the_acting_control_plane_uploads_what_is_the_clusters(fake_program: FakeProgram) -> None:
     _kubeadm(fake_program)
-    assert reconfigure.reconfigure(replace(_NODE, leader=True), ["files"]) == []
+    assert reconfigure.reconfigure(replace(_NODE, acting=True), ["files"]) == []
     assert "upload-config all" in fake_program.calls()[-1]
 
 
@@ -95,15 +94,15 @@ def test_a_part_that_does_not_come_up_gets_its_old_settings_back(
     tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _kubeadm(fake_program, "new")
-    monkeypatch.setattr(reconfigure, "_well", lambda url: "6443" not in url or _api_server(tmp_path) == "old\n")
-    log = tmp_path / "logs" / "kube-system_kube-apiserver-controller-0_1" / "kube-apiserver" / "0.log"
+    monkeypatch.setattr(reconfigure, "unready", _only_with_old_settings)
+    log = HOST.pod_logs / "kube-system_kube-apiserver-controller-0_1" / "kube-apiserver" / "0.log"
     log.parent.mkdir(parents=True)
     log.write_text("unknown flag: --nonsense\n")
     with pytest.raises(PutBackError, match=r"(?s)kube-apiserver did not come up.*flag: --nonsense.*back.*and works"):
-        reconfigure.reconfigure(replace(_NODE, leader=True), ["files", "kubelet"])
-    assert _api_server(tmp_path) == "old\n"
+        reconfigure.reconfigure(replace(_NODE, acting=True), ["files", "kubelet"])
+    assert _api_server() == "old\n"
     assert (tmp_path / "audit.yaml").read_text() == "1"
-    assert _in_force(tmp_path, "files") == {str(tmp_path / "audit.yaml"): "1"}
+    assert _in_force("files") == {str(tmp_path / "audit.yaml"): "1"}
     assert not any("upload-config" in call or "kubelet" in call for call in fake_program.calls())
 
 
@@ -112,13 +111,13 @@ def test_a_part_that_works_keeps_its_new_settings_when_a_later_one_fails(
 ) -> None:
     """etcd and API server would else be restarted once more, while something is wrong."""
     _kubeadm(fake_program, "new")
-    scheduler = tmp_path / "manifests" / "kube-scheduler.yaml"
+    scheduler = HOST.manifest("kube-scheduler")
     scheduler.write_text("older\n")
-    monkeypatch.setattr(reconfigure, "_well", lambda url: "10259" not in url)
+    monkeypatch.setattr(reconfigure, "unready", lambda url: "HTTP 500" if "10259" in url else "")
     with pytest.raises(PutBackError, match="kube-scheduler has its old settings back, and does not work yet"):
         reconfigure.reconfigure(_NODE, ["files"])
     assert scheduler.read_text() == "older\n"
-    assert _api_server(tmp_path) == "new\n"
+    assert _api_server() == "new\n"
     assert (tmp_path / "audit.yaml").read_text() == "2"  # which that API server reads
 
 
@@ -135,37 +134,37 @@ def test_what_a_killed_run_replaced_can_still_be_put_back(
     """Files and manifest are the new ones already when a later run finds that the part does not work with them."""
     _kubeadm(fake_program, "new")
 
-    def killed(url: str) -> bool:
+    def killed(url: str) -> str:
         if "6443" in url:
             raise KeyboardInterrupt
-        return True
+        return ""
 
-    monkeypatch.setattr(reconfigure, "_well", killed)
+    monkeypatch.setattr(reconfigure, "unready", killed)
     with pytest.raises(KeyboardInterrupt):
         reconfigure.reconfigure(_NODE, ["files"])
-    assert _api_server(tmp_path) == "new\n"
+    assert _api_server() == "new\n"
     assert (tmp_path / "audit.yaml").read_text() == "2"
-    monkeypatch.setattr(reconfigure, "_well", lambda url: "6443" not in url or _api_server(tmp_path) == "old\n")
+    monkeypatch.setattr(reconfigure, "unready", _only_with_old_settings)
     with pytest.raises(PutBackError, match="and works"):
         reconfigure.reconfigure(_NODE, ["files"])
-    assert _api_server(tmp_path) == "old\n"
+    assert _api_server() == "old\n"
     assert (tmp_path / "audit.yaml").read_text() == "1"
-    assert "before" in stamp.read(tmp_path / "in-force")  # what works is known until something else does
+    assert "before" in node_settings.read(HOST.settings)  # what works is known until something else does
 
 
 def test_files_that_were_there_come_back_also_where_nothing_was_noted(
     tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _kubeadm(fake_program, "new")
-    (tmp_path / "in-force").unlink()
-    monkeypatch.setattr(reconfigure, "_well", lambda url: "6443" not in url or _api_server(tmp_path) == "old\n")
+    HOST.settings.unlink()
+    monkeypatch.setattr(reconfigure, "unready", _only_with_old_settings)
     with pytest.raises(PutBackError, match="and works"):
         reconfigure.reconfigure(_NODE, ["files"])
     assert (tmp_path / "audit.yaml").read_text() == "1"
 
 
 def test_a_part_counts_as_started_when_its_new_container_has_a_log(tmp_path: Path) -> None:
-    logs, started = tmp_path / "logs", _STARTED
+    logs, started = HOST.pod_logs, _STARTED
     assert started(_NODE, "etcd") == 0
     for pod, moment in (("old", 100), ("new", 200)):
         folder = logs / f"kube-system_etcd-controller-0_{pod}" / "etcd"
@@ -187,18 +186,18 @@ def test_the_old_container_of_a_part_does_not_count(
 def test_what_somebody_changed_on_the_host_is_seen_and_mended(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program)
     reconfigure.reconfigure(_NODE, ["files"])
-    known = stamp.read(tmp_path / "in-force")
-    assert "files" not in stamp.touched(known)
-    (tmp_path / "manifests" / "kube-apiserver.yaml").unlink()
-    assert "files" in stamp.touched(known)
+    known = node_settings.read(HOST.settings)
+    assert "files" not in node_settings.touched(known)
+    (HOST.manifest("kube-apiserver")).unlink()
+    assert "files" in node_settings.touched(known)
     assert reconfigure.reconfigure(_NODE, ["files"]) == ["kube-apiserver"]
-    assert _api_server(tmp_path) == "old\n"
+    assert _api_server() == "old\n"
 
 
 def test_files_that_nobody_wants_any_more_are_removed(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program)
-    wanted = stamp.read(tmp_path / "wanted")
-    stamp.save(tmp_path / "wanted", {**wanted, "files": {str(tmp_path / "other.yaml"): "3"}})
+    wanted = node_settings.read(HOST.settings_wanted)
+    node_settings.save(HOST.settings_wanted, {**wanted, "files": {str(tmp_path / "other.yaml"): "3"}})
     reconfigure.reconfigure(_NODE, ["files"])
     assert not (tmp_path / "audit.yaml").exists()
     assert (tmp_path / "other.yaml").read_text() == "3"
@@ -210,7 +209,7 @@ def test_nothing_is_replaced_while_another_member_of_etcd_is_unwell(tmp_path: Pa
     node = replace(_NODE, peers=("10.0.0.11", "10.0.0.12"))
     with pytest.raises(CommandError, match=r"(?s)another member of etcd is not well.*10.0.0.11"):
         reconfigure.reconfigure(node, ["files"])
-    assert _api_server(tmp_path) == "old\n"
+    assert _api_server() == "old\n"
     assert "--endpoints=https://10.0.0.11:2379,https://10.0.0.12:2379" in fake_program.calls()[-1]
 
 
@@ -219,45 +218,45 @@ def test_a_killed_run_leaves_it_unknown_what_is_in_force(
 ) -> None:
     _kubeadm(fake_program, "new")
 
-    def killed(_: str) -> bool:
+    def killed(_: str) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reconfigure, "_well", killed)
+    monkeypatch.setattr(reconfigure, "unready", killed)
     with pytest.raises(KeyboardInterrupt):
         reconfigure.reconfigure(_NODE, ["files"])
-    assert _in_force(tmp_path, "files") is None
+    assert _in_force("files") is None
 
 
 def test_a_kubelet_that_does_not_come_up_gets_its_old_settings_back(
     tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_program("kubeadm", f"echo 'maxPods: many' > {tmp_path}/kubelet.yaml")
-    fake_program("systemctl", f"cat {tmp_path}/kubelet.yaml >> {tmp_path}/started")
+    fake_program("kubeadm", f"echo 'maxPods: many' > {HOST.kubelet_config}")
+    fake_program("systemctl", f"cat {HOST.kubelet_config} >> {tmp_path}/started")
     fake_program("journalctl", "echo 'E1124 cannot parse maxPods'")
-    monkeypatch.setattr(reconfigure, "answers", lambda *_: False)
+    monkeypatch.setattr(reconfigure, "speaks_tls", lambda *_: False)
     with pytest.raises(PutBackError, match=r"(?s)cannot parse maxPods.*back"):
         reconfigure.reconfigure(_NODE, ["kubelet"])
     assert (tmp_path / "started").read_text() == "maxPods: many\nmaxPods: 1"
-    assert _in_force(tmp_path, "kubelet") == {"pods": 1}
+    assert _in_force("kubelet") == {"pods": 1}
 
 
 def test_a_kubelet_has_to_answer_for_a_while(fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([True, True, False, True, True, True])
     patient = replace(_NODE, timeout=60)
-    monkeypatch.setattr(reconfigure, "answers", lambda *_: next(answers))
+    monkeypatch.setattr(reconfigure, "speaks_tls", lambda *_: next(answers))
     for name in ("kubeadm", "systemctl"):
         fake_program(name, "true")
     assert reconfigure.reconfigure(patient, ["kubelet"]) == ["kubelet"]
     assert list(answers) == []
 
 
-def test_the_leaders_kubelet_goes_first_and_then_the_clusters_copy(
+def test_the_acting_nodes_kubelet_goes_first_and_then_the_clusters_copy(
     fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconfigure, "answers", lambda *_: True)
+    monkeypatch.setattr(reconfigure, "speaks_tls", lambda *_: True)
     for name in ("kubeadm", "systemctl"):
         fake_program(name, "true")
-    reconfigure.reconfigure(replace(_NODE, leader=True, timeout=60), ["kubelet"])
+    reconfigure.reconfigure(replace(_NODE, acting=True, timeout=60), ["kubelet"])
     assert [" ".join(call.split()[:4]) for call in fake_program.calls()] == [
         "kubeadm init phase kubelet-start",
         "systemctl restart kubelet.service",
@@ -265,21 +264,18 @@ def test_the_leaders_kubelet_goes_first_and_then_the_clusters_copy(
     ]
 
 
-def test_kube_proxy_is_started_anew_once(
-    tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "config").write_text("kind: ClusterConfiguration")
-    monkeypatch.setattr("module_utils.kubeadm.CONFIG", tmp_path / "config")
+def test_kube_proxy_is_started_anew_once(tmp_path: Path, fake_program: FakeProgram) -> None:
+    HOST.kubeadm_config.write_text("kind: ClusterConfiguration")
     template = tmp_path / "template"
     template.write_text('{"spec": {"template": {"metadata": {}}}}')
-    fake_program("kubeadm", f"cat {tmp_path}/kube-proxy.yaml > {tmp_path}/given")
+    fake_program("kubeadm", f"cat {HOST.runtime}/kube-proxy.yaml > {tmp_path}/given")
     fake_program(
         "kubectl",
         f'case "$*" in *"get --namespace"*) cat {template};; *patch*) for word; do last=$word; done;'
         f' echo "$last" | sed s/^--patch=// > {template};; *"get nodes"*) echo node/a;; esac',
     )
-    leader = replace(_NODE, leader=True, timeout=60)
-    assert reconfigure.reconfigure(leader, ["kube-proxy"]) == ["kube-proxy"]
+    acting = replace(_NODE, acting=True, timeout=60)
+    assert reconfigure.reconfigure(acting, ["kube-proxy"]) == ["kube-proxy"]
     assert '{"mode": "nftables"}' in (tmp_path / "given").read_text()
-    assert reconfigure.reconfigure(leader, ["kube-proxy"]) == []
+    assert reconfigure.reconfigure(acting, ["kube-proxy"]) == []
     assert "--timeout=70s" in fake_program.calls()[-1]  # a node more, ten seconds more

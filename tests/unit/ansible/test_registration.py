@@ -30,14 +30,13 @@ class ApiServer(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(autouse=True)
-def _api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _api_server(host: Path) -> Iterator[None]:
     ApiServer.code, ApiServer.asked = 503, 0
     with ThreadingHTTPServer(("127.0.0.1", 0), ApiServer) as server:
-        (tmp_path / "bootstrap.conf").write_text(
+        (host / "etc/kubernetes").mkdir(parents=True)
+        (host / "etc/kubernetes/bootstrap-kubelet.conf").write_text(
             f"clusters:\n- cluster:\n    server: http://127.0.0.1:{server.server_port}\n  name: kubernetes\n"
         )
-        monkeypatch.setattr(registration, "_BOOTSTRAP", tmp_path / "bootstrap.conf")
-        monkeypatch.setattr(registration, "_CERTIFICATE", tmp_path / "certificate.pem")
         Thread(target=server.serve_forever).start()
         yield
         server.shutdown()
@@ -60,11 +59,13 @@ def test_the_kubelet_is_restarted_once_and_only_when_its_api_server_is_ready(fak
     assert fake_program.calls() == ["systemctl restart kubelet.service"]
 
 
-def test_a_kubelet_that_has_its_certificate_is_left_alone(tmp_path: Path, fake_program: FakeProgram) -> None:
+def test_a_kubelet_that_has_its_certificate_is_left_alone(host: Path, fake_program: FakeProgram) -> None:
     fake_program("systemctl", "true")
     with registration.prompt_registration():
         wait_until_asked()
-        (tmp_path / "certificate.pem").touch()
+        certificate = host / "var/lib/kubelet/pki/kubelet-client-current.pem"
+        certificate.parent.mkdir(parents=True)
+        certificate.touch()
         ApiServer.code = 200
         time.sleep(1)
     assert fake_program.calls() == []

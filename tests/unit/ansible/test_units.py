@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from module_utils.units import Unit, actions, parse
+from module_utils.system.units import Unit, actions, parse
 
 _RUNNING = Unit(active=True, enabled=True, reload_needed=False, since=1000.0)
 _NEW = Unit(active=False, enabled=False, reload_needed=True, since=0.0)

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from module_utils.checks import addons, registry, state
-from module_utils.checks.client import ApiError
+from module_utils.api import ApiError
+from module_utils.checks import addons, catalog, state
 from module_utils.checks.cluster import Cluster
 from module_utils.checks.runner import run
 
@@ -114,9 +114,9 @@ def test_without_probing_nothing_is_put_into_the_cluster() -> None:
 
 
 def test_the_check_that_proves_an_add_on_also_has_its_hint() -> None:
-    names = {check.name for check in registry.PROBING}
+    names = {check.name for check in catalog.PROBING}
     wanted = replace(WANTED, addons=(replace(ADDON, check="dns"),))
-    hints = {check.name: check.hint for check in addons.with_hints(registry.PROBING, wanted)}
+    hints = {check.name: check.hint for check in addons.with_hints(catalog.PROBING, wanted)}
     assert hints.keys() == names
     assert hints["dns"].endswith("look there")
     assert not hints["service"].endswith("look there")

@@ -2,7 +2,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from module_utils.checks import registry, runner
+from module_utils.checks import catalog, runner
 from module_utils.checks.machine import CHECKS
 from module_utils.checks.runner import Check, Verdict
 
@@ -96,6 +96,6 @@ def test_a_machine_and_a_cluster_that_gave_no_results_fail() -> None:
 
 
 def test_every_check_has_its_own_name_a_limit_and_a_hint() -> None:
-    checks: list[Check[Any]] = [*CHECKS, *registry.READING, registry.PROBES, *registry.PROBING, registry.REMOVAL]
+    checks: list[Check[Any]] = [*CHECKS, *catalog.READING, catalog.PROBES, *catalog.PROBING, catalog.REMOVAL]
     assert len({check.name for check in checks} | {"machines"}) == len(checks) + 1
     assert all(check.title and check.hint and check.limit > 0 for check in checks)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from module_utils.checks.client import Api, ApiError, fetch
+from module_utils.api import Api, ApiError, fetch
 
 
 class _Kubernetes(BaseHTTPRequestHandler):

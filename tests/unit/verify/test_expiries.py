@@ -40,13 +40,13 @@ def test_a_certificate_that_is_cut_short_is_an_error() -> None:
     body = base64.b64encode(
         base64.b64decode(b"".join(certificate(datetime.datetime.now(datetime.UTC)).split(b"\n")[1:3]))
     )
-    with pytest.raises(ValueError, match=r"cut short|codec"):
+    with pytest.raises(ValueError, match="openssl x509"):
         certificates.expiries(b"-----BEGIN CERTIFICATE-----\n" + body[:40] + b"\n-----END CERTIFICATE-----\n")
 
 
 def test_a_certificate_without_content_is_an_error() -> None:
     empty = base64.b64encode(bytes.fromhex("30023000"))  # a Certificate whose tbsCertificate has no fields
-    with pytest.raises(ValueError, match="not enough values"):
+    with pytest.raises(ValueError, match="openssl x509"):
         certificates.expiries(b"-----BEGIN CERTIFICATE-----\n" + empty + b"\n-----END CERTIFICATE-----\n")
 
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from module_utils.checks import nodes, state
+from module_utils.checks import comparison, state
 from module_utils.checks.runner import Verdict
 
 WANTED = state.Wanted(
@@ -50,14 +50,14 @@ WORKLOADS = [state.Workload("Deployment", "kube-system", name, 2, 2) for name in
 
 
 def test_nodes_as_wanted_pass() -> None:
-    assert nodes.judge_nodes(WANTED, [CONTROLLER, WORKER]) == Verdict("2 of 2 nodes Ready")
+    assert comparison.judge_nodes(WANTED, [CONTROLLER, WORKER]) == Verdict("2 of 2 nodes Ready")
 
 
 def test_a_wrong_label_is_not_waited_for_unless_something_else_may_still_change() -> None:
     mislabelled = replace(WORKER, labels={"tier": "db"})
-    assert nodes.judge_nodes(WANTED, [CONTROLLER, mislabelled]).final
-    assert not nodes.judge_nodes(WANTED, [replace(CONTROLLER, ready=False), mislabelled]).final
-    assert not nodes.judge_nodes(WANTED, [CONTROLLER, replace(WORKER, taints=frozenset())]).final
+    assert comparison.judge_nodes(WANTED, [CONTROLLER, mislabelled]).final
+    assert not comparison.judge_nodes(WANTED, [replace(CONTROLLER, ready=False), mislabelled]).final
+    assert not comparison.judge_nodes(WANTED, [CONTROLLER, replace(WORKER, taints=frozenset())]).final
 
 
 @pytest.mark.parametrize(
@@ -82,20 +82,22 @@ def test_a_wrong_label_is_not_waited_for_unless_something_else_may_still_change(
     ],
 )
 def test_each_difference_of_a_node_is_told(found: list[state.Node], problem: str) -> None:
-    (told,) = nodes.judge_nodes(WANTED, found).problems
+    (told,) = comparison.judge_nodes(WANTED, found).problems
     assert told.startswith(problem)
 
 
 def test_versions_as_wanted_pass() -> None:
     pods = [pod("etcd", "controller-0", images=("registry.k8s.io/etcd:3.6.8-0@sha256:00",))]
-    assert not nodes.judge_versions(WANTED, {"controller-0": "v1.36.3"}, [CONTROLLER, WORKER], pods).problems
+    assert not comparison.judge_versions(WANTED, {"controller-0": "v1.36.3"}, [CONTROLLER, WORKER], pods).problems
 
 
 def test_each_other_version_is_told() -> None:
     old = replace(WORKER, kubelet="v1.35.4", runtime="containerd://1.7.0")
     proxy = pod("kube-proxy", "worker-0", images=("registry.k8s.io/kube-proxy:v1.35.4",))
     leaving = pod("kube-proxy", "worker-0", images=("registry.k8s.io/kube-proxy:v1.34.0",), stopping=True)
-    assert nodes.judge_versions(WANTED, {"controller-0": "v1.36.2"}, [CONTROLLER, old], [proxy, leaving]).problems == (
+    assert comparison.judge_versions(
+        WANTED, {"controller-0": "v1.36.2"}, [CONTROLLER, old], [proxy, leaving]
+    ).problems == (
         "controller-0: API server is v1.36.2, wanted v1.36.3",
         "worker-0: kubelet is v1.35.4, wanted v1.36.3",
         "worker-0: container runtime is containerd://1.7.0, wanted containerd://2.3.4",
@@ -104,20 +106,20 @@ def test_each_other_version_is_told() -> None:
 
 
 def test_a_reference_splits_at_the_tag_and_not_at_a_port() -> None:
-    assert nodes.split_reference("host:5000/a/b") == ("host:5000/a/b", "")
-    assert nodes.split_reference("host:5000/a/b:1@sha256:0") == ("host:5000/a/b", "1")
+    assert comparison.split_reference("host:5000/a/b") == ("host:5000/a/b", "")
+    assert comparison.split_reference("host:5000/a/b:1@sha256:0") == ("host:5000/a/b", "1")
 
 
 def test_ready_system_pods_pass() -> None:
     finished = pod("job", "worker-0", ready=False, finished=True)
-    assert not nodes.judge_system_pods(WANTED, [*PODS, finished], WORKLOADS).problems
+    assert not comparison.judge_system_pods(WANTED, [*PODS, finished], WORKLOADS).problems
 
 
 def test_system_pods_that_are_not_ready_or_not_there_are_told() -> None:
     broken = pod("kube-proxy", "worker-0", ready=False, reason="container kube-proxy: CrashLoopBackOff")
     pods = [*PODS[1:-1], broken]
     workloads = [replace(WORKLOADS[0], ready=1)]
-    assert nodes.judge_system_pods(WANTED, pods, workloads).problems == (
+    assert comparison.judge_system_pods(WANTED, pods, workloads).problems == (
         "worker-0: Pod kube-system/kube-proxy-worker-0 is not ready: container kube-proxy: CrashLoopBackOff",
         "Deployment kube-system/one: 1 of 2 Pods ready and up to date",
         "controller-0: has no Pod of etcd",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from module_utils.checks.machine import CHECKS, Machine, judge_host, judge_timer
-from module_utils.units import Unit
+from module_utils.system.units import Unit
 
 SETTINGS = {"kernel.panic": 10, "vm.max_map_count": 500}
 

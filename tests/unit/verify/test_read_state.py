@@ -1,7 +1,8 @@
 from typing import Any
 
 import pytest
-from module_utils.checks import state, system
+from module_utils import api
+from module_utils.checks import state
 
 
 def pod_document(status: dict[str, Any], **spec: Any) -> dict[str, Any]:  # noqa: ANN401 - any part of a Pod's spec
@@ -79,7 +80,7 @@ def test_workloads_count_pods_that_are_ready_and_up_to_date() -> None:
 
 def test_of_readyz_only_the_failed_parts_are_told() -> None:
     body = b"[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\nreadyz check failed\n"
-    assert system.failed_parts(body) == "[-]etcd failed: reason withheld"
-    assert system.failed_parts(b"503 Service Unavailable\nNo server is available\n") == (
+    assert api.failed_parts(body) == "[-]etcd failed: reason withheld"
+    assert api.failed_parts(b"503 Service Unavailable\nNo server is available\n") == (
         "503 Service Unavailable No server is available"
     )

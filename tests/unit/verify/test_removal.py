@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from module_utils.checks import client, probes
+from module_utils import api
+from module_utils.checks import probes
 
 
 @dataclass
@@ -25,8 +26,8 @@ class Namespaces:
 
 
 def test_what_is_being_removed_is_not_left() -> None:
-    assert probes.remove(cast("client.Api", Namespaces())) == []
+    assert probes.remove(cast("api.Api", Namespaces())) == []
 
 
 def test_what_is_not_being_removed_is_named() -> None:
-    assert probes.remove(cast("client.Api", Namespaces(stuck=("old",)))) == ["old"]
+    assert probes.remove(cast("api.Api", Namespaces(stuck=("old",)))) == ["old"]

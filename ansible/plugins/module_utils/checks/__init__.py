@@ -1,1 +1,1 @@
-"""The checks of a cluster: pure judgements of what was seen, and the thin code that looks. Python 3.9, stdlib only."""
+"""The checks of a cluster: functions `look_at_*` ask, pure functions `judge_*` decide. Python 3.9, stdlib only."""

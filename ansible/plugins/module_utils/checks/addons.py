@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ..api import ApiError
 from . import probes, state
-from .client import ApiError
 from .cluster import Cluster, concurrently
 from .runner import Check, Verdict
 from .system import explain

@@ -1,19 +1,18 @@
-"""When do certificates expire?"""
+"""The expiry of certificates, read by OpenSSL."""
 
 from __future__ import annotations
 
 import base64
-import calendar
 import re
+import ssl
 import time
 from collections.abc import Mapping
 
-from ..der import elements
+from ..system.commands import CommandError, run
 from .runner import Verdict
 
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s+(.+?)-----END CERTIFICATE-----", re.DOTALL)
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s.+?-----END CERTIFICATE-----", re.DOTALL)
 _EMBEDDED = re.compile(rb"client-certificate-data:\s*([A-Za-z0-9+/=]+)")
-_VERSION = 0xA0  # the tag of that field
 
 
 def expiries(content: bytes) -> list[float]:
@@ -25,27 +24,19 @@ def expiries(content: bytes) -> list[float]:
     documents = _PEM.findall(content)
     for embedded in _EMBEDDED.findall(content):
         documents += _PEM.findall(base64.b64decode(embedded))
-    return [_not_after(base64.b64decode(document)) for document in documents]
+    return [_not_after(document.decode("ascii")) for document in documents]
 
 
-def _not_after(der: bytes) -> float:
-    """Walk to validity.notAfter (RFC 5280, 4.1): Certificate > tbsCertificate > version?, serial, signature, issuer."""
-    ((_, certificate),) = elements(der)
-    (_, body), *_ = elements(certificate)
-    _, _, _, (_, validity), *_ = (field for field in elements(body) if field[0] != _VERSION)  # X.509 v1 has none
-    _, (tag, value) = elements(validity)
-    return _seconds(tag, value.decode("ascii"))
-
-
-def _seconds(tag: int, text: str) -> float:
-    """UTCTime (0x17) has a two-digit year of 1950 to 2049, GeneralizedTime (0x18) one of four digits."""
-    if tag == 0x17:
-        text = ("20" if int(text[:2]) < 50 else "19") + text
-    return calendar.timegm(time.strptime(text, "%Y%m%d%H%M%SZ"))
+def _not_after(pem: str) -> float:
+    try:
+        printed = run(["openssl", "x509", "-noout", "-enddate"], stdin=f"{pem}\n", timeout=10)
+    except CommandError as error:
+        raise ValueError(str(error)) from error
+    return ssl.cert_time_to_seconds(printed.strip().partition("=")[2])
 
 
 def judge_expiries(ends: Mapping[str, float], unreadable: Mapping[str, str], now: float, days: int) -> Verdict:
-    """Every certificate stays valid for more than `days` days. `ends` maps a file to its certificate's first end."""
+    """Require that every certificate is valid for more than `days` days. `ends` maps a file to its first expiry."""
     problems = [f"{path}: {why}" for path, why in unreadable.items()]
     for path, end in sorted(ends.items(), key=lambda item: item[1]):
         left = (end - now) / 86400

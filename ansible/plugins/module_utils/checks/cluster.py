@@ -1,4 +1,4 @@
-"""What the checks of the whole cluster look at; they run on one control plane."""
+"""The subject of the checks that run on one control plane: the whole cluster."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ..api import Api
 from . import probes, state
-from .client import Api
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -17,7 +17,7 @@ Found = TypeVar("Found")
 
 @dataclass
 class Cluster:
-    """What the checks look at: the inventory's wishes, an API server, etcd and the probe Pods.
+    """A cluster: what the inventory wants, an API server, etcd and the probe Pods.
 
     `here` is the node that the checks run on, `server` the control plane whose API server (`api`) and etcd they ask.
     """
@@ -53,7 +53,7 @@ class Cluster:
         return [state.pod(document) for document in self.system("/api/v1", "pods")]
 
     def api_of(self, node: state.WantedNode) -> Api:
-        """Return the API server of one control plane, whatever the load balancer thinks of it."""
+        """Return the API server of one control plane, past the load balancer."""
         return Api(f"https://{node.address}:{self.wanted.api_port}", self.api.context)
 
     def etcd_of(self, node: state.WantedNode) -> Api:
@@ -66,6 +66,6 @@ class Cluster:
 
 
 def concurrently(look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
-    """Look at all items at the same time, and return what was found in their order."""
+    """Look at all items at the same time; return the results in the order of the items."""
     with ThreadPoolExecutor(max_workers=16) as pool:
         return list(pool.map(look, items))

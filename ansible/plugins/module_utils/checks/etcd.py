@@ -1,4 +1,4 @@
-"""Is etcd whole, and does it keep Secrets from those who can read its disk? Answers are those of its JSON gateway."""
+"""Judgement of etcd's members and of the encryption of Secrets, by answers of etcd's JSON gateway."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def _member(document: Mapping[str, Any], status: Mapping[str, Any]) -> Member:
 
 
 def judge_etcd(wanted: Sequence[str], found: Sequence[Member], unreachable: Mapping[str, str]) -> Verdict:
-    """The members are the control planes, all vote and answer, and all follow the same one of them.
+    """Require that the members are the control planes, all vote and answer, and all follow the same leader.
 
-    `wanted` are the names of the control planes; `unreachable` maps those that gave no answer to what came instead.
+    `wanted` are the names of the control planes; `unreachable` maps those that gave no answer to the error.
     """
     names = [member.name or f"unnamed member {member.id}" for member in found]
     problems = [f"{name}: does not answer: {why}" for name, why in unreachable.items()]
@@ -64,7 +64,7 @@ def judge_etcd(wanted: Sequence[str], found: Sequence[Member], unreachable: Mapp
 
 
 def judge_secret(stored: Mapping[str, Any], plaintext: str) -> Verdict:
-    """A Secret's raw value in etcd begins with the mark of encryption and does not hold the plaintext."""
+    """Require that a Secret's raw value in etcd begins with the mark of encryption and lacks the plaintext."""
     values = stored.get("kvs") or []
     if not values:
         return Verdict("no value", ("etcd has no value under the Secret's key",))

@@ -6,23 +6,22 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from .. import host, units
+from .. import host_settings
+from ..api import fetch, trust, unready
+from ..system import units
+from ..system.commands import CommandError
+from ..system.paths import HOST
 from . import certificates
-from .client import fetch, trust
 from .runner import Check, Verdict
 
-_AUTHORITY = "/etc/kubernetes/pki/ca.crt"
-_KUBELET = "/var/lib/kubelet/pki/kubelet-{}-current.pem"
 _APPROVER = "kube-pipeline-approver"
-_AUDIT_LOG = Path("/var/log/kubernetes/audit/audit.log")
-_AUDIT_TAIL = 2**20  # bytes, in which the newest entries are
+_AUDIT_TAIL = 2**20  # bytes at the end, which hold the newest entries
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What this machine is, where it finds the API, and how many days its certificates must still be valid."""
+    """This machine, the API's load balancer, and the days for which certificates must still be valid."""
 
     address: str
     control_plane: bool
@@ -34,17 +33,14 @@ class Machine:
 def look_at_load_balancer(machine: Machine, _deadline: float) -> Verdict:
     """Ask /readyz through the load balancer, as the kubelet does, with the kubelet's own certificate."""
     address = f"{machine.api_host}:{machine.api_port}"
-    status, body = fetch(f"https://{address}/readyz", context=trust(_AUTHORITY, _KUBELET.format("client")))
-    text = body.decode("utf-8", "replace").strip()
-    return Verdict(
-        f"{address} answers {text[-300:]}", () if status == 200 else (f"{address}: HTTP {status}: {text[-300:]}",)
-    )
+    problem = unready(f"https://{address}/readyz", context=trust(HOST.authority, HOST.kubelet_certificate("client")))
+    return Verdict(f"{address} is ready", (f"{address}: {problem}",) if problem else ())
 
 
 def look_at_certificates(machine: Machine, _deadline: float) -> Verdict:
     """Read all certificates that Kubernetes keeps on this machine."""
-    paths = [*Path("/etc/kubernetes/pki").rglob("*.crt"), *Path("/etc/kubernetes").glob("*.conf")]
-    paths += [Path(_KUBELET.format(kind)) for kind in ("client", "server")]
+    paths = [*HOST.pki.rglob("*.crt"), *HOST.kubernetes.glob("*.conf")]
+    paths += [HOST.kubelet_certificate(kind) for kind in ("client", "server")]
     ends: dict[str, float] = {}
     unreadable: dict[str, str] = {}
     for path in paths:
@@ -59,50 +55,49 @@ def look_at_certificates(machine: Machine, _deadline: float) -> Verdict:
 
 
 def look_at_host(_machine: Machine, _deadline: float) -> Verdict:
-    """Read what the kernel swaps to, and its settings, which another program or a restart may have undone."""
-    wanted = host.settings_in(host.SETTINGS_FILE.read_text(encoding="utf-8"))
-    return judge_host(host.swap_areas(), wanted, host.read_settings(list(wanted)))
+    """Read the kernel's swap areas and settings, which another program or a restart may have changed."""
+    wanted = host_settings.settings_in(HOST.kernel_settings.read_text(encoding="utf-8"))
+    return judge_host(host_settings.swap_areas(), wanted, host_settings.read_settings(list(wanted)))
 
 
 def judge_host(swap: Sequence[str], wanted: Mapping[str, int], current: Mapping[str, int | None]) -> Verdict:
-    """The kernel swaps to nothing and has the settings."""
+    """Require that the kernel swaps to nothing and has the settings."""
     problems = [f"it swaps to {area}" for area in swap]
-    problems += [] if wanted else [f"{host.SETTINGS_FILE} holds none of the settings that an apply gave it"]
-    problems += [
-        f"{key} is {now}, wanted {value}" for key, (now, value) in host.settings_to_change(wanted, current).items()
-    ]
+    problems += [] if wanted else [f"{HOST.kernel_settings} holds none of the settings that an apply gave it"]
+    differing = host_settings.settings_to_change(wanted, current)
+    problems += [f"{key} is {now}, wanted {value}" for key, (now, value) in differing.items()]
     problems += [f"{key} is not there" for key, now in current.items() if now is None]
     return Verdict(f"no swap, {len(wanted)} settings", tuple(problems))
 
 
 def look_at_approver(_machine: Machine, _deadline: float) -> Verdict:
-    """Let the approver run now, as its timer does, and see that the timer will do it again."""
+    """Run the approver now, as its timer does, and check that the timer will run it again."""
     try:
         units.perform(f"{_APPROVER}.service", ["start"])
         timer = units.show(f"{_APPROVER}.timer")
-    except units.UnitError as error:
+    except CommandError as error:
         return Verdict("cannot run", tuple(str(error).splitlines()))
     return judge_timer(timer)
 
 
 def judge_timer(timer: units.Unit) -> Verdict:
-    """The timer starts with the machine, and has a next run."""
+    """Require that the timer starts with the machine, and has a next run."""
     problems = [] if timer.enabled else ["its timer does not start with the machine"]
     problems += [] if timer.active and timer.state in {"waiting", "running"} else [f"its timer is {timer.state}"]
     return Verdict("it ran, and its timer will start it again", tuple(problems))
 
 
 def look_at_audit_log(machine: Machine, _deadline: float) -> Verdict:
-    """Ask this machine's API server for something that only its audit log will know of; it need not be allowed."""
+    """Send this machine's API server a request with a mark, refused or not, and look for the mark in its audit log."""
     mark = secrets.token_hex(8)
     server = f"https://{machine.address}:{machine.api_port}"
     status, _ = fetch(
-        f"{server}/api/v1/namespaces?labelSelector=kube-pipeline-verify%3D{mark}", context=trust(_AUTHORITY)
+        f"{server}/api/v1/namespaces?labelSelector=kube-pipeline-verify%3D{mark}", context=trust(HOST.authority)
     )
-    with _AUDIT_LOG.open("rb") as log:
-        log.seek(max(0, _AUDIT_LOG.stat().st_size - _AUDIT_TAIL))
+    with HOST.audit_log.open("rb") as log:
+        log.seek(max(0, HOST.audit_log.stat().st_size - _AUDIT_TAIL))
         logged = mark.encode() in log.read()
-    missing = f"{_AUDIT_LOG} holds nothing of a request that was answered with HTTP {status} just now"
+    missing = f"{HOST.audit_log} lacks a request that was answered with HTTP {status} just now"
     return Verdict("a request was logged", () if logged else (missing,))
 
 

@@ -1,4 +1,4 @@
-"""Who dials whom, and did the right Pod answer?"""
+"""The plan of calls between nodes and Pods, and the judgement of their answers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from .runner import Verdict
 
-_ALL_PAIRS = 32  # nodes: up to here each dials each other one; beyond, the pairs would grow with the square
-_TRIES = 25  # of two Pods the same one answers as often by chance once in 33 million times
+_ALL_PAIRS = 32  # nodes up to which each dials each other; the number of pairs grows with the square
+_TRIES = 25  # that the same of two Pods answers all of them by chance happens once in 33 million times
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Dial:
-    """A call that is to be made by the Pod `source`, or by the machine itself where that is None.
+    """A call by the Pod `source`, or by the machine itself where that is None.
 
     `answers` are the Pods of which one must answer; `target` is how a person would call the other side. A Service
     picks a Pod by chance, so that one may have to call it up to `tries` times.
@@ -39,7 +39,7 @@ class Dial:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a dial: the name of the Pod that answered, or an error."""
+    """The result of a call: the name of the Pod that answered, or an error."""
 
     dial: Dial
     answer: str
@@ -62,7 +62,7 @@ def pairs(probes: Sequence[Probe], port: int) -> list[Dial]:
 
 
 def from_each(probes: Sequence[Probe], target: str, host: str, port: int) -> list[Dial]:
-    """Plan one call from the Pod on each node to something that any of the Pods may answer."""
+    """Plan one call from the Pod on each node to an address that any of the Pods may answer."""
     answers = frozenset(probe.pod for probe in probes)
     return [Dial(probe, target, host, port, answers) for probe in probes]
 
@@ -94,7 +94,7 @@ def read_dial(status: int, body: bytes) -> tuple[str, str]:
 
 
 def judge_dials(outcomes: Sequence[Outcome], here: str, missing: Sequence[str]) -> Verdict:
-    """Every call was answered by one of the Pods that should answer, and none was left out.
+    """Require that every call was answered by one of the Pods that should answer, and that none was left out.
 
     `here` names the machine that dialled itself, `missing` the nodes without a probe Pod.
     """
@@ -111,7 +111,7 @@ def judge_dials(outcomes: Sequence[Outcome], here: str, missing: Sequence[str]) 
 
 
 def judge_probes(nodes: Sequence[str], probes: Sequence[Probe], waiting: Sequence[tuple[str, str]]) -> Verdict:
-    """Each node has a ready probe Pod. `waiting` are (node, reason) of Pods that are not ready."""
+    """Require a ready probe Pod on each node. `waiting` are (node, reason) of Pods that are not ready."""
     running = {probe.node for probe in probes}
     reasons = dict(waiting)
     problems = tuple(

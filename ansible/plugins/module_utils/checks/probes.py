@@ -1,11 +1,11 @@
-"""The probe Pods: one on every node, in a namespace of this run, fit for Pod Security "restricted"."""
+"""The probe Pods: one on every node, in a namespace of this run, allowed by Pod Security "restricted"."""
 
 from __future__ import annotations
 
 import secrets
 from typing import Any
 
-from .client import Api
+from ..api import Api
 from .network import Probe
 from .state import Pod
 
@@ -17,7 +17,7 @@ _SELECTOR = f"app.kubernetes.io%2Fname%3D{PREFIX}"
 
 
 class Probes:
-    """What this run puts into the cluster. A namespace with a new name never waits for an earlier one's end."""
+    """The objects that this run puts into the cluster, in a namespace with a new name: an old one goes slowly."""
 
     def __init__(self, api: Api, image: str) -> None:
         self.api = api
@@ -39,7 +39,7 @@ class Probes:
         self.namespace = f"{PREFIX}-{secrets.token_hex(3)}"
         named = {"name": PREFIX, "labels": _LABELS}
         self.api.post("/api/v1/namespaces", {"metadata": {"name": self.namespace, "labels": _LABELS}})
-        # an account of its own: the namespace's default one comes a moment later, and Pods would wait for it
+        # the namespace's default account is made a moment later, and Pods would wait for it
         self.api.post(f"{self.path}/serviceaccounts", {"metadata": named, "automountServiceAccountToken": False})
         spec = {"type": "NodePort", "selector": _LABELS, "ports": [{"port": 80, "targetPort": PORT}]}
         service = self.api.post(f"{self.path}/services", {"metadata": named, "spec": spec})
@@ -55,7 +55,7 @@ class Probes:
 
 
 def remove(api: Api) -> list[str]:
-    """Ask for the removal of every namespace of this kind; return those that are there and not being removed.
+    """Delete every namespace of this kind; return those that exist and are not being removed.
 
     The cluster ends their Pods in the background.
     """

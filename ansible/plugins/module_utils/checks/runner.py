@@ -1,4 +1,4 @@
-"""How a check runs: it looks again until what it sees is right or its time is over, and never stops another one."""
+"""Running checks: each looks again until it passes or its time is over, and a failure stops no other check."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from ..system.wait import attempts
+
 World = TypeVar("World")
 _PAUSE = 0.5  # seconds between two looks
 _LINES = 12  # of evidence: enough to see a pattern, few enough to read
@@ -15,9 +17,9 @@ _LINES = 12  # of evidence: enough to see a pattern, few enough to read
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one look found. `seen` sums it up in one line; without `problems` the check passed.
+    """The result of one look. `seen` sums it up in one line; without `problems` the check passed.
 
-    `final` says that looking again would not change it.
+    `final`: looking again would not change it.
     """
 
     seen: str
@@ -27,7 +29,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Check(Generic[World]):
-    """One thing that must hold. `look` may raise: what it raised is then the evidence. `limit` is in seconds.
+    """One thing that must hold. `look` may raise, and its error is then the evidence. `limit` is in seconds.
 
     `look` gets the world and the moment (time.monotonic) of its limit; `explain` adds evidence once it has failed.
     A check that does not apply to this world is left out.
@@ -68,33 +70,29 @@ class Result:
 def run(check: Check[World], world: World) -> Result:
     """Run one check to its end: right, or out of time."""
     started = time.monotonic()
-    deadline = started + check.limit
-    while True:
-        verdict = _look(check, world, deadline)
-        now = time.monotonic()
-        if not verdict.problems:
-            return Result(check.name, check.title, True, now - started, (verdict.seen,), "")
-        if verdict.final or now + _PAUSE >= deadline:
-            evidence = (
-                *shorten(verdict.problems),
-                *_explain(check, world),
-                f"({verdict.seen} after {now - started:.0f} s)",
-            )
-            return Result(check.name, check.title, False, now - started, evidence, check.hint)
-        time.sleep(_PAUSE)
+    verdict = Verdict("nothing")
+    for _ in attempts(check.limit, pause=_PAUSE):
+        verdict = _look(check, world, started + check.limit)
+        if not verdict.problems or verdict.final:
+            break
+    seconds = time.monotonic() - started
+    if not verdict.problems:
+        return Result(check.name, check.title, True, seconds, (verdict.seen,), "")
+    evidence = (*shorten(verdict.problems), *_explain(check, world), f"({verdict.seen} after {seconds:.0f} s)")
+    return Result(check.name, check.title, False, seconds, evidence, check.hint)
 
 
 def _look(check: Check[World], world: World, deadline: float) -> Verdict:
     try:
         return check.look(world, deadline)
-    except Exception as error:  # noqa: BLE001 - a check that breaks has failed, and must not end the others
+    except Exception as error:  # noqa: BLE001 - a check that raises has failed, and the others go on
         return Verdict("could not look", (f"{type(error).__name__}: {error}",))
 
 
 def _explain(check: Check[World], world: World) -> Sequence[str]:
     try:
         return check.explain(world) if check.explain else ()
-    except Exception as error:  # noqa: BLE001 - what cannot be explained is still a failed check
+    except Exception as error:  # noqa: BLE001 - a failed check without an explanation is still one
         return (f"no explanation: {type(error).__name__}: {error}",)
 
 
@@ -132,7 +130,7 @@ def _merge_one(name: str, by_node: Mapping[str, Sequence[Mapping[str, Any]]]) ->
 
 
 def collect(machines: Mapping[str, Mapping[str, Any]], cluster: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Make one list of what the modules returned: first whether all machines answered, then the checks themselves."""
+    """Make one list of the modules' results: first whether all machines answered, then the checks."""
     silent = [
         f"{node}: {answer.get('msg', 'no answer')}" for node, answer in machines.items() if "results" not in answer
     ]

@@ -1,6 +1,6 @@
-"""The looks at two promises: privileged Pods are refused, and Secrets are encrypted in etcd.
+"""Checks of two promises: privileged Pods are refused, and Secrets are encrypted in etcd.
 
-Each API server has its own settings, so each of them is asked.
+Each API server has settings of its own, so each is asked.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import base64
 import secrets
 from collections.abc import Callable, Mapping
 
+from ..api import FAILURES, ApiError
 from . import etcd, probes
-from .client import FAILURES, ApiError
 from .cluster import Cluster, concurrently
 from .runner import Verdict
 from .state import WantedNode
@@ -43,7 +43,7 @@ def _through_each(cluster: Cluster, look: Callable[[Cluster, WantedNode], Verdic
 
 
 def judge_each(verdicts: Mapping[str, Verdict]) -> Verdict:
-    """All control planes do what is right; `verdicts` go by their names."""
+    """Require that the verdict on each control plane is good; `verdicts` go by their names."""
     seen = " / ".join(sorted({verdict.seen for verdict in verdicts.values()}))
     problems = tuple(f"{name}: {problem}" for name, verdict in verdicts.items() for problem in verdict.problems)
     return Verdict(f"through {len(verdicts)} API servers: {seen}", problems)

@@ -1,4 +1,4 @@
-"""What a cluster should be (from the inventory) and what the API says that it is, as plain typed values."""
+"""Typed values of a cluster: as the inventory wants it, and as the API shows it."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _target(spec: Mapping[str, Any]) -> str:
 
 
 def _why_not_ready(status: Mapping[str, Any], *, assigned: bool) -> str:
-    """Return what the containers say, and where they say nothing, what the Pod's conditions say."""
+    """Return the states of the containers, or where none has a reason, the conditions of the Pod."""
     containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
     reasons = [reason for reason in (_container_reason(container) for container in containers) if reason]
     if not reasons:

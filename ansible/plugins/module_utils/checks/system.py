@@ -1,4 +1,4 @@
-"""The looks at what the cluster runs on: API servers, versions, nodes, system Pods, etcd, kubelets."""
+"""Checks of API servers, versions, nodes, system Pods, etcd and kubelets."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from . import etcd, nodes, state
-from .client import FAILURES, fetch
+from ..api import FAILURES, KUBELET_PORT, fetch, unready
+from . import comparison, etcd, state
 from .cluster import Cluster, concurrently
 from .runner import Verdict
 
-_KUBELET_PORT = 10250
 _WITHOUT_QUORUM = {"linearizable": False}
 _MESSAGE = 400  # characters of an event or a line of a log
 
@@ -25,20 +24,11 @@ def look_at_api(cluster: Cluster, _deadline: float) -> Verdict:
 
     def ask(server: tuple[str, str]) -> str:
         name, address = server
-        try:
-            status, body = fetch(f"https://{address}/readyz", context=cluster.api.context)
-        except FAILURES as error:
-            return f"{name} ({address}): {error}"
-        return "" if status == 200 else f"{name} ({address}): HTTP {status}: {failed_parts(body)}"
+        problem = unready(f"https://{address}/readyz", context=cluster.api.context)
+        return f"{name} ({address}): {problem}" if problem else ""
 
     problems = tuple(filter(None, concurrently(ask, servers.items())))
     return Verdict(f"{len(servers) - len(problems)} of {len(servers)} endpoints ready", problems)
-
-
-def failed_parts(body: bytes) -> str:
-    """Return those parts of the API server that /readyz marks as failed, or where it marks none its last words."""
-    lines = body.decode("utf-8", "replace").strip().splitlines()
-    return "; ".join(line for line in lines if line.startswith("[-]")) or " ".join(lines[-3:])
 
 
 def look_at_versions(cluster: Cluster, _deadline: float) -> Verdict:
@@ -51,12 +41,12 @@ def look_at_versions(cluster: Cluster, _deadline: float) -> Verdict:
             return node.name, f"unknown ({error})"
 
     apis = dict(concurrently(ask, cluster.wanted.control_planes))
-    return nodes.judge_versions(cluster.wanted, apis, cluster.nodes(), cluster.system_pods())
+    return comparison.judge_versions(cluster.wanted, apis, cluster.nodes(), cluster.system_pods())
 
 
 def look_at_nodes(cluster: Cluster, _deadline: float) -> Verdict:
     """Compare the nodes with the inventory."""
-    return nodes.judge_nodes(cluster.wanted, cluster.nodes())
+    return comparison.judge_nodes(cluster.wanted, cluster.nodes())
 
 
 def look_at_system_pods(cluster: Cluster, _deadline: float) -> Verdict:
@@ -64,11 +54,11 @@ def look_at_system_pods(cluster: Cluster, _deadline: float) -> Verdict:
     found: list[state.Workload] = []
     for kind, path in (("Deployment", "deployments"), ("DaemonSet", "daemonsets")):
         found += state.workloads(kind, cluster.system("/apis/apps/v1", path))
-    return nodes.judge_system_pods(cluster.wanted, cluster.system_pods(), found)
+    return comparison.judge_system_pods(cluster.wanted, cluster.system_pods(), found)
 
 
 def explain_system_pods(cluster: Cluster) -> list[str]:
-    """Tell the last log lines and events of system Pods that are not ready."""
+    """Return the last log lines and events of system Pods that are not ready."""
     return explain(cluster, cluster.system_pods())
 
 
@@ -118,17 +108,17 @@ def look_at_kubelets(cluster: Cluster, _deadline: float) -> Verdict:
 def _kubelet_problems(cluster: Cluster, node: state.WantedNode) -> list[str]:
     try:
         config = cluster.api.get(f"/api/v1/nodes/{node.name}/proxy/configz")["kubeletconfig"]
-        with socket.create_connection((node.address, _KUBELET_PORT), timeout=5) as plain:
+        with socket.create_connection((node.address, KUBELET_PORT), timeout=5) as plain:
             cluster.api.context.wrap_socket(plain, server_hostname=node.address).close()
     except FAILURES as error:
-        return [f"{node.name}: kubelet at {node.address}:{_KUBELET_PORT}: {error}"]
+        return [f"{node.name}: kubelet at {node.address}:{KUBELET_PORT}: {error}"]
     return [f"{node.name}: {problem}" for problem in judge_settings(cluster.wanted.kubelet, config)]
 
 
 def judge_settings(environment: Mapping[str, Any], running: Mapping[str, Any]) -> list[str]:
-    """A kubelet renews its certificates, and runs with what the environment sets.
+    """Return where a kubelet does not renew its certificates, or differs from the settings of the environment.
 
-    Of that, numbers and switches are compared: a kubelet spells durations and quantities in its own way.
+    Only numbers and switches are compared, since a kubelet spells durations and quantities in its own way.
     """
     wanted = {key: value for key, value in environment.items() if isinstance(value, int)}
     wanted = {"rotateCertificates": True, "serverTLSBootstrap": True, **wanted}

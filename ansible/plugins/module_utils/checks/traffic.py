@@ -1,17 +1,17 @@
-"""The looks at the network: Pod to Pod, Service, DNS and node ports, all by calls that probe Pods make or answer."""
+"""Checks of the network: Pod to Pod, Service, DNS and node ports, by calls that probe Pods make or answer."""
 
 from __future__ import annotations
 
 import time
 from urllib.parse import urlencode
 
+from ..api import FAILURES, fetch
 from . import network, probes
-from .client import FAILURES, fetch
 from .cluster import Cluster, concurrently
 from .runner import Verdict
 from .system import explain
 
-# A probe Pod gives up after 5 s and its search for a name after 10 s, and the answer has to come back.
+# 5 s for a probe Pod's call and 10 s for its search for a name, one of which it reports, and time for the report.
 _DIAL_SECONDS = 12.0
 
 
@@ -26,7 +26,7 @@ def look_at_probes(cluster: Cluster, _deadline: float) -> Verdict:
 
 
 def explain_probes(cluster: Cluster) -> list[str]:
-    """Tell the last log lines and events of probe Pods that are not ready."""
+    """Return the last log lines and events of probe Pods that are not ready."""
     return explain(cluster, cluster.probe_pods())
 
 
@@ -48,14 +48,14 @@ def look_at_dns(cluster: Cluster, deadline: float) -> Verdict:
 
 
 def look_at_node_ports(cluster: Cluster, deadline: float) -> Verdict:
-    """Dial the Service's port on each node from another machine, whose own Pod is no answer."""
+    """Dial the Service's port on each node from another machine, and accept no answer of that machine's own Pod."""
     addresses = [(node.name, node.address) for node in cluster.wanted.nodes if cluster.probes.ready]
     dials = network.node_ports(cluster.probes.ready, addresses, cluster.here, cluster.probes.node_port)
     return _dial_all(cluster, dials, deadline)
 
 
 def _dial_all(cluster: Cluster, dials: list[network.Dial], deadline: float) -> Verdict:
-    """Make all calls; those whose turn comes too late are failures too."""
+    """Make all calls; a call that is not made in time is a failure."""
 
     def call(dial: network.Dial) -> network.Outcome:
         if time.monotonic() > deadline:
@@ -89,6 +89,6 @@ def _dial_once(dial: network.Dial) -> tuple[str, str]:
 
 
 def look_at_removal(cluster: Cluster, _deadline: float) -> Verdict:
-    """Ask for the removal of the probe Pods, and see that the cluster has begun it."""
+    """Delete the probe Pods, and check that the cluster has begun to remove them."""
     left = probes.remove(cluster.api)
     return Verdict("the cluster ends them in the background", tuple(f"{name}: is not being removed" for name in left))

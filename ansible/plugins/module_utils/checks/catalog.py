@@ -1,0 +1,141 @@
+"""The list of the cluster's checks. A new check is a function that looks, and an entry here; add-ons bring theirs."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from . import addons, security, system, traffic
+from .cluster import Cluster
+from .runner import Check, Result, run_all
+
+# Checks that only read. They run at the same time, while the probe Pods start.
+READING: tuple[Check[Cluster], ...] = (
+    Check(
+        "api",
+        "The API is ready on each control plane and through the load balancer",
+        30,
+        "on that machine look at `journalctl -u kubelet` and /var/log/pods/kube-system_kube-apiserver-*; "
+        "for the load balancer at the health of its targets",
+        system.look_at_api,
+    ),
+    Check(
+        "versions",
+        "API servers, kubelets, runtimes and system images have the wanted versions",
+        30,
+        "set kubernetes.version back to what the nodes run (apply upgrades none); apply again where an image differs",
+        system.look_at_versions,
+    ),
+    Check(
+        "nodes",
+        "Every machine is a Ready node with its labels and taints",
+        60,
+        "`kubectl describe node NAME` tells its conditions, `journalctl -u kubelet` on it the cause; "
+        "`kubectl uncordon NAME` ends a cordon; apply sets labels and taints",
+        system.look_at_nodes,
+    ),
+    Check(
+        "system_pods",
+        "All Pods of the system are ready",
+        90,
+        "`kubectl -n NAMESPACE describe pod NAME` and `kubectl -n NAMESPACE logs NAME` tell more",
+        system.look_at_system_pods,
+        system.explain_system_pods,
+    ),
+    Check(
+        "etcd",
+        "Every control plane is a voting, healthy member of etcd with one leader",
+        30,
+        "look at /var/log/pods/kube-system_etcd-* on that machine and at its disk; ports 2379 and 2380 must be open "
+        "between control planes",
+        system.look_at_etcd,
+    ),
+    Check(
+        "kubelets",
+        "Every kubelet answers the API server with a certificate of the cluster, and has its settings",
+        60,
+        "`kubectl get csr` shows requests that nobody approved; `journalctl -u kubelet` tells the kubelet's side; "
+        "apply again brings its settings",
+        system.look_at_kubelets,
+    ),
+)
+
+# The check that puts the probe Pods into the cluster.
+PROBES: Check[Cluster] = Check(
+    "probes",
+    "A new Pod starts on every node",
+    60,
+    "`kubectl describe pod` and `journalctl -u kubelet -u containerd` on that node tell why it does not start",
+    traffic.look_at_probes,
+    traffic.explain_probes,
+)
+
+# Checks that need the probe Pods or their namespace.
+PROBING: tuple[Check[Cluster], ...] = (
+    Check(
+        "pod_network",
+        "Pods reach each other on every pair of nodes, in both directions",
+        30,
+        "look at the CNI's Pods on the two nodes",
+        traffic.look_at_pod_network,
+    ),
+    Check(
+        "service",
+        "Pods on every node reach a Service",
+        30,
+        "where Pods do not reach each other, fix that first; "
+        "else look at kube-proxy on that node: `kubectl -n kube-system logs -l k8s-app=kube-proxy`",
+        traffic.look_at_service,
+    ),
+    Check(
+        "dns",
+        "Pods on every node find a Service by its name",
+        30,
+        "where Pods do not reach Services, fix that first; else look at the cluster's DNS server",
+        traffic.look_at_dns,
+    ),
+    Check(
+        "node_port",
+        "A Service answers on a port of every node to another machine of the cluster, where there is one",
+        30,
+        "where Pods do not reach each other, fix that first; "
+        "else look at kube-proxy on that node, and whether a firewall lets ports 30000-32767 through between nodes",
+        traffic.look_at_node_ports,
+    ),
+    Check(
+        "pod_security",
+        "Every API server refuses a privileged Pod where nothing else was configured",
+        15,
+        "the admission configuration of that API server must enforce Pod Security baseline by default",
+        security.look_at_pod_security,
+    ),
+    Check(
+        "secret_encryption",
+        "A Secret is unreadable in etcd, whichever API server wrote it",
+        15,
+        "that API server needs --encryption-provider-config whose first provider for secrets is not identity",
+        security.look_at_secret,
+    ),
+)
+
+REMOVAL: Check[Cluster] = Check(
+    "removal",
+    "The cluster takes the probe Pods out again",
+    15,
+    "`kubectl delete namespace -l app.kubernetes.io/name=kube-pipeline-verify` removes them; so does the next run",
+    traffic.look_at_removal,
+)
+
+
+def run(cluster: Cluster, *, probing: bool) -> list[Result]:
+    """Run all checks; without `probing`, only those that read."""
+    looking = (*READING, *addons.checks(cluster.wanted, probing=probing))
+    if not probing:
+        return run_all(looking, cluster)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        reading = pool.submit(run_all, looking, cluster)
+        try:
+            probed = [*run_all((PROBES,), cluster), *run_all(addons.with_hints(PROBING, cluster.wanted), cluster)]
+            seen = reading.result()  # add-ons have their probes beside the probe Pods
+        finally:
+            removed = run_all((REMOVAL,), cluster)
+        return [*seen, *probed, *removed]

@@ -1,0 +1,104 @@
+"""Comparison of nodes, versions and system Pods with the inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from .runner import Verdict
+from .state import CONTROL_PLANE, Node, Pod, Wanted, WantedNode, Workload
+
+_STATIC = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+def judge_nodes(wanted: Wanted, nodes: Sequence[Node]) -> Verdict:
+    """Require that the nodes are the inventory's machines, Ready, with their labels and exactly their taints."""
+    by_name = {node.name: node for node in nodes}
+    problems: list[str] = []
+    mislabelled: list[str] = []
+    for expected in wanted.nodes:
+        node = by_name.pop(expected.name, None)
+        problems += _node_problems(expected, node) if node else [f"{expected.name}: is not in the cluster"]
+        mislabelled += _label_problems(expected, node) if node else []
+    problems += [f"{name}: is in the cluster, but not in the inventory" for name in by_name]
+    ready = sum(node.ready for node in nodes)
+    seen = f"{ready} of {len(wanted.nodes)} nodes Ready"
+    # Kubernetes adds and removes taints by itself, but not labels.
+    return Verdict(seen, (*problems, *mislabelled), final=bool(mislabelled) and not problems)
+
+
+def _label_problems(expected: WantedNode, node: Node) -> Iterator[str]:
+    labels = {**expected.labels, **({CONTROL_PLANE: ""} if expected.control_plane else {})}
+    for key, value in labels.items():
+        if node.labels.get(key) != value:
+            yield f"{node.name}: label {key} is {_shown(node.labels.get(key))}, wanted {value!r}"
+
+
+def _node_problems(expected: WantedNode, node: Node) -> Iterator[str]:
+    if not node.ready:
+        yield f"{node.name}: not Ready: {node.reason}"
+    for taint in sorted(expected.taints - node.taints):
+        yield f"{node.name}: taint {taint} is missing"
+    for taint in sorted(node.taints - expected.taints):
+        yield f"{node.name}: taint {taint} is not in the inventory"
+
+
+def _shown(value: str | None) -> str:
+    return "missing" if value is None else repr(value)
+
+
+def judge_versions(wanted: Wanted, apis: Mapping[str, str], nodes: Sequence[Node], pods: Sequence[Pod]) -> Verdict:
+    """Require the wanted version of API servers and kubelets, and those of the artifacts of runtimes and images.
+
+    `apis` maps each control plane to the version that its API server tells, such as v1.36.3.
+    """
+    version = f"v{wanted.version}"
+    problems = [f"{name}: API server is {found}, wanted {version}" for name, found in apis.items() if found != version]
+    problems += [f"{n.name}: kubelet is {n.kubelet}, wanted {version}" for n in nodes if n.kubelet != version]
+    runtime = wanted.versions.get("containerd")
+    if runtime:
+        problems += [
+            f"{node.name}: container runtime is {node.runtime}, wanted containerd://{runtime}"
+            for node in nodes
+            if node.runtime.replace("://v", "://") != f"containerd://{runtime}"
+        ]
+    tags = {name: tag for name, tag in map(split_reference, wanted.images) if tag}
+    problems += [problem for pod in pods if not pod.stopping for problem in _image_problems(pod, tags)]
+    return Verdict(f"Kubernetes {version} on {len(apis)} control planes and {len(nodes)} nodes", tuple(problems))
+
+
+def _image_problems(pod: Pod, tags: Mapping[str, str]) -> Iterator[str]:
+    for name, tag in map(split_reference, pod.images):
+        if tags.get(name, tag) != tag:
+            yield f"{pod.node or 'no node'}: Pod {pod.name} runs {name}:{tag}, wanted {tags[name]}"
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Split an image's reference into name and tag; a digest is left out."""
+    name = reference.split("@", 1)[0]
+    head, colon, tag = name.rpartition(":")
+    return (head, tag) if colon and "/" not in tag else (name, "")
+
+
+def judge_system_pods(wanted: Wanted, pods: Sequence[Pod], workloads: Sequence[Workload]) -> Verdict:
+    """Require that all system Pods are ready, complete and up to date, and that no component is missing."""
+    live = [pod for pod in pods if not pod.finished and not pod.stopping]
+    problems = [
+        f"{pod.node or 'no node'}: Pod {pod.namespace}/{pod.name} is not ready: {pod.reason}"
+        for pod in live
+        if not pod.ready
+    ]
+    problems += [
+        f"{w.kind} {w.namespace}/{w.name}: {w.ready} of {w.wanted} Pods ready and up to date"
+        for w in workloads
+        if w.ready < w.wanted
+    ]
+    problems += _missing(wanted, live)
+    return Verdict(f"{sum(pod.ready for pod in live)} of {len(live)} system Pods ready", tuple(problems))
+
+
+def _missing(wanted: Wanted, pods: Sequence[Pod]) -> Iterator[str]:
+    components = {(pod.labels.get("component") or pod.labels.get("k8s-app"), pod.node) for pod in pods}
+    for node in wanted.nodes:
+        for component in (*(_STATIC if node.control_plane else ()), "kube-proxy"):
+            if (component, node.name) not in components:
+                yield f"{node.name}: has no Pod of {component}"

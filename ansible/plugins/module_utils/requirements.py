@@ -1,0 +1,165 @@
+"""The requirements that a host must meet to become a node."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import host_firewall, listeners
+from .facts import Facts
+from .membership import ABSENT
+from .system import units
+from .system.commands import CommandError, run
+from .system.paths import HOST
+
+_TIME_SERVICES = ("chrony", "chronyd", "systemd-timesyncd", "ntpsec", "ntpd", "openntpd")
+_OPENSSL = 3  # whose text the approver of certificates reads
+_FIREWALL = (
+    "or, where a firewall lets all traffic of nodes, Pods and Services through, set preflight_firewall to true in"
+    " ansible/roles/preflight/defaults/main.yml"
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """What a host has, of what requirements speak about.
+
+    `openssl` is OpenSSL's major version, 0 where it is not installed; `firewalls` are sentences about closed ones.
+    """
+
+    system: str
+    system_version: float
+    openssl: int
+    memory_mb: int
+    cpus: int
+    disk_gb: int
+    keeps_time: bool
+    name_servers: int
+    addresses: list[str]
+    busy_ports: list[str]
+    firewalls: list[str]
+
+
+def problems(state: State, wanted: Mapping[str, Any], address: str) -> list[str]:
+    """Return a sentence for everything that keeps the host from being a node, each with what to do."""
+    oldest = wanted["systems"].get(state.system)
+    found = {
+        f"the system is {state.system} {state.system_version:g}; supported are "
+        + ", ".join(f"{name} {version:g} and newer" for name, version in sorted(wanted["systems"].items())): (
+            oldest is None or state.system_version < oldest
+        ),
+        f"none of its interfaces has the address {address} that the inventory gives it": address not in state.addresses,
+        f"OpenSSL {_OPENSSL} is not installed, by which certificates are read: install the package openssl": (
+            state.openssl < _OPENSSL
+        ),
+    }
+    return [text for text, wrong in found.items() if wrong]
+
+
+def shortages(state: State, wanted: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for everything that a host lacks to become a node; a host that is one uses it already."""
+    found = {
+        f"it has {state.memory_mb} MB of memory, {wanted['memory_mb']} MB are required: take a larger machine": (
+            state.memory_mb < wanted["memory_mb"]
+        ),
+        f"it has {state.cpus} CPUs, {wanted['cpus']} are required: take a larger machine": (
+            state.cpus < wanted["cpus"]
+        ),
+        f"{state.disk_gb} GB are free under /var/lib, {wanted['disk_gb']} GB are required: make room, or enlarge the"
+        " disk": (state.disk_gb < wanted["disk_gb"]),
+        "no time service sets its clock: install chrony or systemd-timesyncd": not state.keeps_time,
+        "its resolv.conf names no name server, which a DNS server of the cluster needs": state.name_servers == 0,
+        f"ports that Kubernetes needs are taken: {', '.join(state.busy_ports)}: stop what uses them": bool(
+            state.busy_ports
+        ),
+    }
+    lacks = [text for text, wrong in found.items() if wrong]
+    if state.firewalls and not wanted["firewall"]:
+        lacks += [*state.firewalls, _FIREWALL]
+    return lacks
+
+
+def other_version(installed: str, version: str) -> str | None:
+    """Return what is wrong when a node's kubelet (`kubelet --version`) is not of the wanted version; else None."""
+    found = installed.strip().rpartition(" v")[2]
+    if found == version:
+        return None
+    return (
+        f"it is a node of Kubernetes {found}, and the environment asks for {version}; an apply installs new nodes and"
+        f" upgrades none: set kubernetes.version back to {found}"
+    )
+
+
+def gather_state(address: str, ports: Iterable[int], facts: Facts) -> State:
+    """Find out what the host has. A container has the clock of its host.
+
+    On a host where kubeadm ran, ports and rules of a firewall are those of Kubernetes, and are left out.
+    """
+    new = facts.membership == ABSENT
+    release = _release((HOST.etc / "os-release").read_text(encoding="utf-8"))
+    return State(
+        system=release["ID"],
+        system_version=_version(release.get("VERSION_ID", "")),
+        openssl=_openssl(),
+        memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
+        cpus=len(os.sched_getaffinity(0)),
+        disk_gb=shutil.disk_usage(HOST.state.parent).free // 10**9,
+        keeps_time=facts.container or any(units.show(f"{name}.service").active for name in _TIME_SERVICES),
+        name_servers=name_servers(Path(facts.resolver)),
+        addresses=[address] if _bindable(address, 0) else [],
+        busy_ports=[
+            listeners.described(port, listeners.users(port)) for port in ports if new and not _bindable("", port)
+        ],
+        firewalls=host_firewall.obstacles() if new else [],
+    )
+
+
+def name_servers(path: Path) -> int:
+    """Count the name servers in a resolv.conf."""
+    if not path.exists():
+        return 0
+    return sum(line.startswith("nameserver") for line in path.read_text(encoding="utf-8").splitlines())
+
+
+def openssl_major(printed: str) -> int:
+    """Read the major version from `openssl version`; LibreSSL and others count as none."""
+    found = re.match(r"OpenSSL (\d+)\.", printed)
+    return int(found.group(1)) if found else 0
+
+
+def _openssl() -> int:
+    try:
+        return openssl_major(run(["openssl", "version"]))
+    except CommandError:
+        return 0
+
+
+def _release(text: str) -> dict[str, str]:
+    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return {key: value.strip().strip('"') for key, value in pairs}
+
+
+def _version(text: str) -> float:
+    """Read the first two numbers of a system's version; some have three, and some have none."""
+    found = re.match(r"\d+(\.\d+)?", text)
+    return float(found.group()) if found else 0
+
+
+def _bindable(address: str, port: int) -> bool:
+    """Tell whether a port is free; with port 0, whether the host has the address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno in {errno.EADDRINUSE, errno.EADDRNOTAVAIL}:
+                return False
+            raise
+    return True

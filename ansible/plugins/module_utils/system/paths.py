@@ -1,0 +1,172 @@
+"""The paths of a host. No other module of the node side writes one down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class Host:
+    """A host's files, below `root`; tests give another root than `/`."""
+
+    root: Path = Path("/")
+
+    @property
+    def kubernetes(self) -> Path:
+        """Return the folder of kubeadm's files."""
+        return self.root / "etc/kubernetes"
+
+    @property
+    def admin(self) -> Path:
+        """Return the administrator's kubeconfig, on control planes."""
+        return self.kubernetes / "admin.conf"
+
+    @property
+    def kubelet_kubeconfig(self) -> Path:
+        """Return the kubelet's kubeconfig, which a host has once it is a node."""
+        return self.kubernetes / "kubelet.conf"
+
+    @property
+    def bootstrap_kubeconfig(self) -> Path:
+        """Return the kubeconfig with which a kubelet asks for its first certificate."""
+        return self.kubernetes / "bootstrap-kubelet.conf"
+
+    @property
+    def kubeadm_config(self) -> Path:
+        """Return kubeadm's configuration of a control plane, written by the module `settings`."""
+        return self.kubernetes / "kubeadm.yaml"
+
+    @property
+    def patches(self) -> Path:
+        """Return the folder of kubeadm's patches."""
+        return self.kubernetes / "patches"
+
+    @property
+    def kubelet_patch(self) -> Path:
+        """Return what depends on this host in its KubeletConfiguration, written by the role `kubelet`."""
+        return self.patches / "kubeletconfiguration+merge.json"
+
+    @property
+    def encryption(self) -> Path:
+        """Return the key with which the API server encrypts Secrets."""
+        return self.kubernetes / "policy/encryption.json"
+
+    @property
+    def pki(self) -> Path:
+        """Return the folder of the cluster's certificates."""
+        return self.kubernetes / "pki"
+
+    @property
+    def authority(self) -> Path:
+        """Return the certificate of the cluster's CA."""
+        return self.pki / "ca.crt"
+
+    @property
+    def etcd_pki(self) -> Path:
+        """Return the folder of etcd's certificates."""
+        return self.pki / "etcd"
+
+    def manifest(self, part: str) -> Path:
+        """Return the static Pod of a part of the control plane."""
+        return self.kubernetes / f"manifests/{part}.yaml"
+
+    @property
+    def kubelet_config(self) -> Path:
+        """Return the kubelet's configuration, written by kubeadm."""
+        return self.root / "var/lib/kubelet/config.yaml"
+
+    def kubelet_certificate(self, kind: str) -> Path:
+        """Return the kubelet's own certificate with its key; `kind` is client or server."""
+        return self.root / f"var/lib/kubelet/pki/kubelet-{kind}-current.pem"
+
+    @property
+    def etcd_data(self) -> Path:
+        """Return the folder of etcd's data."""
+        return self.root / "var/lib/etcd"
+
+    @property
+    def state(self) -> Path:
+        """Return the folder of what this project remembers on a host."""
+        return self.root / "var/lib/kube-pipeline"
+
+    @property
+    def artifacts(self) -> Path:
+        """Return the list of what is installed."""
+        return self.state / "artifacts.json"
+
+    @property
+    def settings(self) -> Path:
+        """Return the settings in force."""
+        return self.state / "settings.json"
+
+    @property
+    def settings_wanted(self) -> Path:
+        """Return the settings to bring this node to."""
+        return self.state / "settings.wanted.json"
+
+    @property
+    def unfinished(self) -> Path:
+        """Return the mark of a kubeadm that has not finished."""
+        return self.state / "kubeadm-unfinished"
+
+    @property
+    def runtime(self) -> Path:
+        """Return the folder of locks and secrets, which is in memory and gone with the next start."""
+        return self.root / "run/kube-pipeline"
+
+    @property
+    def kubeadm_log(self) -> Path:
+        """Return the log of the last kubeadm."""
+        return self.root / "var/log/kube-pipeline/kubeadm.log"
+
+    @property
+    def pod_logs(self) -> Path:
+        """Return the folder of the logs of all Pods."""
+        return self.root / "var/log/pods"
+
+    @property
+    def audit_log(self) -> Path:
+        """Return the API server's audit log."""
+        return self.root / "var/log/kubernetes/audit/audit.log"
+
+    @property
+    def proc(self) -> Path:
+        """Return the kernel's view of processes and settings."""
+        return self.root / "proc"
+
+    @property
+    def sys(self) -> Path:
+        """Return the kernel's view of devices and modules."""
+        return self.root / "sys"
+
+    @property
+    def etc(self) -> Path:
+        """Return the folder of the system's own settings."""
+        return self.root / "etc"
+
+    @property
+    def registries(self) -> Path:
+        """Return where containerd finds the mirrors of registries, written by the role `container_runtime`."""
+        return self.etc / "containerd/certs.d"
+
+    @property
+    def kernel_settings(self) -> Path:
+        """Return the kernel settings for each start.
+
+        Files of all sysctl.d folders are applied in the order of their names. Many systems link 99-sysctl.conf to
+        /etc/sysctl.conf, so a name that begins with digits would not be the last.
+        """
+        return self.etc / "sysctl.d/zz-kubernetes.conf"
+
+    @property
+    def kernel_modules(self) -> Path:
+        """Return the kernel modules for each start."""
+        return self.etc / "modules-load.d/kubernetes.conf"
+
+    def built_in_modules(self, release: str) -> Path:
+        """Return the list of modules that a kernel has built in."""
+        return self.root / "lib/modules" / release / "modules.builtin"
+
+
+HOST = Host()

@@ -1,0 +1,85 @@
+"""Services of systemd: whether each runs from the files on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .commands import CommandError, run
+
+_SECONDS = 120  # for a service to start or stop
+_PROPERTIES = "ActiveState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp,LoadState,SubState"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What systemd knows of a service; `since` is seconds since the epoch, 0 while it is not active.
+
+    `state` is systemd's SubState, such as `waiting` or `elapsed` of a timer.
+    """
+
+    active: bool
+    enabled: bool
+    reload_needed: bool
+    since: float
+    state: str = ""
+
+
+def parse(shown: str) -> Unit:
+    """Read the output of `systemctl show --timestamp=unix`."""
+    values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    stamp = values.get("ActiveEnterTimestamp", "")
+    return Unit(
+        active=values.get("ActiveState") in {"active", "activating", "reloading"},
+        enabled=values.get("UnitFileState") == "enabled",
+        reload_needed=values.get("NeedDaemonReload") == "yes" or values.get("LoadState") == "not-found",
+        since=float(stamp.lstrip("@")) if stamp.startswith("@") else 0.0,
+        state=values.get("SubState", ""),
+    )
+
+
+def actions(unit: Unit, newest_file: float, *, files_changed: bool, start: bool) -> list[str]:
+    """Return what `systemctl` must do, in order.
+
+    A service that started before one of its files was written is restarted. So the next run completes one that was
+    killed between writing and restarting.
+    """
+    needed = []
+    if files_changed or unit.reload_needed:
+        needed.append("daemon-reload")
+    if not unit.enabled:
+        needed.append("enable")
+    if unit.active and (files_changed or newest_file > unit.since + 1):
+        needed.append("restart")
+    elif not unit.active and start:
+        needed.append("start")
+    return needed
+
+
+def newest(paths: Sequence[Path]) -> float:
+    """Return when the last of the files that exist was written, in seconds since the epoch."""
+    return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
+
+
+def show(name: str) -> Unit:
+    """Ask systemd about a service.
+
+    Raises:
+        CommandError: systemd does not answer.
+    """
+    return parse(run(["systemctl", "show", "--timestamp=unix", f"--property={_PROPERTIES}", name]))
+
+
+def perform(name: str, needed: Sequence[str]) -> None:
+    """Do what `actions` found.
+
+    Raises:
+        CommandError: with the last lines of the service's journal.
+    """
+    for action in needed:
+        try:
+            run(["systemctl", action] + ([] if action == "daemon-reload" else [name]), timeout=_SECONDS)
+        except CommandError as error:
+            journal = run(["journalctl", "--no-pager", "--lines=15", f"--unit={name}"])
+            raise CommandError(f"{error}\nthe journal of {name}:\n{journal}") from error

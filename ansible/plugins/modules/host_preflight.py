@@ -1,0 +1,140 @@
+#!/usr/bin/python
+"""Ansible module: requirements and facts of a host."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.facts import Facts, as_ansible_facts, gather_facts
+from ansible.module_utils.membership import MEMBER
+from ansible.module_utils.requirements import State, gather_state, other_version, problems, shortages
+from ansible.module_utils.system.commands import CommandError, run
+from ansible.module_utils.system.files import exclusive
+
+DOCUMENTATION = r"""
+module: host_preflight
+short_description: Check a host's requirements and gather the facts that roles need
+description:
+  - Names all requirements that the host does not meet, at once, each with what to do about it.
+  - Of a host that is a node already, only the system, the address and the version are checked. Ports and firewalls
+    are checked only on a host on which kubeadm never ran.
+  - Waits for a kubeadm that an interrupted run left behind, so that the facts stay true.
+options:
+  address:
+    description: The address that the inventory gives the host.
+    type: str
+    required: true
+  version:
+    description: The wanted version of Kubernetes.
+    type: str
+    required: true
+  systems:
+    description: Supported systems by their C(ID) in os-release, with the oldest version of each.
+    type: dict
+    required: true
+  memory_mb:
+    description: Least memory in MB.
+    type: int
+    required: true
+  cpus:
+    description: Least number of CPUs.
+    type: int
+    required: true
+  disk_gb:
+    description: Least free space under /var/lib in GB.
+    type: int
+    required: true
+  ports:
+    description: TCP ports that must be free.
+    type: list
+    elements: int
+    required: true
+  firewall:
+    description: Whether the host may have a firewall that drops unknown traffic.
+    type: bool
+    required: true
+  asked:
+    description: The controller's time in seconds since the epoch, which is returned.
+    type: float
+    required: true
+author: [kube-pipeline]
+"""
+
+EXAMPLES = r"""
+- name: Check the host
+  host_preflight:
+    address: 10.20.0.14
+    version: 1.36.3
+    systems: {debian: 12}
+    memory_mb: 1700
+    cpus: 2
+    disk_gb: 8
+    ports: [10250]
+    firewall: false
+    asked: "{{ now().timestamp() }}"
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The host's facts, each named C(kubernetes_*).
+  returned: success
+  type: dict
+clock:
+  description: The host's time in seconds since the epoch.
+  returned: success
+  type: float
+asked:
+  description: What was given as O(asked).
+  returned: success
+  type: float
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "address": {"type": "str", "required": True},
+            "version": {"type": "str", "required": True},
+            "systems": {"type": "dict", "required": True},
+            "memory_mb": {"type": "int", "required": True},
+            "cpus": {"type": "int", "required": True},
+            "disk_gb": {"type": "int", "required": True},
+            "ports": {"type": "list", "elements": "int", "required": True},
+            "firewall": {"type": "bool", "required": True},
+            "asked": {"type": "float", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    try:
+        facts, state = _look(wanted)
+    except CommandError as error:
+        module.fail_json(msg=f"this host does not meet the requirements: {error}")
+    found = problems(state, wanted, wanted["address"])
+    found += _outdated(wanted["version"]) if facts.membership == MEMBER else shortages(state, wanted)
+    if sys.version_info < (3, 9):  # noqa: UP036 - this runs on the host's Python, whichever that is
+        found.append(f"its Python is {sys.version.split()[0]}, 3.9 is required: install a newer python3")
+    if found:
+        module.fail_json(msg="this host does not meet the requirements: " + "; ".join(found))
+    module.exit_json(changed=False, ansible_facts=as_ansible_facts(facts), clock=time.time(), asked=wanted["asked"])
+
+
+def _look(wanted: dict[str, Any]) -> tuple[Facts, State]:
+    with exclusive("kubeadm"):  # a kubeadm that outlived an interrupted run may still be making this host a node
+        facts = gather_facts()
+    return facts, gather_state(wanted["address"], wanted["ports"], facts)
+
+
+def _outdated(version: str) -> list[str]:
+    try:
+        problem = other_version(run(["kubelet", "--version"]), version)
+    except CommandError as error:
+        return [f"{error}, though it is a node: remove it from the cluster and let it join anew"]
+    return [problem] if problem else []
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+#!/usr/bin/python
+"""Ansible module: wait until nodes are ready, labelled and tainted."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.join_credentials import revoke
+from ansible.module_utils.membership import MEMBER, membership
+from ansible.module_utils.nodes_ready import NotReadyError, converge, described
+from ansible.module_utils.system.commands import CommandError
+
+DOCUMENTATION = r"""
+module: nodes_ready
+short_description: Bring the cluster's nodes to what the inventory says
+description:
+  - Approves the kubelets' requests for serving certificates whose names and addresses are the inventory's, waits until
+    every awaited node is ready and serves, and gives nodes their labels and taints. Labels and taints that somebody
+    else gave stay.
+  - Records the nodes in the ConfigMap C(kube-pipeline-nodes) in C(kube-system), by which renewals are approved
+    later, and by which the next run knows the labels to remove.
+options:
+  nodes:
+    description: By name, each node's C(addresses), C(labels) and C(taints).
+    type: dict
+    required: true
+  awaited:
+    description: Names of the nodes that must be ready. The others may be down.
+    type: list
+    elements: str
+    required: true
+  revoke:
+    description: Whether to take back, once they are ready, the credentials by which hosts joined in this run.
+    type: bool
+    default: false
+  timeout:
+    description: Seconds until all nodes must be ready.
+    type: int
+    default: 180
+author: [kube-pipeline]
+"""
+
+EXAMPLES = r"""
+- name: Wait for the nodes
+  nodes_ready:
+    nodes:
+      worker-0: {addresses: [10.20.0.14], labels: {tier: web}, taints: []}
+    awaited: [worker-0]
+"""
+
+RETURN = r"""
+patches: {description: What was changed of each node., type: dict, returned: success}
+approved: {description: Nodes whose certificate was approved., type: list, elements: str, returned: success}
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "nodes": {"type": "dict", "required": True},
+            "awaited": {"type": "list", "elements": "str", "required": True},
+            "revoke": {"type": "bool", "default": False},
+            "timeout": {"type": "int", "default": 180},
+        },
+        supports_check_mode=True,
+    )
+    wanted, awaited, timeout = (module.params[name] for name in ("nodes", "awaited", "timeout"))
+    if module.check_mode and membership() != MEMBER:
+        module.exit_json(changed=True, patches={}, approved=[])
+    try:
+        patches, approved = converge(wanted, awaited, timeout, dry_run=module.check_mode)
+        if module.params["revoke"] and not module.check_mode:
+            revoke()
+    except (CommandError, NotReadyError) as error:
+        module.fail_json(msg=str(error))
+    shown = {"before": "", "after": "".join(f"{line}\n" for line in described(patches))}
+    module.exit_json(changed=bool(patches or approved), patches=patches, approved=approved, diff=shown)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from module_utils.requirements import State, name_servers, openssl_major, other_version, problems, shortages
+
+_WANTED = {
+    "systems": {"debian": 12, "ubuntu": 22.04},
+    "memory_mb": 1700,
+    "cpus": 2,
+    "disk_gb": 8,
+    "firewall": False,
+}
+_GOOD = State(
+    system="debian",
+    system_version=12,
+    openssl=3,
+    memory_mb=2000,
+    cpus=2,
+    disk_gb=20,
+    keeps_time=True,
+    name_servers=1,
+    addresses=["10.0.0.5"],
+    busy_ports=[],
+    firewalls=[],
+)
+
+
+def test_a_good_host_has_no_problems() -> None:
+    assert problems(_GOOD, _WANTED, "10.0.0.5") + shortages(_GOOD, _WANTED) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (replace(_GOOD, system="arch"), "supported are debian 12 and newer, ubuntu 22.04 and newer"),
+        (replace(_GOOD, system_version=11), "the system is debian 11"),
+        (replace(_GOOD, openssl=0), "OpenSSL 3 is not installed"),
+        (replace(_GOOD, openssl=1), "OpenSSL 3 is not installed"),
+        (replace(_GOOD, memory_mb=1000), "1000 MB of memory, 1700 MB"),
+        (replace(_GOOD, cpus=1), "1 CPUs, 2 "),
+        (replace(_GOOD, disk_gb=3), "3 GB are free"),
+        (replace(_GOOD, keeps_time=False), "install chrony"),
+        (replace(_GOOD, name_servers=0), "no name server"),
+        (replace(_GOOD, addresses=[]), "none of its interfaces has the address 10.0.0.5"),
+        (
+            replace(_GOOD, busy_ports=["6443", "10250 by nginx (process 7)"]),
+            "taken: 6443, 10250 by nginx (process 7): stop",
+        ),
+    ],
+)
+def test_each_lack_is_named(state: State, said: str) -> None:
+    (problem,) = problems(state, _WANTED, "10.0.0.5") + shortages(state, _WANTED)
+    assert said in problem
+
+
+def test_all_lacks_are_named_at_once() -> None:
+    assert len(shortages(replace(_GOOD, memory_mb=1, cpus=1, disk_gb=1), _WANTED)) == 3
+
+
+def test_a_firewall_is_refused_unless_it_is_said_to_be_open() -> None:
+    state = replace(_GOOD, firewalls=["its firewall ufw is on: turn it off by `ufw disable`"])
+    found = shortages(state, _WANTED)
+    assert found[0] == state.firewalls[0]
+    assert "set preflight_firewall to true" in found[1]
+    assert shortages(state, {**_WANTED, "firewall": True}) == []
+
+
+def test_a_node_that_has_filled_its_disk_is_still_one() -> None:
+    assert problems(replace(_GOOD, disk_gb=0, firewalls=["ufw is on"], busy_ports=["10250"]), _WANTED, "10.0.0.5") == []
+
+
+def test_a_node_of_another_version_is_refused() -> None:
+    assert other_version("Kubernetes v1.36.3\n", "1.36.3") is None
+    assert "set kubernetes.version back to 1.36.3" in str(other_version("Kubernetes v1.36.3\n", "1.37.0"))
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected"), [("OpenSSL 3.0.17 1 Jul 2025\n", 3), ("LibreSSL 3.3.6\n", 0), ("", 0)]
+)
+def test_the_version_of_openssl_is_read(printed: str, expected: int) -> None:
+    assert openssl_major(printed) == expected
+
+
+def test_name_servers_are_counted(tmp_path: Path) -> None:
+    resolver = tmp_path / "resolv.conf"
+    assert name_servers(resolver) == 0
+    resolver.write_text("search example.com\n# nameserver 1.1.1.1\nnameserver 10.0.0.2\n")
+    assert name_servers(resolver) == 1

@@ -1,0 +1,80 @@
+"""The rules of the node side: one module each for paths, programs and waiting, and an approver that stands alone."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_PLUGINS = Path(__file__).parents[3] / "ansible" / "plugins"
+_UTILS = _PLUGINS / "module_utils"
+_FILES = sorted(_PLUGINS.rglob("*.py"))
+
+
+@pytest.fixture(params=_FILES, ids=lambda file: str(file.relative_to(_PLUGINS)))
+def file(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+def test_programs_are_started_by_commands_only(file: Path) -> None:
+    names = set(_names(ast.parse(file.read_text())))
+    assert "run_command" not in names  # of AnsibleModule
+    assert "subprocess" not in names or file == _UTILS / "system" / "commands.py"
+
+
+def test_only_wait_sleeps(file: Path) -> None:
+    assert "sleep" not in set(_names(ast.parse(file.read_text()))) or file == _UTILS / "system" / "wait.py"
+
+
+def test_paths_of_a_host_are_made_in_one_module(file: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    made = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Path"]
+    absolute = [call for call in made if any(_is_absolute(argument) for argument in call.args)]
+    assert absolute == [] or file == _UTILS / "system" / "paths.py"
+
+
+def _is_absolute(argument: ast.expr) -> bool:
+    return isinstance(argument, ast.Constant) and str(argument.value).startswith("/")
+
+
+@pytest.mark.parametrize(("package", "may_import"), [("system", {"system"}), ("approver", {"system", "approver"})])
+def test_what_control_planes_get_for_their_timer_needs_nothing_else(package: str, may_import: set[str]) -> None:
+    for path in (_UTILS / package).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                inside = package if node.level == 1 else str(node.module).partition(".")[0]
+                assert inside in may_import, path
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                modules = [node.module] if isinstance(node, ast.ImportFrom) else [name.name for name in node.names]
+                assert {str(module).partition(".")[0] for module in modules} <= sys.stdlib_module_names, path
+
+
+def test_the_approver_runs_as_it_is_shipped(tmp_path: Path) -> None:
+    for package in ("system", "approver"):
+        shutil.copytree(_UTILS / package, tmp_path / "agent" / package)
+    commands = tmp_path / "agent" / "system" / "commands.py"
+    commands.write_text(commands.read_text().replace("/usr/local/sbin:", f"{tmp_path}:"))
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text('#!/bin/sh\ncase "$*" in *csr*) echo \'{"items": []}\';; esac\n')
+    kubectl.chmod(0o755)
+    argv = [sys.executable, "-B", "-m", "agent.approver"]
+    assert subprocess.run(argv, cwd=tmp_path, capture_output=True, check=True).stdout == b""
+    kubectl.write_text("#!/bin/sh\necho away >&2\nexit 1\n")
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "away" in done.stderr) == (1, True)
+
+
+def _names(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield from (alias.name for alias in node.names)

@@ -65,8 +65,8 @@ bench: .venv/installed # figures of ENV per command, stage, host and task, kept 
 golden: .venv/installed # write what synthesis gives into tests/synth/*.golden.json; review the diff
 	GOLDEN=update .venv/bin/pytest -q tests/synth -k golden
 
-schema: .venv/installed # write environments/schema.json from the code
-	schema=$$($(PYTHON) -m bootstrap.config) && printf '%s\n' "$$schema" > environments/schema.json
+schema: .venv/installed # write environments/schema.json and full.yaml from the code
+	$(PYTHON) -m bootstrap.config
 
 release: .venv/installed # add a version of Kubernetes: make release VERSION=1.37.2, then review the diff
 	@PYTHONPATH=. $(PYTHON) -m bootstrap.artifacts.release $(call quoted,$(VERSION)) $(ARGS)

@@ -6,12 +6,14 @@ import argparse
 import ast
 import importlib
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from bootstrap.errors import PipelineError, exit_codes, stopped, unusable_file
+from bootstrap.errors import PipelineError, UnreadAnswer, exit_codes, stopped, unusable_file
 
 # Each is a module of infra/commands.
 COMMANDS = (
@@ -36,15 +38,24 @@ _FOLDER = Path(__file__).resolve().parent / "infra" / "commands"
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command and return the exit code."""
-    options = parse(arguments)
+    options = argparse.Namespace(json=False)
     try:
+        options = parse(arguments)
         return int(_commands().execute(options.command, options, APPLY))
     except KeyboardInterrupt:
         return report(stopped(), options)
     except PipelineError as error:
         return report(error, options)
+    except UnreadAnswer:
+        return _unread()
     except OSError as error:
         return report(unusable_file(error), options)
+
+
+def _unread() -> int:
+    """Return the exit code for output whose reader has ended, as `head` does: what a shell tells of such programs."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more
+    return 128 + signal.SIGPIPE
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

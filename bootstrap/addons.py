@@ -1,11 +1,11 @@
 """The add-ons of a cluster as data: each folder of `ansible/addons/` holds an `addon.yaml` and its manifests.
 
-Files of such a folder, all but `addon.yaml` are Ansible templates that see the inventory's variables and `values`, the
-user's values:
+* `addon.yaml`: an `AddOn` as below
+* `manifests.yaml.j2`: the objects that are applied, without namespaces, which `addon.yaml` lists
+* the files that `host.conflist` and `health.probe.pod` name
 
-* `addon.yaml`: the `AddOn` below
-* `manifests.yaml.j2`: the objects that are applied; namespaces are made from `addon.yaml`
-* what `host.conflist` and `health.probe.pod` name
+All but the first are Ansible templates; their variables are the inventory's, and `values`, the user's values. A probe's
+image is agnhost, which every cluster has: `verify` has to work where an add-on was switched on but not yet applied.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bootstrap.errors import ConfigurationError
 
-FOLDER = Path(__file__).parents[1] / "ansible" / "addons"
+FOLDER = Path(__file__).parents[1] / "ansible/addons"
 MANIFESTS = "manifests.yaml.j2"
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$")]
@@ -64,14 +64,14 @@ class Traffic(_Strict):
 
 
 class Host(_Strict):
-    """What each host gets: kernel modules, and the template of a CNI configuration list for the container runtime."""
+    """The needs of an add-on on each host: kernel modules, and a CNI configuration list (the name of its template)."""
 
     modules: list[str] = []
     conflist: str | None = None
 
 
 class Workload(_Strict):
-    """A Deployment or a DaemonSet whose Pods are all to be ready."""
+    """A Deployment or a DaemonSet; the add-on is ready when all of its Pods are."""
 
     kind: Literal["Deployment", "DaemonSet"]
     namespace: str
@@ -79,11 +79,11 @@ class Workload(_Strict):
 
 
 class Probe(_Strict):
-    """What proves that an add-on does its work; one of the three.
+    """The proof that an add-on does its work, one of three.
 
-    check: the name of the check of verification that needs it anyway. node_list: path in the API of a list that has an
-    entry for each node. pod: template of a Pod named `probe`, and of claims, that run in the namespace of verification;
-    the Pod succeeds.
+    check: name of the check of verification that fails without the add-on. node_list: path in the API of a list that
+    has an entry for each node. pod: template of a Pod named `probe`, which ends with success, and of its claims; they
+    are created in the namespace of verification.
     """
 
     check: str | None = None
@@ -98,7 +98,7 @@ class Probe(_Strict):
 
 
 class Health(_Strict):
-    """How to see that an add-on is well; `hint` says where to look when it is not."""
+    """The conditions of a healthy add-on; `hint` says where to look when one does not hold."""
 
     workloads: Annotated[list[Workload], Field(min_length=1)]
     probe: Probe
@@ -106,7 +106,7 @@ class Health(_Strict):
 
 
 class Data(_Strict):
-    """Objects that hold users' data and depend on the add-on: while there is one, the add-on is not removed.
+    """Objects that hold users' data and need the add-on, which is not removed while there is one.
 
     `resource` is the plural name in the API; the objects are those with all of these annotations.
     """
@@ -118,7 +118,7 @@ class Data(_Strict):
 class AddOn(_Strict):
     """One add-on, as its `addon.yaml` describes it.
 
-    default: required (there is no switch), on, off, or missing (on where the platform itself has nothing of this kind).
+    default: required (there is no switch), on, off, or missing (on where the platform has no service of this kind).
     Of kind cni there is one in a cluster, the one that `kubernetes.cni` names; its default says which one that is.
     components: by the name in the lock file, `release` (the version that belongs to the release of Kubernetes) or a
     version. namespaces: those that are the add-on's own, with their level of Pod Security. requires, conflicts: other

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -100,38 +100,6 @@ class UnreadyError(PreflightError):
         super().__init__("\n".join([f"{len(errors)} things are not ready", *told]))
 
 
-class Checks:
-    """Runs checks that do not depend on one another, and tells all their errors at once."""
-
-    def __init__(self) -> None:
-        self._errors: list[PreflightError] = []
-
-    def passes(self, check: Callable[[], object]) -> bool:
-        """Run a check and keep its error for `refuse`; return whether there was none."""
-        try:
-            check()
-        except UnreadyError as several:
-            self._errors += several.errors
-        except PreflightError as error:
-            self._errors.append(error)
-        except OSError as error:  # the errors that were found before it are told, too
-            self._errors.append(unusable_file(error))
-        else:
-            return True
-        return False
-
-    def refuse(self) -> None:
-        """Raise the errors of the checks, if there are any.
-
-        Raises:
-            PreflightError: the one error, or an UnreadyError of several.
-        """
-        if len(self._errors) == 1:
-            raise self._errors[0]
-        if self._errors:
-            raise UnreadyError(self._errors)
-
-
 class TerraformError(PipelineError):
     """Terraform failed, or the synthesis of its stack."""
 
@@ -171,6 +139,10 @@ class InterruptedRunError(PipelineError):
 def stopped() -> InterruptedRunError:
     """Return the error of a command that was asked to stop."""
     return InterruptedRunError("stopped", todo="run the same command again: it goes on where it was")
+
+
+class UnreadAnswer(Exception):  # noqa: N818 - it is no error of ours
+    """The reader of a command's answer has ended, as `head` does."""
 
 
 def exit_codes() -> dict[int, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
@@ -12,7 +13,9 @@ from filelock import FileLock, Timeout, lock_descriptor
 from bootstrap.errors import InterruptedRunError, RefusedError
 
 _POLL = 0.2  # seconds between two tries
-_PROBE = 0.5  # seconds; a command that only asks for the claim holds the lock for less than a millisecond
+# Seconds. A command that only asks for the claim holds the lock for less than a millisecond, so that one of many short
+# tries finds it free unless a command works.
+_PATIENCE, _PAUSE = 1, 0.01
 
 
 @contextmanager
@@ -54,9 +57,9 @@ def exclusive(path: Path, what: str, claim: str) -> Iterator[None]:
         RefusedError: another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = FileLock(path, poll_interval=_POLL)
+    lock = FileLock(path, poll_interval=_PAUSE)
     try:
-        lock.acquire(timeout=_PROBE)
+        lock.acquire(timeout=_PATIENCE)
     except Timeout as busy:
         raise RefusedError(f"another run works on {what}: {_claim(path)}", todo="wait for it to end") from busy
     try:
@@ -70,12 +73,13 @@ def claim_on(path: Path) -> str | None:
     """Return the claim of the process that holds the lock file `path`; None if no process holds it."""
     if not path.exists():
         return None
-    lock = FileLock(path)
-    with suppress(Timeout):
-        lock.acquire(blocking=False)
-        lock.release()
-        return None
-    return _claim(path)
+    with path.open(encoding="utf-8") as file:
+        try:
+            # Shared, so that two commands that ask at the same time do not see each other. It ends with the open file.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _claim(path)
+    return None
 
 
 def _claim(path: Path) -> str:

@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 from bootstrap import keys, platforms
+from bootstrap.checklist import Checks
 from bootstrap.config.model import Environment
-from bootstrap.errors import Checks, PreflightError
+from bootstrap.errors import PreflightError
 from bootstrap.platforms import ReadinessCheck
 from bootstrap.process import find
 from bootstrap.progress import Progress
@@ -16,8 +17,10 @@ _PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 _FREE_BYTES = 2 * 1024**3
 
 
-def check(environment: Environment, folder: Path, progress: Progress) -> None:
+def check(environment: Environment, folder: Path, ssh: Path, progress: Progress) -> None:
     """Check this machine, the SSH key and the cloud account.
+
+    The disk is that of `folder`; a key pair that has to be made is made in `ssh`.
 
     Raises:
         PreflightError: what is not as it must be; an UnreadyError where that is more than one thing.
@@ -25,7 +28,7 @@ def check(environment: Environment, folder: Path, progress: Progress) -> None:
     steps: list[ReadinessCheck] = [
         ReadinessCheck("programs", _programs),
         ReadinessCheck("disk", lambda: _disk(folder)),
-        ReadinessCheck("SSH key", lambda: keys.ensure(environment, folder / "ssh"), frozenset({"programs"})),
+        ReadinessCheck("SSH key", lambda: keys.ensure(environment, ssh), frozenset({"programs"})),
         *platforms.of(environment).account_checks(environment),
     ]
     checks, passed = Checks(), set[str]()

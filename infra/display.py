@@ -1,4 +1,4 @@
-"""What the user sees while a command works: a live view on a terminal, plain lines elsewhere."""
+"""The display of a command at work: a live view on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

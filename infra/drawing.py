@@ -1,4 +1,4 @@
-"""Where things stand in the report's two pictures; the template only draws what is placed here."""
+"""The layout of the report's two pictures; the template only draws what is placed here."""
 
 from __future__ import annotations
 

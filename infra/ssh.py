@@ -1,4 +1,4 @@
-"""How the machines are reached: ssh_config, host keys pinned at first contact, and waiting until they answer."""
+"""SSH to the machines: ssh_config, host keys pinned at first contact, and the wait until they answer."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _KEY_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 def configuration(contract: Contract, *, user: str, key: Path, known_hosts: Path) -> str:
     """Return an ssh_config with an entry for each machine, by name and by address.
 
-    Host keys are kept under the machine's name, whatever its address. A key that changes on a living machine is
-    refused; the pin of a machine that is made anew must be dropped before (`forget`).
+    Host keys are pinned under the machine's name, whatever its address. A key that changes on a living machine is
+    refused; the pin of a machine that is replaced must be dropped first (`forget`).
     """
     lines = []
     if contract.bastion:
@@ -57,10 +57,10 @@ def configuration(contract: Contract, *, user: str, key: Path, known_hosts: Path
 
 
 def share_bastion(config: Path, sockets: Path, mark: Mapping[str, str]) -> None:
-    """Open one connection to the bastion, if there is one, for all who have `sockets` as `SHARED` in their environment.
+    """Open one connection to the bastion, if there is one, for every ssh whose variable `SHARED` names `sockets`.
 
-    While ten log in, sshd turns others away (MaxStartups), and Ansible comes with fifty. Whoever finds no such
-    connection makes his own. It lasts until it is told to exit; `mark` is in its environment.
+    sshd refuses further logins while ten are under way (MaxStartups), and Ansible starts fifty. An ssh that finds no
+    shared connection opens its own. The shared one lasts until it is told to exit; `mark` is in its environment.
     """
     if not config.exists() or "ProxyJump" not in config.read_text(encoding="utf-8"):
         return
@@ -69,7 +69,7 @@ def share_bastion(config: Path, sockets: Path, mark: Mapping[str, str]) -> None:
 
 
 def forget(names: Iterable[str], known_hosts: Path) -> None:
-    """Drop the pinned keys of machines that are about to be made anew."""
+    """Drop the pinned keys of machines that are about to be replaced."""
     for name in names if known_hosts.exists() else ():
         run(["ssh-keygen", "-q", "-R", name, "-f", known_hosts], check=False)
     known_hosts.with_name(f"{known_hosts.name}.old").unlink(missing_ok=True)
@@ -82,9 +82,9 @@ def wait_until_reachable(
     patience: float = 300,
     give_up: threading.Event | None = None,
 ) -> None:
-    """Wait until every machine answers SSH, at most `patience` seconds; pin the keys of those seen first.
+    """Wait until every machine answers SSH, at most `patience` seconds; pin the keys that are new.
 
-    The bastion comes first: ssh asks for its key too, and accepts an unknown one only where it is the destination.
+    The bastion comes first: ssh checks its key too, and accepts an unknown one only for the destination itself.
 
     Raises:
         AnsibleError: a machine did not answer in time, or before `give_up` was set, or its key has changed.

@@ -33,9 +33,9 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """An environment: `made` is what applies have got to; `problem` says why that or the API is not known, if so.
+    """An environment: `made` is how far it has come; `problem` says why this, or the API's answer, is not known.
 
-    `run` tells which command works on it right now, if one does.
+    `run` is the claim of the command that works on it right now, if there is one.
     """
 
     made: Made

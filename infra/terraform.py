@@ -1,7 +1,8 @@
 """Driving Terraform (or OpenTofu): plan, apply and destroy, told resource by resource.
 
-Terraform runs in a session of its own and writes to a file: Ctrl-C in a terminal reaches it once and through us, and
-when the pipeline is killed it ends what it makes and remembers it, where a pipe that nobody reads would kill it too.
+Terraform runs in a session of its own and writes to a file. So Ctrl-C in a terminal reaches it once, through this
+module; and when the pipeline is killed, Terraform completes what it is making and stores that in its state. A pipe that
+no process reads would kill it too.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ class Terraform:
 
         def ended() -> bool:
             nonlocal asked
-            over = process.poll() is not None  # before reading, so that nothing written before the end is lost
+            over = process.poll() is not None  # asked before reading, so that the last lines are read
             reading.read()
             if not over and not asked and self._stopping.is_set():
                 asked = True

@@ -1,4 +1,4 @@
-"""What happened when: the stages of a run and each host's tasks, kept in `timeline.json` for the report."""
+"""The timeline of a run: its stages and each host's tasks with their times, kept in a file for the report."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Timeline:
         return time.time() - self.started
 
     def go_on(self) -> None:
-        """Continue what an earlier run recorded, if it can be read: its finished stages, and then this one."""
+        """Continue the record of an earlier run, if it can be read: its finished stages come first."""
         try:
             document = json.loads(self.path.read_text(encoding="utf-8"))
             self.stages = [Stage(**stage) for stage in document["stages"] if stage["status"] == "done"]
@@ -64,13 +64,13 @@ class Timeline:
         return stage
 
     def finish(self, stage: Stage, status: str) -> None:
-        """Close a stage and write the file, so that a run that dies leaves what it did."""
+        """Close a stage and write the file, so that a run that is killed leaves its record."""
         stage.end = self.now()
         stage.status = status
         self.save()
 
     def save(self) -> None:
-        """Write `timeline.json`."""
+        """Write the file."""
         document = {
             "command": self.command,
             "started": self.started,

@@ -16,7 +16,10 @@ BUILD = ROOT / "build"
 
 @dataclass(frozen=True)
 class File:
-    """One file or folder; `writer` and `readers` are the modules that use its path, `writer` alone changes it."""
+    """One file or folder; `writer` and `readers` are the modules that use its path, `writer` alone changes it.
+
+    The writer is `terraform` where that is not ours.
+    """
 
     name: str
     writer: str
@@ -79,7 +82,8 @@ class Workspace:
             "infra/cluster.py",
         ),
     )
-    # Terraform
+    # Terraform, which itself keeps its state (where that is not shared), .terraform.lock.hcl and the rest of .terraform
+    terraform_state = File("terraform.tfstate", writer="terraform", readers=("infra/commands/destroy.py",))
     stack = File(
         "cdk.tf.json",
         writer="infra/steps/synth.py",
@@ -113,7 +117,7 @@ class Workspace:
     # Ansible
     inventory = File("inventory/hosts.yaml", writer="infra/cluster.py")
     inventory_script = File("inventory.sh", writer="infra/steps/reach.py")
-    runner = File("ansible", writer="infra/ansible.py")
+    runner = File("runner", writer="infra/ansible.py")
     facts = File("facts", writer="infra/ansible.py")
     sockets = File("sockets", writer="infra/connections.py")
     # Results

@@ -1,4 +1,4 @@
-"""The add-ons' part of an environment file, made of what each `addon.yaml` says, and which add-ons a cluster has."""
+"""The section `addons` of an environment file, generated from each `addon.yaml`, and the add-ons that a cluster has."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class _Model(Section):
 
 class _Switches(_Model):
     def of(self, name: str) -> Any:  # noqa: ANN401 - a model of its own for each add-on
-        """Return what the environment says of an add-on; None of one that has neither a switch nor values."""
+        """Return the section of an add-on; None for an add-on that has neither a switch nor values."""
         return getattr(self, _field(name), None)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """An add-on that a cluster has, with the values that it is installed with."""
+    """An add-on of a cluster, with its values."""
 
     name: str
     addon: AddOn
@@ -38,7 +38,7 @@ class Chosen:
 def chosen(cni: str, switches: _Switches, lacks: Set[str]) -> tuple[Chosen, ...]:
     """Return the add-ons of a cluster, the network between Pods first.
 
-    `lacks` are the kinds of which its platform itself has nothing.
+    `lacks` are the kinds of add-ons that the platform has no service for.
     """
     found = []
     for name, addon in catalogue().items():
@@ -51,7 +51,7 @@ def chosen(cni: str, switches: _Switches, lacks: Set[str]) -> tuple[Chosen, ...]
 
 
 def filled(switches: Addons, lacks: Set[str]) -> Addons:
-    """Return the add-ons' part of an environment with every switch set, where it stood at its default."""
+    """Return the section with the default filled in for every switch that the file leaves out."""
     update = {}
     for name, addon in catalogue().items():
         switch = switches.of(name)
@@ -87,7 +87,7 @@ def _switch(name: str, addon: AddOn) -> tuple[Any, Any] | None:
     fields: dict[str, Any] = {}
     if _switchable(addon):
         on = {"on": True, "off": False}.get(addon.default)
-        default = "; default: where the platform itself has nothing of this kind" if on is None else ""
+        default = "; default: true where the platform has no such service of its own" if on is None else ""
         kind, shown = (bool, on) if on is not None else (bool | None, True)
         fields["enabled"] = kind, Field(on, description=f"whether it is installed{default}", examples=[shown])
     if addon.values:
@@ -117,7 +117,7 @@ if TYPE_CHECKING:
     Cni = str
 
     class Addons(_Switches):
-        """Its fields are made of the folders of add-ons."""
+        """Its fields come from the folders of add-ons."""
 else:
     Cni = Literal[_CNIS]
     Addons = create_model(

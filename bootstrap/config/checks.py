@@ -142,7 +142,7 @@ def key_shared(state: State, ssh: Ssh) -> Iterator[Finding]:
 
 
 def addons_fit(platform: Platform, kubernetes: Kubernetes, addons: Addons) -> Iterator[Finding]:
-    """An add-on may need another one, or exclude it."""
+    """An add-on may require another one, or exclude it."""
     found = {item.name: item.addon for item in chosen(kubernetes.cni, addons, platform.lacks)}
     for name, addon in found.items():
         for other in addon.requires:

@@ -1,4 +1,4 @@
-"""The add-ons of an environment: those that it asks for, and those that its platform lacks."""
+"""The add-ons of an environment, and the versions of its components."""
 
 from __future__ import annotations
 

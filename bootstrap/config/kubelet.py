@@ -1,4 +1,4 @@
-"""Whether `kubernetes.kubelet` fits the kubelet's configuration file in the version that is installed."""
+"""Checks the settings in `kubernetes.kubelet` against the fields of the kubelet's configuration file."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _LIST, _MAP, _ANY = "list of ", "map of ", "any"
 
 
 def kubelet_settings(kubernetes: Kubernetes) -> Iterator[Finding]:
-    """Every setting is a field of the kubelet's, of its type: kubeadm refuses others, but only on the machines."""
+    """Every setting is a field of the kubelet, with its type; kubeadm would refuse others on the machines."""
     minor = kubernetes.version.rpartition(".")[0]
     structs = _read().get(minor) if kubernetes.kubelet else None
-    if structs is not None:  # else the version is in no release, which another check tells
+    if structs is not None:  # else the version is unknown, which `version_locked` tells
         settings = _Settings(minor, structs)
         yield from settings.findings(kubernetes.kubelet, _ROOT, ("kubernetes", "kubelet"))
 
@@ -41,7 +41,7 @@ class _Settings:
         self._structs = structs
 
     def findings(self, value: object, kind: str, path: KeyPath) -> Iterator[Finding]:
-        """Compare a value with its type, and what is in it with theirs; null is the default of every type."""
+        """Compare a value and the values inside it with their types; null fits every type."""
         if value is None or kind == _ANY:
             return
         if kind.startswith(_LIST) and isinstance(value, list):
@@ -78,7 +78,7 @@ def _is(value: object, kind: str) -> bool:
 
 
 def _read() -> dict[str, dict[str, dict[str, str]]]:
-    # In C where PyYAML was built with it: the file is long, and validate is to answer at once.
+    # The parser in C, where PyYAML has it: the file is long, and validate has to answer at once.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(FILE.read_text(encoding="utf-8"))
     minors: dict[str, dict[str, dict[str, str]]] = loader.get_single_data()
     return minors

@@ -1,4 +1,4 @@
-"""The typed shape of an environment file. Every key of `environments/full.yaml` is a field here, and nothing else.
+"""The typed shape of an environment file. `make schema` writes `environments/full.yaml`, with every key once, from it.
 
 The blocks of the clouds are the platforms' own: each cloud that is registered adds its key.
 """
@@ -71,17 +71,20 @@ class Network(Section):
     services: Cidr = Field(IPv4Network("10.96.0.0/16"), description="range of the Services", examples=["10.96.0.0/16"])
     api: Literal["public", "private"] = Field(
         "public",
-        description="where the Kubernetes API's load balancer is reached: public: from the internet; private: from the "
+        description="where the Kubernetes API's load balancer is reached; public: from the internet; private: from the "
         "network itself, and by VPN or peering. A later change makes a new one, with another name",
-        examples=["private"],
+        examples=["public"],
     )
     allow_ssh_from: tuple[Cidr, ...] = Field(
         (),
-        description="ranges that may reach the bastion by SSH (without one: the machines)",
+        description="ranges that may reach the bastion by SSH (without one: the machines); required, except on the "
+        "embedded cloud",
         examples=[["203.0.113.0/24"]],
     )
     allow_api_from: tuple[Cidr, ...] = Field(
-        (), description="ranges that may reach the Kubernetes API", examples=[["203.0.113.0/24"]]
+        (),
+        description="ranges that may reach the Kubernetes API; required, except on the embedded cloud",
+        examples=[["203.0.113.0/24"]],
     )
     bastion: Bastion | None = Field(
         Bastion(),
@@ -149,7 +152,8 @@ class Artifacts(Section):
 
     mirror: Url | None = Field(
         None,
-        description="URL of a server that has the upstream files under HOST/PATH, and images under HOST/v2",
+        description="URL of a server that has the upstream files under HOST/PATH, and images under HOST/v2; null: "
+        "upstream itself",
         examples=["https://mirror.example.com/kubernetes"],
     )
 
@@ -166,7 +170,7 @@ class Ssh(Section):
     key: str | None = Field(
         None,
         min_length=1,
-        description="private key file; null: a key pair is made under build/<env>/ssh",
+        description="private key file; null: a key pair is made under build/<env>/ssh; required by state.backend s3",
         examples=["~/.ssh/id_ed25519"],
     )
 
@@ -175,11 +179,13 @@ class _Target(Section):
     """Where an environment goes."""
 
     name: Name = Field(
-        description="the same as the file's: up to 32 lower-case letters, digits and dashes", examples=["prod"]
+        description="name of the environment and of its cluster, the same as the file's: up to 32 lower-case letters, "
+        "digits and dashes",
+        examples=["prod"],
     )
     cloud: _Cloud = Field(description="cloud that the machines come from", examples=[*_CLOUDS])
     lab: bool = Field(
-        False, description="apply to the embedded cloud on this machine instead of the real one", examples=[True]
+        False, description="apply to the embedded cloud on this machine instead of the real one", examples=[False]
     )
 
 
@@ -196,7 +202,7 @@ def _block(platform: platforms.Platform) -> Any:  # noqa: ANN401 - as Field
 
 def _described(platform: platforms.Platform) -> str:
     text = (platform.block.__doc__ or "").rstrip(".")
-    return text[:1].lower() + text[1:]
+    return f"{text[:1].lower()}{text[1:]}; required by cloud: {platform.name}"
 
 
 def _required(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether `kubernetes.version` is a release of the lock file that the machines of the platform can install."""
+"""Checks that `kubernetes.version` is a release of the lock file, and one that the platform can install."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ def version_locked(kubernetes: Kubernetes) -> Iterator[Finding]:
 
 
 def version_downloadable(platform: Platform, kubernetes: Kubernetes) -> Iterator[Finding]:
-    """Machines of a real cloud download their files, which takes a SHA-256 for each; elsewhere files can be built."""
+    """Machines of a real cloud download their files, and each download needs a SHA-256 in the lock file."""
     lock = _read()
     if platform.keeps_artifacts or kubernetes.version not in lock["releases"]:
         return
     if not _downloadable(lock, kubernetes.version):
         usable = [version for version in lock["releases"] if _downloadable(lock, version)]
-        what = f"the lock file has no SHA-256 of some files of Kubernetes {kubernetes.version}, so no cloud can use it"
-        todo = f"write one of {', '.join(usable)}, or let make release VERSION={kubernetes.version} fetch the SHA-256"
+        what = (
+            f"Kubernetes {kubernetes.version} cannot be downloaded: the lock file has no SHA-256 of some of its files"
+        )
+        todo = (
+            f"write one of {', '.join(usable)}, or run `make release VERSION={kubernetes.version}` to add the SHA-256"
+        )
         yield ("kubernetes", "version"), what, todo
 
 
@@ -46,8 +50,8 @@ def _downloadable(lock: Mapping[str, Any], version: str) -> bool:
 
 
 def _read() -> dict[str, Any]:
-    # Not by the reader of the lock file: its package loads an HTTP client, and validate is to answer at once. In C
-    # where PyYAML was built with it: the file is long.
+    # The lock file's own reader would load an HTTP client, and validate has to answer at once. The parser is the one
+    # in C, where PyYAML has it: the file is long.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(LOCK.read_text(encoding="utf-8"))
     data: dict[str, Any] = loader.get_single_data()
     return data

@@ -125,7 +125,7 @@ class Platform(Protocol):
 
     @property
     def lacks(self) -> Set[str]:
-        """The kinds of add-ons of which the cloud itself has nothing, such as storage; those of `default: missing`."""
+        """The kinds of add-ons, such as storage, that the cloud has no service for; see `default` in an addon.yaml."""
 
     @property
     def credentials(self) -> Sequence[str]:

@@ -2,7 +2,8 @@
 
 A side of a rule is a group of machines (`node` is every machine of the cluster, `control-plane` some of them, `api` the
 load balancer, `bastion`) or a range: `network` (the environment's own), `anywhere`, or one that the environment allows.
-Machines answer what they were asked, so a rule is written for the side that begins.
+Firewalls keep track of connections, so each rule is written for the side that opens one. Rules of add-ons come from
+their `addon.yaml`.
 """
 
 from __future__ import annotations
@@ -55,14 +56,14 @@ _NO_BASTION = (Rule("ssh-node", "ssh clients", "node", "tcp", (22, 22), "Ansible
 
 
 def rules(environment: Environment) -> tuple[Rule, ...]:
-    """Return the rules that hold for an environment; those for clients it does not name are left out."""
+    """Return the rules of an environment; rules for clients that it does not name are left out."""
     table = (*_CONTROL, *_addons(environment), *_NODES)
     table += _BASTION if environment.network.bastion else _NO_BASTION
     return tuple(rule for rule in table if rule.source not in RANGES or ranges(environment, rule.source))
 
 
 def _addons(environment: Environment) -> Iterable[Rule]:
-    """Yield what the add-ons need let through between nodes."""
+    """Yield the rules for traffic of add-ons between nodes."""
     for item in chosen_addons(environment):
         for traffic in item.addon.firewall:
             first, last = traffic.ports
@@ -70,7 +71,7 @@ def _addons(environment: Environment) -> Iterable[Rule]:
 
 
 def ranges(environment: Environment, side: str) -> tuple[IPv4Network, ...]:
-    """Return the addresses that a rule's side stands for when it is a range."""
+    """Return the addresses of a rule's side that is a range."""
     network = environment.network
     return {
         "network": (network.cidr,),
@@ -81,5 +82,5 @@ def ranges(environment: Environment, side: str) -> tuple[IPv4Network, ...]:
 
 
 def _distinct(allowed: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
-    """Leave out what is there already: clouds refuse the same rule twice, and take ranges that overlap."""
+    """Return the ranges without repetitions: clouds refuse the same rule twice, but accept ranges that overlap."""
     return tuple(dict.fromkeys(allowed))

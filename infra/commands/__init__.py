@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
 from bootstrap.config import loader
+from bootstrap.errors import UnreadAnswer
 from bootstrap.process import stop_signals
 from infra.request import Options, Request
 
@@ -67,4 +68,16 @@ def add_yes(parser: ArgumentParser) -> None:
 
 def emit(request: Request, document: object, text: str) -> None:
     """Print a command's result: one JSON document with --json, else text."""
-    print(json.dumps(document, indent=2) if request.options.json else text)
+    answer(json.dumps(document, indent=2) if request.options.json else text)
+
+
+def answer(text: str) -> None:
+    """Print a command's result.
+
+    Raises:
+        UnreadAnswer: the reader of the output has ended.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError as ended:
+        raise UnreadAnswer from ended

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from infra import recorded
-from infra.commands import add_yes
+from infra.commands import add_yes, answer
 from infra.connections import end_leftovers
 from infra.run import Run, confirm, working
 from infra.steps import load, record_environment
@@ -28,7 +28,7 @@ def run(run: Run, options: Namespace) -> None:
         # The embedded cloud's machines are on this machine, and would have been found.
         lost = "; what was made with a state that is lost, or lies in another checkout, is not seen from here"
         shutil.rmtree(run.workspace.folder, ignore_errors=True)
-        print(known if run.platform.takes_all_along else known + lost)
+        answer(known if run.platform.takes_all_along else known + lost)
         return
     confirm(run, f"This deletes the environment {name}: machines, disks, network, load balancer.")
     record_environment(run)
@@ -51,4 +51,8 @@ def nothing_made(run: Run) -> bool:
     """
     if run.environment.state.backend != "local":
         return False  # another checkout may have made it
-    return recorded.read(run.workspace) is None and not run.platform.left(run.workspace.lab)
+    workspace = run.workspace
+    # The record may have been removed by hand, for another environment file to take over.
+    if recorded.read(workspace) or workspace.terraform_state.exists():
+        return False
+    return not run.platform.left(workspace.lab)

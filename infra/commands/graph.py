@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from infra import graph
+from infra.commands import answer
 from infra.request import Request, alone
 
 SERVED = alone
@@ -17,4 +18,4 @@ def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
 
 def run(request: Request, options: Namespace) -> None:
     """Print it."""
-    print(graph.mermaid(request.environment))
+    answer(graph.mermaid(request.environment))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import yaml
 
 from infra import cluster, inventory
+from infra.commands import answer
 from infra.run import Run, reading
 from infra.standing import require_machines
 
@@ -24,6 +25,6 @@ def run(run: Run, options: Namespace) -> None:
     """Print the inventory of the machines that there are."""
     found = cluster.of(run, require_machines(run)).inventory()
     if options.list:
-        print(json.dumps(inventory.as_script_output(found), indent=2))
+        answer(json.dumps(inventory.as_script_output(found), indent=2))
     else:
-        print(yaml.safe_dump(found, sort_keys=False), end="")
+        answer(yaml.safe_dump(found, sort_keys=False).rstrip("\n"))

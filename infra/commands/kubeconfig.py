@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from infra import kubeconfig
+from infra.commands import answer
 from infra.run import Run, working
 from infra.standing import require_machines
 
@@ -18,4 +19,4 @@ def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
 
 def run(run: Run, options: Namespace) -> None:
     """Fetch it anew, also where one is here."""
-    print(kubeconfig.fetch(run.workspace, require_machines(run)))
+    answer(str(kubeconfig.fetch(run.workspace, require_machines(run))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
+from infra.commands import answer
 from infra.run import Run, working
 from infra.steps import perform
 
@@ -18,4 +19,4 @@ def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
 def run(run: Run, options: Namespace) -> None:
     """Write the stack; the embedded cloud runs meanwhile, because its API's address is in it."""
     perform(run, "lab", "synth")
-    print(run.workspace.stack)
+    answer(str(run.workspace.stack))

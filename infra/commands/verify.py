@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from bootstrap.errors import VerificationError
-from infra.commands import add_json
+from infra.commands import add_json, answer
 from infra.run import Run, working
 from infra.standing import require_machines
 from infra.steps import perform
@@ -33,5 +33,5 @@ def run(run: Run, options: Namespace) -> int:
         print(f"error: {failed}", file=sys.stderr)
         code = failed.exit_code
     if run.options.json:
-        print(run.workspace.report.read_text(encoding="utf-8"))
+        answer(run.workspace.report.read_text(encoding="utf-8"))
     return code

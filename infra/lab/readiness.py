@@ -8,8 +8,9 @@ from pathlib import Path
 
 import psutil
 
+from bootstrap.checklist import Checks
 from bootstrap.config.model import Environment
-from bootstrap.errors import Checks, PreflightError
+from bootstrap.errors import PreflightError
 from bootstrap.process import find, run
 from infra.lab import cgroups, cloud, kernel, machine_network, ports, reachability
 from infra.lab.daemon_lock import holder

@@ -22,11 +22,12 @@ from infra.terraform_events import Plan
 
 def make(run: Run) -> None:
     """Apply the plan, after asking when it takes something away."""
-    recorded.begin(run.workspace, run.file)
     terraform = tools.terraform(run)
     plan = terraform.plan(run.display)
     terraform.write_outputs()  # another checkout may have made what is there
     agree(run, plan)
+    if plan.changes:
+        recorded.begin(run.workspace, run.file)
     if plan.stop and _resize(run, terraform, plan):
         rest = terraform.plan(run.display)
         agree(run, rest, known=plan.disruptive)

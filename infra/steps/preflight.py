@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bootstrap import keys, preflight
-from bootstrap.errors import Checks
+from bootstrap import preflight
+from bootstrap.checklist import Checks
 from infra.run import Run
 from infra.steps import Step
 
@@ -14,9 +14,8 @@ def check(run: Run) -> None:
     checks = Checks()
     for verify in run.platform.preflight(run.environment, workspace.lab):
         checks.passes(verify)
-    checks.passes(lambda: preflight.check(run.environment, workspace.folder, run.display))
+    checks.passes(lambda: preflight.check(run.environment, workspace.folder, workspace.keys, run.display))
     checks.refuse()
-    keys.ensure(run.environment, workspace.keys)
 
 
 STEP = Step("preflight", "check this machine and the account", check, writes=("keys",))

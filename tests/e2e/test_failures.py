@@ -70,7 +70,7 @@ def test_a_port_in_use_and_a_full_disk_there(environment: Own) -> None:
 
 def test_a_token_that_expires_before_a_slow_machine_joins(environment: Own) -> None:
     with environment.started("apply") as process:
-        told(process, "general-0: Check the host and learn what it is: ok")
+        told(process, "general-0: Check the host and gather facts: ok")
         slow = "sudo systemd-run --quiet --unit=slow flock /run/kube-pipeline/kubeadm.lock sleep infinity"
         environment.ssh("general-0", slow)  # which its kubeadm waits for
         told(process, "controller-0: Make the credentials to join by:")

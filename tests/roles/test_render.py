@@ -27,6 +27,7 @@ _ARTIFACTS = (
     ("pause", "image", "all", "registry.k8s.io/pause:3.10.2"),
     ("flannel", "image", "all", "ghcr.io/flannel-io/flannel:v0.28.10"),
     ("coredns", "image", "all", "registry.k8s.io/coredns/coredns:v1.14.2"),
+    ("agnhost", "image", "all", "registry.k8s.io/e2e-test-images/agnhost:2.63.0"),
     ("metrics-server", "image", "all", "registry.k8s.io/metrics-server/metrics-server:v0.9.0"),
     ("local-path-provisioner", "image", "all", "registry-1.docker.io/rancher/local-path-provisioner:v0.0.30"),
 )

@@ -24,61 +24,8 @@ from bootstrap.errors import ConfigurationError
 ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / "environments" / "local.yaml"
 NAMES = sorted(addons.catalogue())
-
-PRETEND = """
-kind: ingress
-description: a pretend add-on
-default: "on"
-components: {agnhost: release}
-values:
-  replicas: {type: integer, minimum: 1, maximum: 9, default: 2, description: how many Pods}
-namespaces: {pretend: restricted}
-firewall:
-  - {name: pretend, protocol: tcp, ports: [7000, 7001], why: a pretend port}
-host: {modules: [pretend_module]}
-conflicts: [metrics-server]
-health:
-  workloads: [{kind: Deployment, namespace: pretend, name: pretend}]
-  probe: {pod: probe.yaml.j2}
-  hint: look at the pretend add-on
-"""
-DEPLOYMENT = """
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: pretend, namespace: pretend}
-spec: {replicas: {{ values.replicas }}, image: "{{ cluster_images.agnhost }}"}
-"""
-PROBE = "{apiVersion: v1, kind: Pod, metadata: {name: probe}, spec: {containers: [{image: {{ values.replicas }}}]}}"
-
-# What the tree would do with an environment file ($1), in a process of its own.
-LOOK = """
-import dataclasses, json, sys
-from pathlib import Path
-from bootstrap.artifacts.lock import load as lock
-from bootstrap.config.__main__ import schema
-from bootstrap.config.chosen import versions
-from bootstrap.config.loader import load
-from infra import inventory
-from infra.contract import Contract
-from stacks.firewall import rules
-environment = load(sys.argv[1])
-contract = Contract.model_validate(json.loads(sys.argv[2]))
-release = lock().release(environment.kubernetes.version)
-json.dump({
-    "schema": json.loads(schema())["$defs"]["Addons"]["properties"],
-    "versions": versions(environment, {**release, "agnhost": "9.9.9"}),
-    "rules": [dataclasses.astuple(rule) for rule in rules(environment)],
-    "inventory": inventory.build(contract, environment, [], Path("/ssh_config")),
-}, sys.stdout)
-"""
-RENDER = """
-- hosts: cluster
-  connection: local
-  gather_facts: false
-  vars_files: [{0}/roles/addons/vars/main.yml, {0}/roles/verify/vars/main.yml]
-  tasks:
-    - debug: {{msg: "{{{{ {{'wanted': _addons_wanted, 'checks': _verify_addons}} }}}}"}}
-"""
+PRETEND = ROOT / "tests" / "pretend_addon"
+DESCRIBED = (PRETEND / "ansible" / "addons" / "pretend" / "addon.yaml").read_text()
 
 
 @pytest.fixture
@@ -86,11 +33,11 @@ def tree(tmp_path: Path) -> Path:
     """A copy of what is read, with one more add-on's folder."""
     for name in ("ansible", "bootstrap", "cdktf", "infra"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "recipes"))
-    folder = tmp_path / "ansible" / "addons" / "pretend"
-    folder.mkdir()
-    (folder / "addon.yaml").write_text(PRETEND)
-    (folder / "manifests.yaml.j2").write_text(DEPLOYMENT)
-    (folder / "probe.yaml.j2").write_text(PROBE)
+    for file in [path for path in PRETEND.rglob("*") if path.is_file() and path.suffix != ".pyc"]:
+        target = tmp_path / file.relative_to(PRETEND)
+        assert not target.exists(), "it adds files, and changes none"
+        target.parent.mkdir(exist_ok=True)
+        shutil.copy(file, target)
     return tmp_path
 
 
@@ -114,7 +61,7 @@ def _run(tree: Path, *argv: str) -> subprocess.CompletedProcess[str]:
 def test_an_add_ons_folder_is_all_that_it_takes(tree: Path, contract_document: dict[str, object]) -> None:
     off = {"enabled": False}
     file = _environment(tree, metrics_server=off, pretend={"enabled": True, "values": {"replicas": 3}})
-    done = _run(tree, sys.executable, "-c", LOOK, str(file), json.dumps(contract_document))
+    done = _run(tree, sys.executable, "look.py", str(file), json.dumps(contract_document))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["schema"]["pretend"]["description"] == "a pretend add-on"
@@ -127,7 +74,6 @@ def test_an_add_ons_folder_is_all_that_it_takes(tree: Path, contract_document: d
 
     # What plan and apply give the engine, and what verification wants.
     variables = {"cluster_addons": [described], "cluster_images": {"agnhost": "agnhost:1"}, "cluster_artifacts": []}
-    (tree / "render.yml").write_text(RENDER.format(tree / "ansible"))
     hosts = tree / "hosts.yaml"
     hosts.write_text(yaml.safe_dump({"cluster": {"hosts": {"localhost": {}}, "vars": variables}}))
     program = str(Path(sys.executable).with_name("ansible-playbook"))
@@ -144,11 +90,10 @@ def test_an_add_ons_folder_is_all_that_it_takes(tree: Path, contract_document: d
 
 def test_values_and_conflicts_of_an_add_on_are_checked_like_every_key(tree: Path) -> None:
     file = _environment(tree, pretend={"values": {"replicas": 10}}, metrics_server={"enabled": True})
-    validate = "import sys; from bootstrap.config.loader import load; load(sys.argv[1])"
-    done = _run(tree, sys.executable, "-c", validate, str(file))
+    done = _run(tree, sys.executable, "look.py", str(file))
     assert "addons.pretend.values.replicas: 10 is out of range" in done.stderr
     file = _environment(tree, pretend={"enabled": True})
-    done = _run(tree, sys.executable, "-c", validate, str(file))
+    done = _run(tree, sys.executable, "look.py", str(file))
     assert "addons.pretend: pretend and metrics-server exclude each other" in done.stderr
 
 
@@ -169,8 +114,8 @@ def test_a_mistake_in_an_addon_yaml_is_told_with_file_and_key(
 ) -> None:
     file = tmp_path / "pretend" / "addon.yaml"
     file.parent.mkdir()
-    assert right in PRETEND
-    file.write_text(PRETEND.replace(right, wrong))
+    assert right in DESCRIBED
+    file.write_text(DESCRIBED.replace(right, wrong))
     with pytest.raises(ConfigurationError) as error:
         addons.catalogue(tmp_path)
     assert error.value.where == str(file)
@@ -201,7 +146,7 @@ def test_only_components_of_chosen_add_ons_are_wanted(environment: Environment) 
     lab = environment.model_copy(update={"lab": True})
     assert versions(lab, release).keys() - versions(environment, release).keys() == {"local-path-provisioner"}
     components = {part for item in chosen_addons(environment) for part in item.addon.components}
-    assert versions(environment, release) == {name: release[name] for name in release if name in release}
+    assert versions(environment, release) == dict(release)
     assert components <= versions(environment, release).keys()
 
 
@@ -223,7 +168,13 @@ def test_an_add_ons_folder_is_whole(name: str) -> None:
             assert (folder / "go.sum").is_file()
             assert all(part.kind == "image" or version in part.sha256 for part in parts.values())
         else:
-            assert all(component in release for release in locked.releases.values())
+            assert all(component in locked.release(kubernetes) for kubernetes in locked.releases)
+
+
+def test_a_probe_needs_no_image_that_only_its_add_on_brings() -> None:
+    probes = [addons.FOLDER / name / str(addon.health.probe.pod) for name, addon in addons.catalogue().items()]
+    images = [re.findall(r"cluster_images\S*", probe.read_text()) for probe in probes if probe.is_file()]
+    assert images == [["cluster_images.agnhost"]]
 
 
 def test_the_probes_checks_are_those_of_verification() -> None:

@@ -54,7 +54,7 @@ def test_ssh_is_left_to_check_host_keys(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "playbooks" / "any.yml").write_text("- {hosts: all, gather_facts: false, tasks: [{raw: 'true'}]}\n")
     (tmp_path / "ansible.cfg").write_text("[defaults]\n")
     (tmp_path / "hosts").write_text("node-0\n")
-    keeps = f"if grep -rq of-the-cloud {tmp_path}/ansible; then touch {tmp_path}/leaked; fi"
+    keeps = f"if grep -rq of-the-cloud {tmp_path}/runner; then touch {tmp_path}/leaked; fi"
     (tmp_path / "ssh").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n{keeps}\n')
     (tmp_path / "ssh").chmod(0o700)
     (tmp_path / "logs").mkdir()
@@ -66,7 +66,7 @@ def test_ssh_is_left_to_check_host_keys(tmp_path: Path, monkeypatch: pytest.Monk
     asked = (tmp_path / "asked").read_text()
     assert "node-0" in asked
     assert "StrictHostKeyChecking" not in asked
-    assert (tmp_path / "ansible").is_dir()
+    assert (tmp_path / "runner").is_dir()
     assert not (tmp_path / "leaked").exists(), "a run that is killed leaves what is there meanwhile"
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "ssh"]
     assert not [path for path in kept if "of-the-cloud" in path.read_text()]  # ansible-runner keeps the environment

@@ -89,6 +89,16 @@ def test_a_lab_is_taken_down_also_where_terraform_cannot_be_had(
     assert "the embedded cloud takes all of it along: Terraform cannot be had" in capsys.readouterr().err
 
 
+def test_destroy_asks_where_the_record_is_gone_and_terraform_s_state_is_not(
+    made: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.state.unlink()
+    made.terraform_state.write_text("{}")
+    assert pipeline.main(["destroy", LOCAL]) == 16
+    assert "--yes" in capsys.readouterr().err
+    assert made.terraform_state.exists()
+
+
 def test_destroy_asks_where_others_may_have_made_something(capsys: pytest.CaptureFixture[str]) -> None:
     assert pipeline.main(["destroy", "prod"]) == 16
     assert "--yes" in capsys.readouterr().err

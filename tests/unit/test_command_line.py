@@ -72,6 +72,15 @@ def test_validate_prints_one_document(capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(capsys.readouterr().out) == {"valid": True, "environment": "local"}
 
 
+def test_output_that_is_not_read_to_its_end_is_no_error_of_a_file() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, str(ROOT / "pipeline.py"), "graph", LOCAL]
+    done = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_an_unknown_environment_exits_with_10(capsys: pytest.CaptureFixture[str]) -> None:
     assert pipeline.main(["plan", "lcoal", "--json"]) == 10
     printed = capsys.readouterr()

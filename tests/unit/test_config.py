@@ -18,6 +18,7 @@ from bootstrap.config.__main__ import schema
 from bootstrap.config.loader import ENVIRONMENTS, load
 from bootstrap.config.model import Environment, Kubernetes
 from bootstrap.config.problems import InvalidEnvironmentError
+from bootstrap.config.reference import reference
 from bootstrap.errors import ConfigurationError
 
 FILES = Path(__file__).parents[1] / "environments"
@@ -199,8 +200,9 @@ def test_every_key_is_described_with_an_example() -> None:
     assert bare == []
 
 
-def test_the_committed_schema_is_current() -> None:
+def test_the_committed_schema_and_example_are_current() -> None:
     assert (ENVIRONMENTS / "schema.json").read_text() == schema(), "run: make schema"
+    assert (ENVIRONMENTS / "full.yaml").read_text() == reference(), "run: make schema"
 
 
 def test_loading_stays_light() -> None:

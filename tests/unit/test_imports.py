@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "bootstrap": {"bootstrap"},
     "bootstrap/addons.py": {"bootstrap.errors"},
     "bootstrap/config": {f"bootstrap.{name}" for name in ("addons", "addresses", "config", "errors", "platforms")},
+    "bootstrap/config/__main__.py": {"bootstrap.config", "bootstrap.files"},
     "bootstrap/config/stored.py": {"bootstrap.config", "bootstrap.errors", "bootstrap.files"},
     "bootstrap/errors.py": set(),
     "bootstrap/process.py": {"bootstrap.errors"},
@@ -46,7 +47,8 @@ ONLY_IN = {
     "cdktn": "cdktf",
     "constructs": "cdktf",
     "ansible_runner": "infra/ansible.py",
-    "fcntl": "infra/lab/daemon_lock.py ansible",  # where the holder's process id is the point, and on nodes
+    # To ask who holds a lock without taking it; where the pid of the holder is the point; and on nodes.
+    "fcntl": "bootstrap/locks.py infra/lab/daemon_lock.py ansible",
     "filelock": "bootstrap/locks.py",
     "python_terraform": "infra/terraform.py",
     "asyncio.subprocess": "bootstrap/process.py",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -109,3 +110,12 @@ def test_a_folder_is_held_without_a_file(tmp_path: Path) -> None:
     assert not waiting.is_alive()
     os.close(second)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_who_ask_at_the_same_time_see_no_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with locks.exclusive(path, "prod", "apply, process 7"):
+        pass
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # as the other one does
+        assert locks.claim_on(path) is None

@@ -23,9 +23,8 @@ TREES = {file: ast.parse(file.read_text()) for file in CONTROLLER}
 ALSO = {
     "state.json": "infra/lab/layout.py",  # the daemon's own, in its folder
     "cdk.tf.json": "cdktf/main.py",  # where the construct library leaves it
-    "ansible": "infra/ansible.py",  # the project's folder
+    "terraform.tfstate": "cdktf/stacks/state.py",  # which tells it to Terraform, and stands beside infra
     "logs": "bootstrap/artifacts/build.py",  # the cache's
-    "ssh": "bootstrap/preflight.py",  # which is given the workspace's folder, and stands below infra
 }
 
 
@@ -54,7 +53,7 @@ def test_the_composition_root_is_short() -> None:
 def test_each_file_of_a_workspace_has_one_writer_and_the_readers_that_it_names(name: str) -> None:
     known = workspace.files()[name]
     used = {place(file) for file, tree in TREES.items() if name in _used(tree)}
-    assert used == {known.writer, *known.readers} - {"infra/workspace.py"}
+    assert used == {known.writer, *known.readers} - {"infra/workspace.py", "terraform"}
 
 
 @pytest.mark.parametrize("file", CONTROLLER, ids=place)

@@ -1,42 +1,43 @@
-"""The add-ons of a cluster, by server-side apply: their manifests are applied, and what left the manifests is removed.
+"""The engine of the add-ons: server-side apply of their manifests, and removal of objects that left them.
 
 Each object carries its add-on's name as a label. The ConfigMap `kube-pipeline-addons` in `kube-system` records the
-objects of each add-on, so that what is no longer wanted is known although nothing describes it any more.
+objects of each add-on: an object that no manifest describes any more is known from there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .checks.probes import PREFIX
+from .system import wait
 from .system.commands import kubectl
-from .system.wait import attempts
 
 Object = dict[str, Any]
 Identity = tuple[str, str, str]  # kind, namespace, name
 
 _MANAGER = "kube-pipeline"
-_LABELS = ("app.kubernetes.io/managed-by", "kube-pipeline/addon")  # of the project, and with the add-on's name
+_LABELS = ("app.kubernetes.io/managed-by", "kube-pipeline/addon")  # the project's name, and the add-on's
 _LEVELS = ("enforce", "audit", "warn")
 _SERVERS_OWN = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
 _RECORD = {"name": "kube-pipeline-addons", "namespace": "kube-system"}
 _REMOVAL_SECONDS = 120
+_APPLY_SECONDS = 180
 
 
 class HeldError(Exception):
-    """An add-on that is to be removed still has users' data; the message names it."""
+    """Users' data depends on an add-on that is to be removed; the message names both."""
 
 
 class RemovalError(Exception):
-    """An object of an add-on was not gone in time; the message names it."""
+    """A deleted object of an add-on still exists after the wait; the message names it."""
 
 
 @dataclass(frozen=True)
 class AddOn:
-    """An add-on that is wanted; namespaces have their level of Pod Security, `data` is that of its `addon.yaml`."""
+    """A wanted add-on: namespaces with their level of Pod Security, objects, and `data` of its `addon.yaml`."""
 
     name: str
     namespaces: Mapping[str, str]
@@ -44,7 +45,7 @@ class AddOn:
     data: Mapping[str, Any] | None
 
     def labelled(self) -> Iterator[Object]:
-        """Yield what is applied, in its order."""
+        """Yield the objects in the order in which they are applied, namespaces first."""
         for name, level in self.namespaces.items():
             labels = {f"pod-security.kubernetes.io/{mode}": level for mode in _LEVELS}
             yield self._labelled(
@@ -58,16 +59,18 @@ class AddOn:
         return {**item, "metadata": {**metadata, "labels": {**metadata.get("labels", {}), **labels}}}
 
     def entry(self) -> Object:
-        """Return what the record keeps of it."""
+        """Return the add-on's entry in the record."""
         return {"data": self.data, "objects": [_reference(item) for item in self.labelled()]}
 
 
 def converge(addons: Sequence[AddOn], *, dry_run: bool) -> list[dict[str, str]]:
-    """Bring the cluster's add-ons to these; return what changed as Ansible's --diff shows it, or what would.
+    """Make the cluster have these add-ons; return the changes as Ansible's --diff shows them.
+
+    With `dry_run` nothing changes, and the server computes the changes.
 
     Raises:
-        HeldError: an add-on that is to be removed holds data; nothing was changed.
-        RemovalError: an object is still there two minutes after it was deleted.
+        HeldError: users' data depends on an add-on that is to be removed; nothing was changed.
+        RemovalError: a deleted object still exists after two minutes.
         CommandError: the API does not answer, or refuses an object.
     """
     record = _recorded()
@@ -82,7 +85,7 @@ def converge(addons: Sequence[AddOn], *, dry_run: bool) -> list[dict[str, str]]:
         if identity(item) not in kept
     ]
     objects = [item for addon in addons for item in addon.labelled()]
-    # Until it is gone, what is stale stays in the record: a run that is interrupted leaves nothing unknown.
+    # Stale objects stay in the record until they are gone: an interrupted run leaves no unknown object.
     found = _apply(objects, _record(_merged(record, wanted) if stale else wanted), dry_run=dry_run)
     if stale:
         found += _remove(stale, dry_run=dry_run)
@@ -92,7 +95,7 @@ def converge(addons: Sequence[AddOn], *, dry_run: bool) -> list[dict[str, str]]:
 
 
 def planned(addons: Sequence[AddOn]) -> list[dict[str, str]]:
-    """Return what would be applied to a cluster that is yet to be made."""
+    """Return the changes for a cluster that does not exist yet."""
     return differences([], [item for addon in addons for item in addon.labelled()])
 
 
@@ -103,7 +106,7 @@ def identity(item: Mapping[str, Any]) -> Identity:
 
 
 def meaningful(item: Mapping[str, Any]) -> Object:
-    """Return an object without what the server keeps for itself."""
+    """Return an object without the fields that only the server writes."""
     metadata = {key: value for key, value in item["metadata"].items() if key not in _SERVERS_OWN}
     annotations = {
         key: value
@@ -115,7 +118,7 @@ def meaningful(item: Mapping[str, Any]) -> Object:
 
 
 def differences(before: Sequence[Object], after: Sequence[Object]) -> list[dict[str, str]]:
-    """Return what changed between two lists of objects as Ansible's --diff shows it."""
+    """Return the differences between two lists of objects as Ansible's --diff shows them."""
     old = {identity(item): meaningful(item) for item in before}
     found = []
     for item in after:
@@ -137,7 +140,7 @@ def items(output: str) -> list[Object]:
 def _apply(objects: Sequence[Object], record: Object, *, dry_run: bool) -> list[dict[str, str]]:
     before = _get(objects)
     known = {identity(item) for item in before}
-    if dry_run:  # a new object may need another new one, such as its namespace, which a dry run does not make
+    if dry_run:  # the server would refuse a new object whose namespace is new, too: a dry run makes neither
         new = [item for item in objects if identity(item) not in known]
         old = [item for item in objects if identity(item) in known]
         return differences([], new) + (differences(before, _put(old, "--dry-run=server")) if old else [])
@@ -146,7 +149,7 @@ def _apply(objects: Sequence[Object], record: Object, *, dry_run: bool) -> list[
 
 
 def _remove(stale: Sequence[tuple[str, Object]], *, dry_run: bool) -> list[dict[str, str]]:
-    """Remove those of some objects that are there and still their add-on's; return them."""
+    """Remove the objects that still carry their add-on's label; return them as differences."""
     owners = {identity(item): name for name, item in stale}
 
     def left() -> list[Object]:
@@ -156,40 +159,43 @@ def _remove(stale: Sequence[tuple[str, Object]], *, dry_run: bool) -> list[dict[
     ours = left()
     if ours and not dry_run:
         kubectl("delete", "--filename=-", "--ignore-not-found", "--wait=false", stdin=_list(ours))
-        there: list[Object] = []
-        for _ in attempts(_REMOVAL_SECONDS):
-            there = left()
-            if not there:
-                break
-        else:
-            names = ", ".join(map(_header, there))
-            raise RemovalError(f"not gone {_REMOVAL_SECONDS} s after it was deleted: {names}; see its finalizers")
-    # Without a header for what comes: of an object that goes, a plan shows the name alone.
+        _wait_until_gone(left)
+    # Without `after_header`, so that a plan shows only the name of an object that goes.
     return [{"before": f"{_header(item)}\n", "after": "", "before_header": _header(item)} for item in ours]
 
 
+def _wait_until_gone(left: Callable[[], list[Object]]) -> None:
+    there: list[Object] = []
+    for _ in wait.attempts(_REMOVAL_SECONDS):
+        there = left()
+        if not there:
+            return
+    names = ", ".join(map(_header, there))
+    raise RemovalError(f"still there {_REMOVAL_SECONDS} s after the deletion: {names}; see its finalizers")
+
+
 def _refuse_if_held(name: str, data: Mapping[str, Any] | None, *, dry_run: bool) -> None:
-    """Raise HeldError where an add-on holds data; what verification leaves behind is waited for."""
+    """Raise HeldError where users' data depends on an add-on; wait until verification's own data is gone."""
     if not data:
         return
-    names = ""
-    for _ in attempts(0 if dry_run else _REMOVAL_SECONDS):
+    holders: list[tuple[str, bool]] = []
+    for _ in wait.attempts(_REMOVAL_SECONDS):
         there = items(kubectl("get", data["resource"], "--all-namespaces", "--output=json"))
         holders = holding(data, there)
-        lasting = [holder for holder, passing in holders if not passing]
-        if not lasting and (dry_run or not holders):
-            return
-        names = ", ".join(lasting or [holder for holder, _ in holders])
-        if lasting:
+        if dry_run:
+            holders = [(holder, passing) for holder, passing in holders if not passing]
+        if not all(passing for _, passing in holders) or not holders:
             break
-    raise HeldError(
-        f"{name} is switched off, and there is data that depends on it: {names}. Nothing was removed: delete these"
-        f" first, or set addons.{name}.enabled: true"
-    )
+    if holders:
+        names = ", ".join(holder for holder, _ in holders)
+        raise HeldError(
+            f"{name} is switched off, but data depends on it: {names}. Nothing was changed. Delete these first, or set"
+            f" addons.{name}.enabled: true"
+        )
 
 
 def holding(data: Mapping[str, Any], found: Sequence[Object]) -> list[tuple[str, bool]]:
-    """Return of some objects those that hold an add-on's data, and whether verification has made and will remove it."""
+    """Return the objects that hold data of an add-on, each with whether verification made it and removes it."""
     holders = []
     for item in found:
         metadata, claim = item["metadata"], item.get("spec", {}).get("claimRef", {})
@@ -231,7 +237,9 @@ def _get(objects: Sequence[Object]) -> list[Object]:
 
 def _put(objects: Sequence[Object], *options: str) -> list[Object]:
     server_side = ("--server-side", "--force-conflicts", f"--field-manager={_MANAGER}")
-    return items(kubectl("apply", *server_side, "--filename=-", "--output=json", *options, stdin=_list(objects)))
+    arguments = ("apply", *server_side, "--filename=-", "--output=json", *options)
+    # Long: control planes that join meanwhile make the API slow.
+    return items(kubectl(*arguments, stdin=_list(objects), timeout=_APPLY_SECONDS))
 
 
 def _list(objects: Sequence[Object]) -> str:

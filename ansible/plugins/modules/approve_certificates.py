@@ -12,7 +12,7 @@ module: approve_certificates
 short_description: Approve the nodes' serving certificates while they join
 description:
   - Approves the kubelets' requests for serving certificates whose names and addresses are the inventory's, until every
-    named node serves. For use with C(async), since add-ons and C(kubectl logs) ask kubelets early.
+    named node serves. For use with C(async), since C(kubectl logs) and add-ons ask kubelets early.
     The module C(nodes_ready) makes sure of the result.
 options:
   nodes:

@@ -1,5 +1,5 @@
-"""A new release of Kubernetes: what the lock file, the recipes and the list of the kubelet's fields need for it.
+"""Adds a release of Kubernetes to the lock file, the recipes and the list of the kubelet's fields.
 
-`python -m bootstrap.artifacts.release 1.37.2` (`make release VERSION=1.37.2`) writes it into the checkout, where it is
-reviewed as a diff. What is there already is kept, so that a second run changes nothing.
+`make release VERSION=1.37.2` (`python -m bootstrap.artifacts.release 1.37.2`) writes into the checkout; the result is
+reviewed as a diff. Existing entries and recipes are kept, so a second run changes nothing.
 """

@@ -13,7 +13,7 @@ from bootstrap.progress import Progress
 
 
 def command(progress: Progress) -> str:
-    """Make the release that the command line names, and return what it has and what is missing."""
+    """Make the release named on the command line; return its versions, the changed files and the missing pins."""
     parser = argparse.ArgumentParser(prog="make release VERSION=… ARGS=…", description=__doc__)
     parser.add_argument("version", help="of Kubernetes, such as 1.37.2")
     parser.add_argument("--mirror", help="server that has upstream's files under URL/HOST/PATH")
@@ -23,9 +23,9 @@ def command(progress: Progress) -> str:
 
 
 def told(version: str, made: Made) -> str:
-    """Return what was made, as text."""
+    """Return the result as text for the terminal."""
     lines = [f"Kubernetes {version}: {', '.join(f'{name} {of}' for name, of in made.versions.items())}"]
-    lines += [f"written: {path}" for path in made.changed] or ["nothing to write: all of it was there"]
+    lines += [f"written: {path}" for path in made.changed] or ["nothing to write: the release is complete"]
     if made.missing:
         parts: dict[str, list[str]] = {reason: [] for reason in made.missing.values()}
         for part, reason in made.missing.items():

@@ -1,4 +1,4 @@
-"""Additions to lock.yaml as text, so that comments, order and layout of everything else stay as they are."""
+"""Inserts entries into lock.yaml as text: comments, order and layout of the rest stay unchanged."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Value = str | Mapping[str, str]
 def add(text: str, path: Sequence[str], version: str, value: Value) -> str:
     """Return a YAML document with the key `version` added to the mapping at `path`, newest version first.
 
-    The mapping is made at the end of its parent where it is missing; a version that is there already is kept.
+    A missing mapping is created at the end of its parent. An existing version is kept.
 
     Raises:
-        ConfigurationError: the document has no such place.
+        ConfigurationError: the document has no block mapping at this path.
     """
     *above, last = path
     parent = _mapping(yaml.compose(text, Loader=yaml.SafeLoader), above)
@@ -53,7 +53,7 @@ def _misplaced(path: Sequence[str]) -> ConfigurationError:
 
 
 def _end(node: yaml.Node) -> int:
-    """Return the number of the line after a node, counted from 0; comments below it do not belong to it."""
+    """Return the number, from 0, of the line below a node; comments after the node do not belong to it."""
     if isinstance(node, yaml.MappingNode) and not node.flow_style:
         return _end(node.value[-1][1])
     if isinstance(node, yaml.SequenceNode) and not node.flow_style:

@@ -1,6 +1,6 @@
-"""Recipes for new versions: the go.mod and go.sum of a component, written with the Go toolchain.
+"""Writes recipes for new versions: the go.mod and go.sum of a component.
 
-Every sum in a go.sum was checked by Go against the checksum database (GOSUMDB).
+Go verifies each sum in a go.sum against the checksum database (GOSUMDB).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SECONDS = 1800  # for a command of Go that may have to download hundreds of mod
 
 @dataclass(frozen=True)
 class GoModule:
-    """A module in one version: the Go version that it asks for, and its replacements of other modules (old: new)."""
+    """A module in one version: the Go version in its go.mod, and its replacements of other modules (old: new)."""
 
     path: str
     version: str
@@ -53,12 +53,12 @@ def fetch(path: str, version: str) -> GoModule:
 
 
 def write(recipe: Recipe, kubernetes: str, progress: Progress) -> None:
-    """Write the recipe of a component, unless there is one; its modules are those of the component's newest recipe.
+    """Write the recipe of a component, unless it exists. It requires the modules of the newest recipe of the component.
 
-    `kubernetes` is the version of Kubernetes whose module parts without a module of their own come from.
+    `kubernetes` is the version of k8s.io/kubernetes, which components like pause come from.
 
     Raises:
-        PreflightError: there is no older recipe to go by, a module is not served, or Go failed.
+        PreflightError: the component has no recipe yet, a module is not served, or Go failed.
     """
     if recipe.folder.is_dir():
         return
@@ -76,7 +76,7 @@ def write(recipe: Recipe, kubernetes: str, progress: Progress) -> None:
 
 
 def go_mod(modules: Sequence[GoModule]) -> str:
-    """Return the go.mod of a recipe that builds programs of some modules."""
+    """Return the text of a go.mod that requires some modules."""
     newest = max((module.go for module in modules), key=numbers)
     requires = [f"require {module.path} {module.version}" for module in modules]
     replaces = sorted({f"\t{old} => {new}" for module in modules for old, new in module.replaced.items()})
@@ -87,7 +87,7 @@ def go_mod(modules: Sequence[GoModule]) -> str:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Return a version as numbers, which compare as versions do."""
+    """Return the numbers in a version, for comparing versions."""
     return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
@@ -97,9 +97,9 @@ def _required(recipe: Recipe) -> list[str]:
     found = {match[1]: path for path in recipe.folder.parent.iterdir() if (match := named.fullmatch(path.name))}
     if not found:
         raise PreflightError(
-            f"{recipe.name} has no recipe yet that one of {recipe.version} can be made after",
+            f"{recipe.name} has no recipe yet, so its modules are unknown",
             where=str(recipe.folder.parent),
-            todo=f"write recipes/{recipe.folder.name}/go.mod by hand, with the modules of its programs, and go.sum",
+            todo=f"write the first one, recipes/{recipe.folder.name}, by hand: a go.mod with the modules, and a go.sum",
         )
     newest = found[max(found, key=numbers)]
     described = _json(_go(["mod", "edit", "-json", "go.mod"], newest))
@@ -107,10 +107,10 @@ def _required(recipe: Recipe) -> list[str]:
 
 
 def _replacements(described: Mapping[str, Any], version: str) -> dict[str, str]:
-    """Return the replacements that a recipe has to repeat, since Go heeds those of the main module only.
+    """Return the replacements that a recipe has to repeat: Go applies those of the main module only.
 
-    Staging modules of Kubernetes 1.X.Y are published as 0.X.Y. A folder beside the module (`../api`) is published in
-    the version that the module requires anyway.
+    Kubernetes 1.X.Y publishes its staging modules as 0.X.Y. Folders beside a module (`../api`) need no replacement: the
+    module requires their published versions.
     """
     replaced = {}
     for each in described.get("Replace") or []:
@@ -123,7 +123,7 @@ def _replacements(described: Mapping[str, Any], version: str) -> dict[str, str]:
 
 
 def _resolve(recipe: Recipe, folder: Path, modules: Sequence[str]) -> None:
-    """Let Go write the sums of all modules whose packages the programs are made of, on each architecture."""
+    """Let Go write the sums of all modules that the programs use, on each architecture."""
     packages, tags = list(recipe.component.packages.values()), ",".join(recipe.component.tags)
     if not packages:
         _go(["mod", "download", *modules], folder)
@@ -151,11 +151,11 @@ def _unavailable(path: str, version: str, done: Completed) -> PreflightError:
     said = json.loads(done.stdout).get("Error", "") if done.stdout.startswith("{") else done.stderr
     why, todo = go.cause(said, go.OLDEST)
     return PreflightError(
-        f"the module {path} {version} cannot be had",
+        f"the module {path} {version} cannot be downloaded",
         why=why or "no module proxy serves this version",
         command=done.argv,
         output=tail(said),
-        todo=todo or f"choose another one: `go list -m -versions {path}` prints them",
+        todo=todo or f"choose another version; `go list -m -versions {path}` lists them",
     )
 
 

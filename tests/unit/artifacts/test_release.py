@@ -223,7 +223,7 @@ def test_an_image_that_no_component_provides_is_told() -> None:
 
 @pytest.fixture
 def lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of lock file and recipes to write to; for what needs Go stands what Go gave for these releases."""
+    """A copy of lock file and recipes to write to; recorded results take the place of Go."""
     minors = yaml.safe_load(kubelet.FILE.read_text())
 
     def read(recipe: Recipe) -> Mapping[str, Mapping[str, str]]:

@@ -1,4 +1,4 @@
-"""Is each add-on well: are its workloads ready, and does it do its work?"""
+"""Checks of the add-ons: the workloads of each are ready, and its probe shows that it does its work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _POD = "probe"
 
 
 def checks(wanted: state.Wanted, *, probing: bool) -> tuple[Check[Cluster], ...]:
-    """Return a check for each add-on; without `probing`, one that puts nothing into the cluster."""
+    """Return a check for each add-on; without `probing`, the checks put nothing into the cluster."""
     return tuple(
         Check(
             f"addon-{addon.name}",
@@ -35,7 +35,7 @@ def checks(wanted: state.Wanted, *, probing: bool) -> tuple[Check[Cluster], ...]
 
 
 def with_hints(listed: Sequence[Check[Cluster]], wanted: state.Wanted) -> tuple[Check[Cluster], ...]:
-    """Return checks of which those that prove that an add-on does its work also say where to look at the add-on."""
+    """Return the checks, each that proves the work of an add-on with the add-on's hint added to its own."""
     hints = {addon.check: addon.hint for addon in wanted.addons if addon.check}
     return tuple(replace(c, hint=f"{c.hint}; {hints[c.name]}") if c.name in hints else c for c in listed)
 
@@ -62,7 +62,7 @@ def judge_node_list(wanted: state.Wanted, known: Sequence[str]) -> tuple[str, ..
 
 
 def judge_pod(document: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
-    """Return what keeps a probe's Pod from having succeeded, and whether it can no longer succeed."""
+    """Return the reason why a probe's Pod has not succeeded, and whether it cannot succeed any more."""
     phase = document.get("status", {}).get("phase")
     if phase == "Succeeded":
         return (), False
@@ -96,9 +96,9 @@ def _workload(cluster: Cluster, key: tuple[str, str, str]) -> tuple[tuple[str, s
 
 
 def _look_at_pod(addon: state.WantedAddon, cluster: Cluster) -> tuple[tuple[str, ...], bool]:
-    """Create the probe's objects as soon as the namespace of verification is there, and look at the Pod."""
+    """Create the probe's objects once the namespace of verification exists, and judge the Pod."""
     if not cluster.probes.created:
-        return (f"{addon.name}: the namespace for its probe is not there yet",), False
+        return (f"{addon.name}: the namespace for its probe does not exist yet",), False
     path = f"{cluster.probes.path}/pods/{_POD}"
     try:
         return judge_pod(cluster.api.get(path))
@@ -111,7 +111,7 @@ def _look_at_pod(addon: state.WantedAddon, cluster: Cluster) -> tuple[tuple[str,
 
 
 def _create(cluster: Cluster, item: dict[str, Any]) -> None:
-    if item["kind"] == "Pod":  # not the namespace's own account, which comes a moment later
+    if item["kind"] == "Pod":  # the namespace's default account appears a moment after the namespace
         item = {**item, "spec": {"serviceAccountName": probes.PREFIX, **item["spec"]}}
     try:
         cluster.api.post(f"{cluster.probes.path}/{_RESOURCES[item['kind']]}", item)
@@ -121,7 +121,7 @@ def _create(cluster: Cluster, item: dict[str, Any]) -> None:
 
 
 def _explain(addon: state.WantedAddon, cluster: Cluster) -> list[str]:
-    """Tell events and logs of the Pods that are not ready: of the workloads, and of the probe."""
+    """Return events and logs of Pods that are not ready, of the workloads and of the probe."""
     pods = []
     for namespace in sorted({namespace for _, namespace, _ in addon.workloads}):
         found = cluster.api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]

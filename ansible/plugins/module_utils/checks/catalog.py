@@ -1,4 +1,4 @@
-"""The list of the cluster's checks. A new check is a function that looks, and an entry here; add-ons bring theirs."""
+"""The list of the cluster's checks. A new check is a function that looks, and an entry here; add-ons have theirs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-# What a shell happens to export under these names is not meant for here: only the command line sets them.
+# Only the command line sets these variables: the same names in a shell's environment have another meaning.
 ENV := local
 HOST :=
 FROM :=

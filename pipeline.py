@@ -15,7 +15,7 @@ from types import ModuleType
 
 from bootstrap.errors import PipelineError, UnreadAnswer, exit_codes, stopped, unusable_file
 
-# Each is a module of infra/commands.
+# The commands; a module of infra/commands for each.
 COMMANDS = (
     "validate",
     "synth",
@@ -30,7 +30,7 @@ COMMANDS = (
     "ssh",
     "graph",
 )
-# What an apply does, in this order, and a destroy undoes; each is a module of infra/steps.
+# The steps of an apply in their order, which a destroy undoes; a module of infra/steps for each.
 APPLY = ("preflight", "artifacts", "lab", "synth", "machines", "reach", "install", "verify", "report")
 
 _FOLDER = Path(__file__).resolve().parent / "infra" / "commands"
@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="pipeline.py",
         description=__doc__,
         epilog="\n".join(["exit codes:", *meanings]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,  # else the lines of the epilog run together
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # the default would join the lines of the epilog
     )
     parser.add_argument("--version", action="version", version="0.1.0")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         command.add_argument("environment", metavar="ENV", help="a name in environments/, or a path to a file")
         command.set_defaults(json=False, yes=False, start=None)
         if name == named:
-            _commands().load(name).add_options(command, APPLY)
+            _commands().add_options(name, command, APPLY)
     return parser.parse_args(arguments)
 
 

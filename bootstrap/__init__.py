@@ -1,1 +1,1 @@
-"""What must exist before the first apply: preflight checks, toolchain, artifacts, keys, remote state."""
+"""Everything that must exist before the first apply: preflight checks, toolchain, artifacts, keys, remote state."""

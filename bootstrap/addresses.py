@@ -1,7 +1,7 @@
 """The address plan: which subnet and which private address each machine gets, as a pure function of the environment.
 
 Addresses are a machine's identity in Terraform's state, in etcd and in certificates, so growing one pool must move
-nobody else. Every private subnet is cut into blocks of equal size; the control plane has the first, a pool the one
+no other machine. Every private subnet is cut into blocks of equal size; the control plane has the first, a pool the one
 that its name leads to, and a machine's place in its block follows from its index alone.
 """
 
@@ -18,11 +18,13 @@ from bootstrap.config.model import Environment, Taint
 from bootstrap.errors import ConfigurationError
 
 CONTROL_PLANE_POOL = "control-plane"
+BASTION = "bastion-0"  # the bastion's id, as `Machine.id` is a machine's
+API_PORT = 6443  # the Kubernetes API, on the control planes and on the load balancer
 
 
 @dataclass(frozen=True)
 class Zone:
-    """One availability zone with its two subnets."""
+    """An availability zone with its two subnets."""
 
     name: str
     private: IPv4Network
@@ -31,7 +33,7 @@ class Zone:
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine of the cluster as it is wanted; `id` is its name in Terraform's state, `name` its hostname."""
+    """A machine of the cluster as it is wanted; `id` is its name in Terraform's state, `name` its hostname."""
 
     id: str
     name: str

@@ -76,7 +76,7 @@ class PreflightError(PipelineError):
 
 
 _FREE_SPACE = "free some space, then run the same command again"
-_OWNER = "run it as the user who made the environment; one with `lab: true` is root's"
+_OWNER = "run it as the user who made the environment: root, where its machines run on this host"
 _REMEDIES = {errno.ENOSPC: _FREE_SPACE, errno.EDQUOT: _FREE_SPACE, errno.EACCES: _OWNER, errno.EPERM: _OWNER}
 
 

@@ -1,4 +1,4 @@
-"""Where files go, and how they are written: whole or not at all."""
+"""Folders for files, and writing that leaves a file whole or untouched."""
 
 from __future__ import annotations
 

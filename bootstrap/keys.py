@@ -23,15 +23,26 @@ def ensure(environment: Environment, folder: Path) -> KeyPair:
     """Return the environment's key pair; make it in `folder` if none is named and none is there yet.
 
     Raises:
+        PreflightError: what `find` raises, or it cannot be made.
+    """
+    private = _private(environment, folder)
+    if not environment.ssh.key and not private.exists():
+        _generate(private, environment.name)
+    return find(environment, folder)
+
+
+def find(environment: Environment, folder: Path) -> KeyPair:
+    """Return the environment's key pair, which is there: the one that is named, else the one in `folder`.
+
+    Raises:
         PreflightError: the key cannot be read, asks for a passphrase, or its public half is missing or another key's.
     """
-    if environment.ssh.key:
-        private = _named(environment.ssh.key)
-    else:
-        private = folder / "id_ed25519"
-        if not private.exists():
-            _generate(private, environment.name)
+    private = _private(environment, folder)
     return KeyPair(private, _public(private, environment))
+
+
+def _private(environment: Environment, folder: Path) -> Path:
+    return _named(environment.ssh.key) if environment.ssh.key else folder / "id_ed25519"
 
 
 def _named(key: str) -> Path:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from bootstrap import keys, platforms
+from bootstrap import platforms
 from bootstrap.checklist import Checks
 from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError
@@ -17,18 +18,18 @@ _PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 _FREE_BYTES = 2 * 1024**3
 
 
-def check(environment: Environment, folder: Path, ssh: Path, progress: Progress) -> None:
+def check(environment: Environment, folder: Path, key: Callable[[], object], progress: Progress) -> None:
     """Check this machine, the SSH key and the cloud account.
 
-    The disk is that of `folder`; a key pair that has to be made is made in `ssh`.
+    The disk is that of `folder`; `key` makes the SSH key pair, if it has to be made, and checks it.
 
     Raises:
-        PreflightError: what is not as it must be; an UnreadyError where that is more than one thing.
+        PreflightError: a check failed; an UnreadyError where more than one did.
     """
     steps: list[ReadinessCheck] = [
         ReadinessCheck("programs", _programs),
         ReadinessCheck("disk", lambda: _disk(folder)),
-        ReadinessCheck("SSH key", lambda: keys.ensure(environment, ssh), frozenset({"programs"})),
+        ReadinessCheck("SSH key", key, frozenset({"programs"})),
         *platforms.of(environment).account_checks(environment),
     ]
     checks, passed = Checks(), set[str]()

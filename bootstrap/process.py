@@ -20,7 +20,7 @@ from bootstrap.errors import PipelineError, PreflightError
 _TAIL_LINES = 15
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-_TIED = Path(__file__).with_name("tied.py")
+_TIED = Path(__file__).with_name("run_until_parent_ends.py")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a long step says while it works. The command line draws it; a library caller may ignore it."""
+"""The reports of a long step while it works. The command line draws it; a library caller may ignore it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """A Progress that nobody watches."""
+    """A Progress that shows nothing."""
 
     def update(self, item: str, state: str, *, passing: bool = False, done: bool = False) -> None:
         """Ignore it."""

@@ -1,6 +1,6 @@
 """Synthesis: one environment in, one Terraform configuration out.
 
-It runs as a program of its own, so that nothing else pays for the construct library and its Node process.
+This is a program of its own, so that no other command starts the construct library and its Node process.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from infra.timeline import HostTask, Timeline
 from infra.workspace import Workspace
 
 _ROOT = Path(__file__).resolve().parent.parent / "ansible"
-_ARGUMENTS = "Validating arguments against arg spec"  # Ansible's own task before each role; nobody waits for it
+_ARGUMENTS = "Validating arguments against arg spec"  # Ansible's own task before each role, of no interest to a user
 _FAILURES = ("runner_on_failed", "runner_on_unreachable")
 _RESULTS = {
     "runner_on_ok": "ok",
@@ -41,7 +41,6 @@ class Playbook:
 
     name: str
     workspace: Workspace
-    inventory: Path
     sockets: Path
     variables: Mapping[str, object] = field(default_factory=dict)
     check: bool = False
@@ -65,7 +64,7 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
             private_data_dir=str(workspace.runner),
             ident=f"{playbook.name}-{time.time_ns()}",
             playbook=str(_ROOT / "playbooks" / f"{playbook.name}.yml"),
-            inventory=str(playbook.inventory),
+            inventory=str(workspace.inventory),
             extravars=dict(playbook.variables),
             cmdline="--check --diff" if playbook.check else None,
             skip_tags=playbook.skip_tags,
@@ -89,18 +88,6 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
     if runner.status != "successful":
         raise AnsibleError(f"the playbook {playbook.name} ended as {runner.status}", output=tail(output), log=log)
     return watcher.recap
-
-
-def forget_facts(workspace: Workspace) -> None:
-    """Remove the facts that an earlier command gathered: its machines may have changed since."""
-    shutil.rmtree(workspace.facts, ignore_errors=True)
-
-
-def knows(workspace: Workspace, hosts: Iterable[str]) -> bool:
-    """Return whether facts of all these hosts are there, gathered by this command."""
-    # Ansible begins the name of each file with its format's version: s1_controller-0.
-    known = {file.name.partition("_")[2] for file in workspace.facts.glob("*_*")}
-    return known >= set(hosts)
 
 
 def _forget_runs(workspace: Workspace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,9 +68,14 @@ class Cluster:
         """
         workspace, display = self.run.workspace, self.run.display
         write_atomically(workspace.inventory, yaml.safe_dump(self.inventory(), sort_keys=False), mode=0o600)
-        sockets = self.run.connections.open()
-        playbook = ansible.Playbook(name, workspace, workspace.inventory, sockets, variables or {}, check, skip_tags)
+        sockets = self.run.connections.share()
+        playbook = ansible.Playbook(name, workspace, sockets, variables or {}, check, skip_tags)
         return ansible.play(playbook, stage, display.timeline, display)
+
+
+def forget_host_keys(workspace: Workspace, names: Iterable[str]) -> None:
+    """Drop the pinned host keys of machines that are about to be made anew."""
+    ssh.forget(names, workspace.known_hosts)
 
 
 def of(run: Run, contract: Contract) -> Cluster:

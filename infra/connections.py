@@ -25,7 +25,7 @@ class Connections:
         self._closing = closing
         self._folder: Path | None = None
 
-    def open(self) -> Path:
+    def share(self) -> Path:
         """Return the folder of their sockets; the first call makes it, and connects to the bastion if there is one."""
         if self._folder is None:
             self._folder = self._closing.enter_context(shared(self._workspace))

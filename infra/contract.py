@@ -80,14 +80,14 @@ class Contract(_Strict):
 
 
 def from_outputs(workspace: Workspace) -> Contract | None:
-    """Return what Terraform's outputs hold; None where there are none, as before the first apply.
+    """Return what Terraform's outputs hold; None without a contract, as before an apply or after a destroy.
 
     Raises:
         ContractError: the file is damaged, or the contract in it is of another version.
     """
     path = workspace.outputs
     try:
-        outputs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        outputs: object = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError as error:
         raise ContractError(
             "Terraform's outputs cannot be read",
@@ -95,7 +95,7 @@ def from_outputs(workspace: Workspace) -> Contract | None:
             why=str(error),
             todo="apply again, without FROM: it writes them anew",
         ) from error
-    return decode(outputs) if outputs else None
+    return None if isinstance(outputs, dict) and "contract" not in outputs else decode(outputs)
 
 
 def required(workspace: Workspace) -> Contract:
@@ -158,7 +158,7 @@ def planned(environment: Environment) -> Contract | None:
         cluster=environment.name,
         cloud=environment.cloud,
         region=platform.region(environment),
-        api=Endpoint(host="", port=6443),
+        api=Endpoint(host="", port=addresses.API_PORT),
         networks=Networks(machines=network.cidr, pods=network.pods, services=network.services),
         bastion=None,
         nodes=tuple(_planned_node(machine, zones) for machine in addresses.machines(environment)),

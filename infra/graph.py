@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bootstrap import platforms
+from bootstrap import addresses, platforms
 from bootstrap.config.model import Environment
 
 
 def mermaid(environment: Environment) -> str:
     """Return a Mermaid flow chart: load balancer, control planes and pools by zone."""
     zones = platforms.of(environment).zones(environment)
-    lines = ["flowchart TB", f'  api(["{environment.name} API :6443"])']
+    lines = ["flowchart TB", f'  api(["{environment.name} API :{addresses.API_PORT}"])']
     if environment.network.bastion:
         lines.append('  bastion["bastion"]')
     for index, zone in enumerate(zones):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.addons import FOLDER
-from bootstrap.config.chosen import chosen_addons
+from bootstrap.config.components import chosen_addons
 from bootstrap.config.model import Environment
 from infra.contract import Contract, Node
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from bootstrap import locks
 from bootstrap.errors import RefusedError
-from infra import platforms, recorded, workspace
+from infra import history, platforms, workspace
 from infra.connections import Connections
 from infra.display import Display
-from infra.platforms import Platform
+from infra.platforms import Operations
 from infra.request import Request
+from infra.terraform_tools import TerraformTools
 from infra.timeline import Timeline
 from infra.workspace import Workspace
 
@@ -24,15 +25,30 @@ class Run(Request):
     """One command on one environment, with all that it takes to work there; `closing` ends with the command."""
 
     workspace: Workspace
-    platform: Platform
+    platform: Operations
     display: Display
     connections: Connections
+    tools: TerraformTools
     closing: ExitStack
 
 
 @contextmanager
 def working(request: Request) -> Iterator[Run]:
     """Serve a command that changes what is there: no other one may do so meanwhile.
+
+    Raises:
+        RefusedError: another command works on the environment.
+        PreflightError: the record of what happened to the environment is damaged.
+        ConfigurationError: the workspace belongs to another environment file.
+    """
+    with removing(request) as run:
+        history.read(run.workspace)
+        yield run
+
+
+@contextmanager
+def removing(request: Request) -> Iterator[Run]:
+    """Serve a command as `working` does, and let it go on where the record is damaged: it removes what is there.
 
     Raises:
         RefusedError: another command works on the environment.
@@ -46,20 +62,22 @@ def working(request: Request) -> Iterator[Run]:
 
 @contextmanager
 def reading(request: Request) -> Iterator[Run]:
-    """Serve a command that looks at what is there. Nothing is written or started by this itself.
+    """Serve a command that looks at what is there, also where the record is damaged. It writes and starts nothing.
 
     Raises:
         ConfigurationError: the workspace belongs to another environment file.
     """
     place = workspace.of(request.environment.name)
-    recorded.refuse_another_file(place, request.file, request.environment.name)
+    history.refuse_another_file(place, request.file, request.environment.name)
+    display = _display(request, place)
     with ExitStack() as closing:
         yield Run(
             **vars(request),
             workspace=place,
-            platform=platforms.of(request.environment),
-            display=_display(request, place),
+            platform=platforms.operations(request.environment),
+            display=display,
             connections=Connections(place, closing),
+            tools=TerraformTools(request.environment, display),
             closing=closing,
         )
 

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import httpx
 import yaml
 
+from bootstrap.errors import PreflightError
 from infra.contract import Contract, from_outputs
-from infra.recorded import Stage, read
+from infra.history import Stage, State, read
 from infra.workspace import Workspace
 
 Made = Literal["unknown", "nothing", "partly", "machines"]
@@ -80,9 +81,12 @@ def look(workspace: Workspace, bucket: str | None, run: str | None) -> Status:
     Only Terraform could say what a state in an S3 `bucket` holds, and status is to answer at once. `run` is the claim
     of a command that works on the environment right now.
     """
-    contract, recorded = from_outputs(workspace), read(workspace)
-    if recorded and recorded.stage is not Stage.MADE:
+    contract = from_outputs(workspace)
+    state, damage = _state_of(workspace)
+    if state and state.stage is not Stage.MADE:
         return _without_machines("partly", run)
+    if contract is None and damage:
+        return _without_machines("unknown", run, damage)
     if contract is None:
         elsewhere = f"the state is in the bucket {bucket}, where `plan` looks"
         return _without_machines("unknown", run, elsewhere) if bucket else _without_machines("nothing", run)
@@ -95,6 +99,14 @@ def look(workspace: Workspace, bucket: str | None, run: str | None) -> Status:
         nodes=_merge(contract, answer),
         run=run,
     )
+
+
+def _state_of(workspace: Workspace) -> tuple[State | None, str]:
+    """Return what is recorded, and why that is not known, if so."""
+    try:
+        return read(workspace), ""
+    except PreflightError as damaged:
+        return None, f"{damaged.what}: {damaged.where}"
 
 
 def _without_machines(made: Made, run: str | None, problem: str = "") -> Status:

@@ -29,11 +29,22 @@ from bootstrap.files import cache_folder, write_atomically
 from bootstrap.process import run, spawn, stop_signals, tail
 from bootstrap.progress import Progress
 from infra.platforms import Vocabulary
+from infra.run import Run
 from infra.terraform_events import Plan, Watcher, advice, failure, stopped_machines
 from infra.workspace import Workspace
 
 _LOCK_PATIENCE = 120  # seconds; a run whose pipeline was killed has mostly ended by then
-_PARALLEL = 30  # each machine takes seconds of waiting, and with Terraform's ten the pools queue for each other
+_PARALLEL = 30  # a machine takes seconds of waiting; with Terraform's default of ten, pools wait for each other
+
+
+def of(run: Run) -> Terraform:
+    """Return Terraform in the command's workspace.
+
+    Raises:
+        PreflightError: it, or its provider, cannot be had.
+    """
+    tools = run.tools.resolve()
+    return Terraform(run.workspace, tools.terraform, tools.cli_config, run.platform)
 
 
 class Terraform:
@@ -58,7 +69,7 @@ class Terraform:
             TerraformError: it failed, or another run held the state for 120 s.
             InterruptedRunError: the user stopped it.
         """
-        self._initialize(progress)
+        self.initialize(progress)
         progress.update("terraform", "comparing the configuration with what is there")
         options = {"out": self._workspace.plan.name, **({"target": target} if target else {})}
         plan = self._stream("plan", progress, **options).plan()
@@ -87,7 +98,7 @@ class Terraform:
 
         It runs on an empty state, too: an apply that outlived its pipeline may be about to fill it, and holds its lock.
         """
-        self._initialize(progress)
+        self.initialize(progress)
         self._stream("destroy", progress, auto_approve=IsFlagged)
 
     def interrupt(self) -> None:
@@ -103,7 +114,7 @@ class Terraform:
         write_atomically(self._workspace.outputs, self._run("output", json=IsFlagged), mode=0o600)
         return self._workspace.outputs
 
-    def _initialize(self, progress: Progress) -> None:
+    def initialize(self, progress: Progress) -> None:
         """Run `terraform init`, unless the same was done before: it takes a second and may ask the network."""
         settings = json.loads(self._workspace.stack.read_text(encoding="utf-8"))["terraform"]
         facts = [settings, str(self._program), self._cli_config.read_text(encoding="utf-8")]

@@ -179,7 +179,7 @@ def advice(said: str) -> str:
 def _locked(terraform: Sequence[str], operation: str, detail: str, log: Path, patience: int) -> TerraformError:
     """Return the error for a state that another run holds, with what Terraform tells about that run."""
     lock = dict(re.findall(r"^\s*(ID|Who|Operation|Created):\s*(.+?)\s*$", detail, flags=re.MULTILINE))
-    who, since = lock.get("Who", "somebody"), lock.get("Created", "an unknown time").split(".")[0]
+    who, since = lock.get("Who", "another run"), lock.get("Created", "an unknown time").split(".")[0]
     return TerraformError(
         f"Terraform's state is locked by {who} since {since}; it was not let go within {patience} s",
         why=f"another run ({lock.get('Operation', 'unknown')}) works on this environment, or died while it did",

@@ -5,12 +5,13 @@ No other module spells a name of these files, and a test holds that: it also com
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-ROOT = Path(__file__).resolve().parents[1]  # of the checkout
+ROOT = Path(__file__).resolve().parents[1]  # the checkout
 BUILD = ROOT / "build"
 
 
@@ -18,12 +19,14 @@ BUILD = ROOT / "build"
 class File:
     """One file or folder; `writer` and `readers` are the modules that use its path, `writer` alone changes it.
 
-    The writer is `terraform` where that is not ours.
+    The writer is `terraform` where that is not ours. `passing` is whether it is about one command: the next one that
+    works removes it first.
     """
 
     name: str
     writer: str
     readers: tuple[str, ...] = ()
+    passing: bool = False
 
     @overload
     def __get__(self, workspace: None, owner: type) -> File: ...
@@ -57,14 +60,14 @@ class Workspace:
 
     folder: Path
 
-    # What is wanted
+    # The environment as the user wants it
     environment = File(
         "environment.json",
         writer="infra/steps/__init__.py",
         readers=("infra/steps/synth.py", "infra/cluster.py", "infra/report.py"),
     )
     # What happened
-    state = File("state.json", writer="infra/recorded.py")
+    state = File("state.json", writer="infra/history.py")
     # What the machines install
     artifacts = File(
         "artifacts.json", writer="infra/steps/artifacts.py", readers=("infra/cluster.py", "infra/report.py")
@@ -93,17 +96,8 @@ class Workspace:
     plan = File("terraform.plan", writer="infra/terraform.py")
     outputs = File("outputs.json", writer="infra/terraform.py", readers=("infra/contract.py",))
     # SSH
-    keys = File(
-        "ssh",
-        writer="infra/steps/preflight.py",
-        readers=(
-            "infra/steps/synth.py",
-            "infra/steps/machines.py",
-            "infra/steps/reach.py",
-            "infra/commands/plan.py",
-        ),
-    )
-    known_hosts = File("known_hosts", writer="infra/cluster.py", readers=("infra/steps/machines.py",))
+    keys = File("ssh", writer="infra/key_pair.py")
+    known_hosts = File("known_hosts", writer="infra/cluster.py")
     ssh_config = File(
         "ssh_config",
         writer="infra/cluster.py",
@@ -115,10 +109,14 @@ class Workspace:
         ),
     )
     # Ansible
-    inventory = File("inventory/hosts.yaml", writer="infra/cluster.py")
+    inventory = File("inventory/hosts.yaml", writer="infra/cluster.py", readers=("infra/ansible.py",))
     inventory_script = File("inventory.sh", writer="infra/steps/reach.py")
     runner = File("runner", writer="infra/ansible.py")
-    facts = File("facts", writer="infra/ansible.py")
+    facts = File("facts", writer="infra/ansible.py", passing=True)
+    # The names of the machines that this command has prepared
+    prepared = File(
+        "prepared.json", writer="infra/steps/machines.py", readers=("infra/steps/install.py",), passing=True
+    )
     sockets = File("sockets", writer="infra/connections.py")
     # Results
     kubeconfig = File(
@@ -146,6 +144,12 @@ class Workspace:
         """Make the folder, readable by its owner only."""
         for path in (self.folder, self.logs):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def begin_command(self) -> None:
+        """Remove what is about an earlier command only, whose machines may have changed since."""
+        for known in (known for known in files().values() if isinstance(known, File) and known.passing):
+            path = self.folder / known.name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def of(name: str) -> Workspace:

@@ -66,7 +66,7 @@ def run(environment: str, scratch: Path) -> list[Figures]:
     for name, more in (("one more worker", 1), ("three workers more", 4)):
         grown(document, document["pools"][0]["count"] + more, file)
         figures.append(with_timeline(measure(name, pipeline, "apply", str(file)), document["name"]))
-    # What any growth costs is in both.
+    # The cost of any growth is in both.
     one, three = figures[-2]["seconds"], figures[-1]["seconds"]
     figures.append({"name": "each further worker", "seconds": round((three - one) / 2, 2), "load": []})
     figures.append(measure("destroy", pipeline, "destroy", str(file), "--yes"))

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from bootstrap.config.model import Environment
-from infra import recorded, workspace
+from infra import history, workspace
 from infra.contract import Contract
 from infra.workspace import Workspace
 
-# What is run in the background (nohup, a script's &) ignores these, and so would all that the tests start.
+# A program in the background (nohup, a script's &) ignores these signals, and its children would ignore them too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -86,5 +86,5 @@ def made(build: Path, contract_document: dict[str, object]) -> Workspace:
     place = Workspace(build / "local")
     place.create()
     place.outputs.write_text(json.dumps({"contract": {"value": contract_document}}))
-    recorded.made(place, Path(__file__).parents[1] / "environments" / "local.yaml")
+    history.made(place, Path(__file__).parents[1] / "environments" / "local.yaml")
     return place

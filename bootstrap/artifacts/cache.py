@@ -28,7 +28,7 @@ _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPER
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a cached file came from.
+    """The source of a cached file.
 
     Download: `location` is the address, `key` the pin of the lock file that the file was checked against.
     Build: `location` is the name of the recipe, `key` the SHA-256 over all inputs.

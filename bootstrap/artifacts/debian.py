@@ -1,4 +1,4 @@
-"""One image layer with programs of Debian packages and the libraries that they load (nft and iptables: 7 MB).
+"""An image layer with programs of Debian packages and the libraries that they load (nft and iptables: 7 MB).
 
 apt verifies the signatures of the packages. The mirror is that of the apt sources of this machine; the Debian release
 is that of the lock file, whatever release this machine runs.

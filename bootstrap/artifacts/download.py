@@ -36,7 +36,7 @@ _BROKEN_OFF = (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError)
 
 
 class Unreachable(Exception):  # noqa: N818 - not an error: the caller builds the part instead
-    """This machine cannot connect to the host; the message tells the reason."""
+    """The host cannot be reached from this machine; the message tells the reason."""
 
 
 class UntrustedError(PreflightError):

@@ -11,7 +11,7 @@ from bootstrap.errors import PreflightError
 from bootstrap.process import find
 
 ANOTHER_PROXY = "set GOPROXY to a reachable module proxy, or artifacts.mirror to a mirror of upstream"
-OLDEST = "1.26"  # version to install where a go.mod asks for none
+OLDEST = "1.26"  # the version to install for a go.mod that requires none
 _TOO_OLD = re.compile(r"requires go >=|toolchain not available|invalid go version")
 _NO_CONNECTION = re.compile(r"dial tcp|no such host|connection refused|i/o timeout|proxyconnect")
 

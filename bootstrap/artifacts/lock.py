@@ -25,7 +25,7 @@ class _Strict(BaseModel):
 
 
 class Part(_Strict):
-    """One file that nodes install: a binary, an archive of binaries, or an image.
+    """A file that nodes install: a binary, an archive of binaries, or an image.
 
     `members` maps the name of a file in the archive (for a binary: of the program built) to its absolute path on the
     node. An image's `layers` map built programs to their paths in it; the layer below them holds the programs of the
@@ -93,7 +93,7 @@ class Terraform(_Strict):
     sha256: Mapping[str, Sha256]
 
 
-class StandIn(_Strict):
+class StandInPin(_Strict):
     """A provider for machines without access to its registry: upstream's archive, with `sha256`, in a wheel."""
 
     version: str
@@ -106,7 +106,7 @@ class Provider(_Strict):
     """The version of a Terraform provider in its registry, and what may stand in for it in the embedded cloud."""
 
     version: str
-    stand_in: StandIn | None = None
+    stand_in: StandInPin | None = None
 
 
 class Toolchain(_Strict):

@@ -11,6 +11,7 @@ from bootstrap.artifacts.build import Recipe
 from bootstrap.artifacts.download import mirrored
 from bootstrap.artifacts.lock import FILE, Lock, fill
 from bootstrap.errors import PreflightError
+from bootstrap.platforms import EMBEDDED_CLOUD
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _published(recipe: Recipe, name: str, mirror: str | None) -> Artifact:
             where=str(FILE),
             why="the lock file has no SHA-256 for it" if part.url else "upstream publishes no such file",
             todo="run `make release VERSION=…` of this Kubernetes version where upstream can be reached, which adds it;"
-            " or choose another version, or the embedded cloud (`lab: true`), which builds it",
+            f" or choose another version, or {EMBEDDED_CLOUD}, which builds it",
         )
     source = "mirror" if mirror else "upstream"
     return replace(artifact, sha256=sha256, source=source, origin=f"{source}: {artifact.url}")

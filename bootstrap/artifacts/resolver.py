@@ -20,7 +20,7 @@ from bootstrap.artifacts.image import Blob, Settings, write_image, write_layer, 
 from bootstrap.artifacts.lock import Lock, Part, load
 from bootstrap.artifacts.published import Artifact, described, filled, path_of, published
 from bootstrap.artifacts.registry import Repository
-from bootstrap.config.chosen import versions
+from bootstrap.config.components import versions
 from bootstrap.config.model import Environment
 from bootstrap.progress import Progress
 

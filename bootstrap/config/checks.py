@@ -43,7 +43,7 @@ def ranges_apart(network: Network) -> Iterator[Finding]:
 
 
 def ranges_usable(platform: Platform, network: Network) -> Iterator[Finding]:
-    """Each range has a size that the cloud and Kubernetes accept, and addresses that can be routed."""
+    """A range has a size that the cloud and Kubernetes accept, and addresses that can be routed."""
     sizes = {"cidr": (platform.addressing.widest, platform.addressing.narrowest)} | _PREFIXES
     for key, (low, high) in sizes.items():
         cidr: IPv4Network = getattr(network, key)
@@ -64,7 +64,7 @@ def pods_fit(network: Network, control_plane: ControlPlane, pools: tuple[Pool, .
 
 
 def pool_names(pools: tuple[Pool, ...]) -> Iterator[Finding]:
-    """A pool's name is part of its machines' names, which the control planes share with nobody."""
+    """A pool's name is part of its machines' names, so it must differ from the control planes'."""
     for index, pool in enumerate(pools):
         path = ("pools", index, "name")
         if pool.name in {"control-plane", "controller"}:
@@ -76,7 +76,7 @@ def pool_names(pools: tuple[Pool, ...]) -> Iterator[Finding]:
 def machines_fit(
     platform: Platform, block: object, network: Network, control_plane: ControlPlane, pools: tuple[Pool, ...]
 ) -> Iterator[Finding]:
-    """Each machine has an address of its own in the subnets of its zone."""
+    """Every machine gets an address of its own in the subnets of its zone."""
     sections: dict[str, Any] = {"cloud": platform.name, platform.name: block}
     sections |= {"network": network, "control_plane": control_plane, "pools": pools}
     parts = Environment.model_construct(**sections)
@@ -108,13 +108,17 @@ def state_has_place(state: State) -> Iterator[Finding]:
 
 
 def way_in(platform: Platform, network: Network) -> Iterator[Finding]:
-    """Somebody must be able to come in, and not everybody by SSH."""
+    """The file must let clients in, and must not open SSH to the internet."""
     target = "the bastion" if network.bastion else "the machines"
     todo = "list the ranges of your office, VPN or CI, such as 203.0.113.0/24"
     if not network.allow_ssh_from and not platform.reached_from_here:
-        yield ("network", "allow_ssh_from"), f"nobody may reach {target} by SSH, not even this pipeline", todo
+        yield (
+            ("network", "allow_ssh_from"),
+            f"no client may reach {target} by SSH, not even this pipeline",
+            todo,
+        )
     if not network.allow_api_from and not platform.reached_from_here:
-        yield ("network", "allow_api_from"), "nobody may reach the Kubernetes API", todo
+        yield ("network", "allow_api_from"), "no client may reach the Kubernetes API", todo
     for index, cidr in enumerate(network.allow_ssh_from):
         if cidr.prefixlen < _WIDEST_SSH:
             what = f"{cidr} opens SSH to the internet, where any host that answers is soon attacked"
@@ -130,14 +134,14 @@ def api_in_reach(network: Network) -> Iterator[Finding]:
             what = f"{cidr} is on the internet, from where a private API cannot be reached"
             yield path, what, "write network.api: public, or the private range of your VPN or peered network"
         if network.api == "public" and private:
-            what = f"{cidr} is a private range, and nobody comes to a public API from one"
+            what = f"{cidr} is a private range, and clients reach a public API from public addresses"
             yield path, what, "write network.api: private, or the public addresses that these clients go out by"
 
 
 def key_shared(state: State, ssh: Ssh) -> Iterator[Finding]:
     """A key pair that one checkout makes for itself shuts out the others that share the state."""
     if state.backend == "s3" and ssh.key is None:
-        what = "a state in S3 is shared, and without a key each desk and CI would make its own for the machines"
+        what = "a shared state in S3 needs a shared key: without one, every checkout would make a key pair of its own"
         yield ("ssh", "key"), what, "add a key that all of them have: ssh: {key: ~/.ssh/NAME}"
 
 
@@ -179,8 +183,7 @@ def check(sections: Mapping[str, Any]) -> Iterator[Finding]:
     Of several findings at one key only the first is told: the later ones mostly follow from it.
     """
     given, own = dict(sections), tuple[Check, ...]()
-    if given.keys() >= {"cloud", "lab"}:
-        platform = platforms.chosen(given["cloud"], lab=given["lab"])
+    if platform := platforms.among(given):
         given["platform"], own = platform, (*platform.checks,)
         if platform.name in given:
             given["block"] = given[platform.name]

@@ -28,7 +28,7 @@ def kubelet_settings(kubernetes: Kubernetes) -> Iterator[Finding]:
     """Every setting is a field of the kubelet, with its type; kubeadm would refuse others on the machines."""
     minor = kubernetes.version.rpartition(".")[0]
     structs = _read().get(minor) if kubernetes.kubelet else None
-    if structs is not None:  # else the version is unknown, which `version_locked` tells
+    if structs is not None:  # `version_locked` reports an unknown version
         settings = _Settings(minor, structs)
         yield from settings.findings(kubernetes.kubelet, _ROOT, ("kubernetes", "kubelet"))
 

@@ -42,7 +42,7 @@ def load(name_or_path: str) -> Environment:
         raise InvalidEnvironmentError(source.file, [*source.problems, *problems])
     environment = _validate(source)
     platform = platforms.of(environment)
-    # Whether an add-on is there unless the file says otherwise depends on the platform.
+    # The platform decides whether an add-on is on by default.
     addons = filled(environment.addons, platform.lacks)
     return platform.completed(environment.model_copy(update={"addons": addons}))
 

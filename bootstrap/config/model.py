@@ -213,7 +213,7 @@ def _required(name: str) -> dict[str, Any]:
 if TYPE_CHECKING:
 
     class _WithBlocks(_Target):
-        """It has a block for each cloud."""
+        """The model has a block for each cloud."""
 
 else:
     _WithBlocks = create_model(

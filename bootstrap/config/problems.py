@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from bootstrap.errors import ConfigurationError
 
 KeyPath = tuple[str | int, ...]
-Finding = tuple[KeyPath, str, str]  # where, what is wrong, what would be right
+Finding = tuple[KeyPath, str, str]  # the key, the fault, the remedy
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: at which key and line (from 1), what it is, and what would be right."""
+    """A fault in an environment file: its key, its line (from 1), the fault itself, and the remedy."""
 
     path: KeyPath
     what: str

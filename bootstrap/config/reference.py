@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from bootstrap.config.model import Environment
 from bootstrap.config.values import Section
 
-NAME = "full"  # of the file, and so of the environment in it
+NAME = "full"  # the name of the file and of the environment in it
 _WIDTH = 118
 _HEAD = """\
 # yaml-language-server: $schema=schema.json

@@ -99,7 +99,7 @@ class _Reader:
                 )
             try:
                 return self._loader.construct_object(node)
-            except ValueError as error:  # such as 0x_, or a number with thousands of digits
+            except ValueError as error:  # a malformed number such as 0x_, or one with thousands of digits
                 raise yaml.MarkedYAMLError(problem=f"no value: {error}", problem_mark=node.start_mark) from error
         finally:
             self._open.pop()

@@ -1,8 +1,8 @@
 """Platforms: what a place for machines answers before anything runs.
 
 Each cloud is a module of this folder, named as `cloud:` has it, with a constant `PLATFORM`. `lab` is the embedded
-cloud: a platform that wraps another. What is asked of a cloud while its machines run is in `infra/platforms`, and its
-resources are in `cdktf/stacks/<cloud>`.
+cloud: a platform that wraps another. The pipeline's operations on a cloud are in the module of the same name in
+`infra/platforms`, and its resources are in `cdktf/stacks/<cloud>`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from bootstrap.progress import Progress
 if TYPE_CHECKING:  # the model of the environment file holds the platforms' blocks
     from bootstrap.config.model import Environment
 
-_WRAPPER = "lab"
+_WRAPPER = "lab"  # the only place that tells the embedded cloud's module from a cloud's
+# The embedded cloud in messages about any cloud, with the key of the environment file that chooses it.
+EMBEDDED_CLOUD = "the embedded cloud (`lab: true`)"
 
 # A check of an environment file, and the sections that it takes as keywords: top-level keys with their valid values,
 # `block` (the one of the chosen cloud) and `platform`. It does not run while one of them is wrong or missing.
@@ -41,9 +43,9 @@ class MachineTypes:
 
 @dataclass(frozen=True)
 class Addressing:
-    """What a cloud asks of networks: prefix lengths of the whole and of a subnet, addresses that it keeps to itself.
+    """A cloud's conditions on networks: prefix lengths of the whole and of a subnet, addresses that it keeps to itself.
 
-    `reserved` is the number of addresses at the beginning of each subnet that are no machine's.
+    `reserved` is the number of addresses at the beginning of each subnet that the cloud gives to no machine.
     """
 
     widest: int
@@ -54,7 +56,7 @@ class Addressing:
 
 @dataclass(frozen=True)
 class ReadinessCheck:
-    """One check before anything is made, which raises a PreflightError; skipped unless all that it `needs` passed."""
+    """A check before anything is made, which raises a PreflightError; skipped unless all that it `needs` passed."""
 
     name: str
     verify: Callable[[], object]
@@ -93,7 +95,7 @@ class Provider:
 
 
 class Platform(Protocol):
-    """One cloud, as configuration, preflight and toolchain see it."""
+    """A cloud, as configuration, preflight and toolchain see it."""
 
     @property
     def name(self) -> str:
@@ -113,11 +115,11 @@ class Platform(Protocol):
 
     @property
     def addressing(self) -> Addressing:
-        """What networks must be like."""
+        """The conditions on networks."""
 
     @property
     def reached_from_here(self) -> bool:
-        """Whether this machine reaches the network that it makes, so that nobody has to be let in."""
+        """Whether this machine reaches the machines' network without a range that the environment file lets in."""
 
     @property
     def keeps_artifacts(self) -> bool:
@@ -161,7 +163,7 @@ class Platform(Protocol):
 
 
 class RealCloud:
-    """What most clouds answer alike; each adds the rest of `Platform`."""
+    """The answers that most clouds share; each adds the rest of `Platform`."""
 
     reached_from_here: bool = False
     keeps_artifacts: bool = False
@@ -195,23 +197,43 @@ class RealCloud:
 def registered() -> Mapping[str, Platform]:
     """Return the clouds by name, in alphabetical order."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != _WRAPPER)
-    return {name: importlib.import_module(f"{__name__}.{name}").PLATFORM for name in names}
+    return {name: half(__name__, name, lab=False) for name in names}
+
+
+def half(package: str, cloud: str, *, lab: bool) -> Any:  # noqa: ANN401 - the layer knows its Protocol
+    """Return what a layer's package has for a cloud, wrapped by the package's embedded cloud if `lab`.
+
+    The package has a module for each cloud with a constant `PLATFORM`, and one for the embedded cloud with a class
+    `Lab`, which takes it.
+    """
+    platform = importlib.import_module(f"{package}.{cloud}").PLATFORM
+    return importlib.import_module(f"{package}.{_WRAPPER}").Lab(platform) if lab else platform
+
+
+def half_of(package: str, environment: Environment) -> Any:  # noqa: ANN401 - as above
+    """Return what a layer's package has for the platform of an environment; see `half`."""
+    return half(package, environment.cloud, lab=environment.lab)
+
+
+def by_name(cloud: str, *, lab: bool) -> Platform:
+    """Return the cloud of this name, wrapped by the embedded cloud if `lab`."""
+    platform: Platform = half(__name__, cloud, lab=lab)
+    return platform
+
+
+def among(sections: Mapping[str, Any]) -> Platform | None:
+    """Return the platform that the valid sections of an environment file name; None while one of its keys is wrong."""
+    if not sections.keys() >= {"cloud", "lab"}:
+        return None
+    return by_name(sections["cloud"], lab=sections["lab"])
+
+
+def of(environment: Environment) -> Platform:
+    """Return the platform of an environment."""
+    platform: Platform = half_of(__name__, environment)
+    return platform
 
 
 def credentials() -> frozenset[str]:
     """Return the variables that hold secrets of an account, of whichever cloud."""
     return frozenset(name for platform in registered().values() for name in platform.credentials)
-
-
-def chosen(cloud: str, *, lab: bool) -> Platform:
-    """Return the platform of this name, wrapped if it is the embedded one."""
-    platform = registered()[cloud]
-    if not lab:
-        return platform
-    wrapper: Callable[[Platform], Platform] = importlib.import_module(f"{__name__}.{_WRAPPER}").Lab
-    return wrapper(platform)
-
-
-def of(environment: Environment) -> Platform:
-    """Return the platform of an environment."""
-    return chosen(environment.cloud, lab=environment.lab)

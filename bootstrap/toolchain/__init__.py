@@ -17,7 +17,7 @@ from bootstrap.toolchain.terraform import program
 
 @dataclass(frozen=True)
 class Toolchain:
-    """What synthesis and Terraform run with. `terraform` may be OpenTofu, `cli_config` is its configuration file.
+    """The programs of synthesis and Terraform. `terraform` may be OpenTofu; `cli_config` is its configuration file.
 
     `provider_version` is empty where Terraform has what the cloud needs built in.
     """
@@ -46,7 +46,7 @@ def _cli_config(terraform: Path, provider: Installation) -> Path:
         plugins = store.folder() / "plugins"
         plugins.mkdir(parents=True, exist_ok=True)
         content += f"plugin_cache_dir = {json.dumps(str(plugins))}\n"
-        # Without it, each environment downloads its own 150 MB.
+        # Without this setting, every environment downloads its own copy of the provider, 150 MB.
         content += "plugin_cache_may_break_dependency_lock_file = true\n"
     path = store.folder() / f"{terraform.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.tfrc"
     if not path.exists():

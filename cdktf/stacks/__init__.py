@@ -1,1 +1,1 @@
-"""One stack for each environment, made from the same five files on each cloud."""
+"""A stack for each environment, made from the same five files on each cloud."""

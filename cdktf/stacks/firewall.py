@@ -1,4 +1,4 @@
-"""Who may talk to whom: the one table of firewall rules that every cloud's stack turns into its own resources.
+"""The table of firewall rules, which every cloud's stack turns into its own resources.
 
 A side of a rule is a group of machines (`node` is every machine of the cluster, `control-plane` some of them, `api` the
 load balancer, `bastion`) or a range: `network` (the environment's own), `anywhere`, or one that the environment allows.
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Literal
 
-from bootstrap.config.chosen import chosen_addons
+from bootstrap.addresses import API_PORT
+from bootstrap.config.components import chosen_addons
 from bootstrap.config.model import Environment
 
 Group = Literal["node", "control-plane", "api", "bastion"]
@@ -24,7 +25,7 @@ RANGES: tuple[Range, ...] = ("network", "anywhere", "ssh clients", "api clients"
 
 @dataclass(frozen=True)
 class Rule:
-    """One kind of traffic that is allowed; `ports` are first and last, both 0 with protocol `all`."""
+    """A kind of traffic that is allowed; `ports` are first and last, both 0 with protocol `all`."""
 
     name: str
     source: Group | Range
@@ -34,11 +35,12 @@ class Rule:
     why: str
 
 
+_API = (API_PORT, API_PORT)
 _CONTROL = (
     Rule("etcd", "control-plane", "control-plane", "tcp", (2379, 2380), "etcd members and the API servers"),
-    Rule("apiserver", "node", "control-plane", "tcp", (6443, 6443), "the kubernetes Service leads here, past the api"),
-    Rule("apiserver-forward", "api", "control-plane", "tcp", (6443, 6443), "the load balancer and its health checks"),
-    Rule("apiserver-clients", "api clients", "api", "tcp", (6443, 6443), "kubelets; kubectl from where it is allowed"),
+    Rule("apiserver", "node", "control-plane", "tcp", _API, "the kubernetes Service leads here, past the api"),
+    Rule("apiserver-forward", "api", "control-plane", "tcp", _API, "the load balancer and its health checks"),
+    Rule("apiserver-clients", "api clients", "api", "tcp", _API, "kubelets; kubectl from where it is allowed"),
     Rule("kubelet", "node", "node", "tcp", (10250, 10250), "API servers; metrics-server, which may run on any node"),
 )
 _NODES = (

@@ -1,7 +1,6 @@
 """The commands: each is a module of this folder, which `pipeline.py` imports when the command line names it.
 
-A module's docstring is the command's help; its constant `SERVED` says what the command does with the workspace:
-`working` (no other command may work there meanwhile), `reading`, or `alone` (it is about the environment file only).
+A module's docstring is the command's help; its constant `COMMAND` is the command.
 """
 
 from __future__ import annotations
@@ -9,32 +8,44 @@ from __future__ import annotations
 import importlib
 import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from bootstrap.config import loader
 from bootstrap.errors import UnreadAnswer
 from bootstrap.process import stop_signals
 from infra.request import Options, Request
 
-
-class Command(Protocol):
-    """What a module of this folder has."""
-
-    def SERVED(self, request: Request) -> AbstractContextManager[Any]:  # noqa: N802 - a constant of the module
-        """Give what `run` takes: a Run, or the request itself."""
-
-    def add_options(self, parser: ArgumentParser, steps: Sequence[str]) -> None:
-        """Add the options of its own; `steps` are those of an apply."""
-
-    def run(self, run: Any, options: Namespace) -> int | None:  # noqa: ANN401 - what SERVED gives
-        """Do it; return the exit code, 0 if it is None."""
+Served = TypeVar("Served")
 
 
-def load(name: str) -> Command:
+@dataclass(frozen=True)
+class Command(Generic[Served]):
+    """One command. `served` gives what `run` takes, a Run or the request itself; `run` returns the exit code (None: 0).
+
+    `served` says what the command does with the workspace: `working` (no other command may work there meanwhile),
+    `removing`, `reading`, or `alone` (it is about the environment file only). `add_options` adds the options of its
+    own; what it is given last are the steps of an apply.
+    """
+
+    served: Callable[[Request], AbstractContextManager[Served]]
+    run: Callable[[Served, Namespace], int | None]
+    add_options: Callable[[ArgumentParser, Sequence[str]], None] | None = None
+
+
+def load(name: str) -> Command[Any]:
     """Return the command of this name."""
-    return cast("Command", importlib.import_module(f"{__name__}.{name}"))
+    command: Command[Any] = importlib.import_module(f"{__name__}.{name}").COMMAND
+    return command
+
+
+def add_options(name: str, parser: ArgumentParser, steps: Sequence[str]) -> None:
+    """Add the options of a command; `steps` are those of an apply."""
+    add = load(name).add_options
+    if add:
+        add(parser, steps)
 
 
 def execute(name: str, options: Namespace, steps: tuple[str, ...]) -> int:
@@ -48,7 +59,7 @@ def execute(name: str, options: Namespace, steps: tuple[str, ...]) -> int:
     with stop_signals(_interrupt):
         file, environment = loader.find(options.environment), loader.load(options.environment)
         shared = Options(options.environment, options.json, options.yes, options.start)
-        with command.SERVED(Request(name, environment, file, shared, steps)) as run:
+        with command.served(Request(name, environment, file, shared, steps)) as run:
             return command.run(run, options) or 0
 
 

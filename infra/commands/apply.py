@@ -6,14 +6,12 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from bootstrap.errors import PreflightError
-from infra.commands import add_yes
+from infra import existing_machines
+from infra.commands import Command, add_yes
 from infra.run import Run, working
-from infra.standing import require_machines
 from infra.steps import load, perform, platform_is_missing
 
-SERVED = working
-
-_ARTIFACTS = "artifacts"  # the step that takes no time where nothing is missing
+_ARTIFACTS = "artifacts"  # the step takes no time where nothing is missing
 
 
 def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
@@ -29,10 +27,10 @@ def run(run: Run, options: Namespace) -> None:
     if run.options.start:
         first = load(run.options.start)
         if first.needs_machines:
-            require_machines(run)
+            existing_machines.require(run)
         if platform_is_missing(run, first):
             raise PreflightError(
-                "the embedded cloud does not run, and its machines ended with it",
+                f"{run.platform.title} does not run, and its machines ended with it",
                 todo=f"make apply ENV={run.options.quoted} makes them anew",
             )
         start = names.index(first.name)
@@ -41,3 +39,6 @@ def run(run: Run, options: Namespace) -> None:
     with run.display.live():
         perform(run, *names)
     run.display.say(f"{run.environment.name} is ready: export KUBECONFIG={run.workspace.kubeconfig}")
+
+
+COMMAND = Command(working, run, add_options)

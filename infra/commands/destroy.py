@@ -6,13 +6,11 @@ import shutil
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from infra import recorded
-from infra.commands import add_yes, answer
+from infra import history
+from infra.commands import Command, add_yes, answer
 from infra.connections import end_leftovers
-from infra.run import Run, confirm, working
+from infra.run import Run, confirm, removing
 from infra.steps import load, record_environment
-
-SERVED = working
 
 
 def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
@@ -32,7 +30,6 @@ def run(run: Run, options: Namespace) -> None:
         return
     confirm(run, f"This deletes the environment {name}: machines, disks, network, load balancer.")
     record_environment(run)
-    recorded.destroying(run.workspace, run.file)
     end_leftovers(run.workspace)
     with run.display.live():
         for step in map(load, reversed(run.steps)):
@@ -53,6 +50,9 @@ def nothing_made(run: Run) -> bool:
         return False  # another checkout may have made it
     workspace = run.workspace
     # The record may have been removed by hand, for another environment file to take over.
-    if recorded.read(workspace) or workspace.terraform_state.exists():
+    if history.anything(workspace) or workspace.terraform_state.exists():
         return False
     return not run.platform.left(workspace.lab)
+
+
+COMMAND = Command(removing, run, add_options)

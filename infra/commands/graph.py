@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from argparse import Namespace
 
 from infra import graph
-from infra.commands import answer
+from infra.commands import Command, answer
 from infra.request import Request, alone
-
-SERVED = alone
-
-
-def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
-    """Add none."""
 
 
 def run(request: Request, options: Namespace) -> None:
     """Print it."""
     answer(graph.mermaid(request.environment))
+
+
+COMMAND = Command(alone, run)

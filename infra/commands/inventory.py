@@ -8,12 +8,9 @@ from collections.abc import Sequence
 
 import yaml
 
-from infra import cluster, inventory
-from infra.commands import answer
+from infra import cluster, existing_machines, inventory
+from infra.commands import Command, answer
 from infra.run import Run, reading
-from infra.standing import require_machines
-
-SERVED = reading
 
 
 def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
@@ -23,8 +20,11 @@ def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
 
 def run(run: Run, options: Namespace) -> None:
     """Print the inventory of the machines that there are."""
-    found = cluster.of(run, require_machines(run)).inventory()
+    found = cluster.of(run, existing_machines.require(run)).inventory()
     if options.list:
         answer(json.dumps(inventory.as_script_output(found), indent=2))
     else:
         answer(yaml.safe_dump(found, sort_keys=False).rstrip("\n"))
+
+
+COMMAND = Command(reading, run, add_options)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from argparse import Namespace
 
-from infra import kubeconfig
-from infra.commands import answer
+from infra import existing_machines, kubeconfig
+from infra.commands import Command, answer
 from infra.run import Run, working
-from infra.standing import require_machines
-
-SERVED = working
-
-
-def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
-    """Add none."""
 
 
 def run(run: Run, options: Namespace) -> None:
     """Fetch it anew, also where one is here."""
-    answer(str(kubeconfig.fetch(run.workspace, require_machines(run))))
+    answer(str(kubeconfig.fetch(run.workspace, existing_machines.require(run))))
+
+
+COMMAND = Command(working, run)

@@ -6,18 +6,15 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from bootstrap import keys
 from bootstrap.errors import RefusedError
-from infra import cluster, guards, tools
-from infra.commands import add_json, emit
+from infra import cluster, guards, key_pair, machine_names
+from infra import terraform as terraform_driver
+from infra.commands import Command, add_json, emit
 from infra.contract import Contract, from_outputs, from_plan
-from infra.named import named
 from infra.recap import Change, summary
 from infra.run import Run, working
 from infra.steps import perform
 from infra.terraform_events import Plan
-
-SERVED = working
 
 
 def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
@@ -31,11 +28,11 @@ def run(run: Run, options: Namespace) -> int:
     with run.display.live():
         perform(run, "preflight", "artifacts", "lab", "synth")
         with run.display.stage("plan", "compare with what is there"):
-            terraform = tools.terraform(run)
+            terraform = terraform_driver.of(run)
             plan = terraform.plan(run.display)
             terraform.write_outputs()
         there = from_outputs(run.workspace)
-        made = named(run.environment, plan, (*plan.create, *plan.replace))
+        made = machine_names.of_resources(run.environment, plan, (*plan.create, *plan.replace))
         contract = (from_plan(terraform.planned()) if plan.outputs else None) or there
         # A machine that Terraform finds missing cannot be asked.
         standing = {node.name for node in there.nodes} if there else set()
@@ -49,7 +46,7 @@ def _check_hosts(run: Run, contract: Contract) -> list[Change]:
     """Ask Ansible what it would change on the machines that are there."""
     with run.display.stage("check", "ask Ansible what it would change"):
         machines = cluster.of(run, contract)
-        machines.reach(keys.ensure(run.environment, run.workspace.keys).private)
+        machines.reach(key_pair.find(run).private)
         return machines.play("site", "check", check=True).changed
 
 
@@ -72,3 +69,6 @@ def _refusal(run: Run, plan: Plan) -> str | None:
     except RefusedError as error:
         return str(error)
     return None
+
+
+COMMAND = Command(working, run, add_options)

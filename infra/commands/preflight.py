@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from argparse import Namespace
 
-from infra import tools
+from infra.commands import Command
 from infra.run import Run, working
 from infra.steps import perform
-
-SERVED = working
-
-
-def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
-    """Add none."""
 
 
 def run(run: Run, options: Namespace) -> None:
     """Do what an apply does before it makes anything."""
     with run.display.live():
         perform(run, "preflight", "artifacts")
-        tools.resolve(run)
+        run.tools.resolve()
+
+
+COMMAND = Command(working, run)

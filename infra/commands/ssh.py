@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 from bootstrap.errors import UsageError
 from bootstrap.process import become
+from infra import existing_machines
+from infra.commands import Command
 from infra.contract import from_outputs
 from infra.run import Run, reading
-from infra.standing import require_machines
-
-SERVED = reading
 
 
 def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
@@ -29,7 +28,10 @@ def run(run: Run, options: Namespace) -> None:
     if names and options.host is None:
         example = f"make ssh ENV={run.options.quoted} HOST={names[0]}"
         raise UsageError("ssh wants the name of a machine", todo=f"{example}; {choice}")
-    require_machines(run)
+    existing_machines.require(run)
     if options.host not in names:
         raise UsageError(f"no machine is called {options.host!r}", todo=choice)
     become(["ssh", "-F", run.workspace.ssh_config, options.host, *options.words])
+
+
+COMMAND = Command(reading, run, add_options)

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 
 from bootstrap import locks
 from infra import status, workspace
-from infra.commands import add_json, emit
+from infra.commands import Command, add_json, emit
 from infra.run import Run, reading
-
-SERVED = reading
 
 
 def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
@@ -23,3 +21,6 @@ def run(run: Run, options: Namespace) -> None:
     claim = locks.claim_on(workspace.lock_file(run.environment.name))
     found = status.look(run.workspace, run.environment.state.bucket, claim)
     emit(run, found.as_dict(), found.text())
+
+
+COMMAND = Command(reading, run, add_options)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from argparse import Namespace
 
-from infra.commands import answer
+from infra.commands import Command, answer
 from infra.run import Run, working
 from infra.steps import perform
-
-SERVED = working
-
-
-def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
-    """Add none."""
 
 
 def run(run: Run, options: Namespace) -> None:
     """Write the stack; the embedded cloud runs meanwhile, because its API's address is in it."""
     perform(run, "lab", "synth")
     answer(str(run.workspace.stack))
+
+
+COMMAND = Command(working, run)

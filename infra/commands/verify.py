@@ -7,12 +7,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from bootstrap.errors import VerificationError
-from infra.commands import add_json, answer
+from infra import existing_machines
+from infra.commands import Command, add_json, answer
 from infra.run import Run, working
-from infra.standing import require_machines
 from infra.steps import perform
-
-SERVED = working
 
 
 def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
@@ -22,7 +20,7 @@ def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
 
 def run(run: Run, options: Namespace) -> int:
     """Run the checks; a failed one is told on stderr, because the report is the one document on stdout."""
-    require_machines(run)
+    existing_machines.require(run)
     code = 0
     try:
         with run.display.live():
@@ -35,3 +33,6 @@ def run(run: Run, options: Namespace) -> int:
     if run.options.json:
         answer(run.workspace.report.read_text(encoding="utf-8"))
     return code
+
+
+COMMAND = Command(working, run, add_options)

@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 import threading
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING
+
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.elastic_ip_addresses import ElasticAddress, ElasticAddressBackend
+from moto.ec2.models.instances import Instance, InstanceState
+from moto.ec2.models.security_groups import SecurityGroup
+from moto.moto_server import werkzeug_app as moto
+from werkzeug.serving import make_server
 
 from infra.lab.api_access import OnlyUser
 from infra.lab.layout import Addresses
 
-# Only the daemon needs moto, and importing it takes a second: each function imports what it changes.
-if TYPE_CHECKING:
-    from moto.ec2.models.elastic_ip_addresses import ElasticAddress, ElasticAddressBackend
-    from moto.ec2.models.instances import Instance, InstanceState
-    from moto.ec2.models.security_groups import SecurityGroup
-
 
 def start(addresses: Addresses) -> str:
     """Serve the API from now on, in threads of their own; return its URL."""
-    from moto.moto_server import werkzeug_app as moto  # noqa: PLC0415 - see above
-    from werkzeug.serving import make_server  # noqa: PLC0415 - see above
-
     tell_groups_of_interfaces()
     keep_elastic_addresses_within(addresses)
     free_addresses_of_terminated_instances()
@@ -36,7 +34,6 @@ def tell_groups_of_interfaces() -> None:
 
     moto keeps two lists, and Terraform's provider sets the one and reads the other: every plan would show a change.
     """
-    from moto.ec2.models.instances import Instance  # noqa: PLC0415 - see above
 
     def read(instance: Instance) -> list[SecurityGroup]:
         interface = getattr(instance, "nics", {}).get(0)
@@ -52,19 +49,15 @@ def tell_groups_of_interfaces() -> None:
 def keep_elastic_addresses_within(addresses: Addresses) -> None:
     """Give Elastic IPs out of the embedded cloud's own range, whatever address is asked for.
 
-    moto's are random, and the pipeline logs in there: that may be this host, or anybody.
+    moto's are random, and the pipeline logs in there: a random one may be this host's, or a stranger's.
     """
-    from moto.ec2.exceptions import EC2ClientError  # noqa: PLC0415 - see above
-    from moto.ec2.models import ec2_backends  # noqa: PLC0415 - see above
-    from moto.ec2.models.elastic_ip_addresses import ElasticAddressBackend  # noqa: PLC0415 - see above
-
     allocate = ElasticAddressBackend.allocate_address
     one_at_a_time = threading.Lock()
 
     def allocate_own(
         backend: ElasticAddressBackend,
         domain: str,
-        address: str | None = None,  # noqa: ARG001 - see above
+        address: str | None = None,  # noqa: ARG001 - free addresses are chosen below
         tags: dict[str, str] | None = None,
     ) -> ElasticAddress:
         with one_at_a_time:
@@ -83,15 +76,15 @@ def free_addresses_of_terminated_instances() -> None:
 
     moto keeps them for ever, and no other instance could be run at one: none is ever replaced, no pool grows again.
     """
-    from moto.ec2.models.instances import Instance  # noqa: PLC0415 - see above
-
     terminate = Instance.terminate
 
     def terminate_and_free(instance: Instance) -> InstanceState:
         before = terminate(instance)
         for interface in list(instance.nics.values()):
             for address in [entry["PrivateIpAddress"] for entry in interface.private_ip_addresses]:
-                if interface.subnet._subnet_ips.get(address) is instance:  # else it is already another's
+                if (
+                    interface.subnet._subnet_ips.get(address) is instance
+                ):  # another instance may have the address already
                     interface.subnet.del_subnet_ip(address)
         return before
 

@@ -23,7 +23,7 @@ _POLL = 0.05  # seconds
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """One mounted cgroup hierarchy."""
+    """A mounted cgroup hierarchy."""
 
     path: Path
     unified: bool

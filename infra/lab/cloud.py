@@ -33,12 +33,12 @@ _POLL = 0.05  # seconds
 _PROJECT = Path(__file__).parents[2]
 _WITHOUT_PROXY = urllib.request.build_opener(
     urllib.request.ProxyHandler({})
-)  # a proxy does not lead to this host's loopback
+)  # a proxy cannot reach this host's loopback
 
 
 @dataclass(frozen=True)
 class Running:
-    """Where an embedded cloud answers: the API's URL (for Terraform) and the artifacts' URL (for the machines)."""
+    """The URLs of an embedded cloud: its API (for Terraform) and its artifacts (for the machines)."""
 
     endpoint: str
     mirror: str
@@ -58,8 +58,8 @@ def start(environment: Environment, folder: Path, artifacts: Path, progress: Pro
         running = _wait(layout)
     else:
         running = _begin(layout, environment, artifacts.resolve(), progress)
-    # The daemon cannot do this: it has a /run of its own, and the lock of iptables lies in the host's. Each start does
-    # it, because a firewall that was loaded anew has lost the rules.
+    # The daemon has a /run of its own and cannot see the lock of iptables in the host's /run. Every start adds the
+    # rules, because a firewall that was loaded anew has lost them.
     machine_network.accept(layout.id, addresses, urlsplit(running.mirror).port or 80)
     return running
 
@@ -128,7 +128,7 @@ def _launch(layout: Layout, environment: Environment, root: Path, artifacts: Pat
     return daemon(
         [
             *cgroups.entering(cgroups.create(f"{layout.id}/daemon")),
-            # In namespaces of their own: when the daemon dies, the kernel ends its processes and its mounts.
+            # The daemon has namespaces of its own: when it dies, the kernel ends its processes and its mounts.
             *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
             *("sh", _FIRST_PROCESS, sys.executable, "-m", "infra.lab", *words),
         ],
@@ -219,7 +219,7 @@ def _killed(layout: Layout) -> int | None:
     """Kill the daemon, if one lives; return its process."""
     pid = holder(layout.lock)
     if pid is not None:
-        with suppress(ProcessLookupError):  # it ended meanwhile
+        with suppress(ProcessLookupError):  # the daemon may have ended
             handle = os.pidfd_open(pid)
             if holder(layout.lock) == pid:
                 signal.pidfd_send_signal(handle, signal.SIGKILL)

@@ -1,6 +1,7 @@
-"""The daemon's lock, which it holds while it lives. The kernel tells the process that holds a POSIX lock.
+"""The daemon's lock, which it holds while it lives.
 
-So the process that is killed is the daemon: a process id read from a file might be another program's by now.
+The kernel tells the process that holds a POSIX lock, so stopping kills the daemon and no other process. A process id
+in a file might belong to another program by now.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def held(path: Path) -> Iterator[None]:
 
 
 def holder(path: Path) -> int | None:
-    """Return the process that holds the lock; None if nobody does."""
+    """Return the process that holds the lock; None if the lock is free."""
     try:
         with path.open("r+b") as file:
             whole_file = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)

@@ -25,7 +25,7 @@ def _filesystem(name: str) -> bool:
 
 
 def _link(kind: str, *options: str) -> bool:
-    """Make such a link where nobody sees it; the kernel loads what it needs for that, if it may."""
+    """Make such a link in a namespace of its own; the kernel loads the module for it, if it may."""
     words = ("unshare", "--net", "ip", "link", "add", "name", "probe", "type", kind, *options)
     return run(words, check=False).code == 0
 

@@ -9,9 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parent / "scripts"
-PREFIX = "kp-"  # of every embedded cloud's bridge and cgroup
-DNS_PORT = 53  # of the machines' resolver
-API_PORT = 6443  # of the load balancer
+PREFIX = "kp-"  # the names of every embedded cloud's bridge and cgroup begin with it
+DNS_PORT = 53  # the machines' resolver listens here
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ class Layout:
 class Addresses:
     """Addresses of the machines' range that are no machine's: the first ones, as on AWS, and those of Elastic IPs.
 
-    The range leads to the embedded cloud's own bridge, and `machine_network.refuse_conflict` sees that nobody else uses
-    it: no address of the internet or of a documentation range is as safe to dial.
+    The range leads to the embedded cloud's own bridge, and `machine_network.refuse_conflict` refuses a range that
+    this host uses otherwise: no address of the internet or of a documentation range is as safe to dial.
     """
 
     cidr: IPv4Network

@@ -14,9 +14,10 @@ from typing import Any
 
 import psutil
 
+from bootstrap.addresses import API_PORT
 from bootstrap.errors import PreflightError
 from bootstrap.process import Completed, find, run
-from infra.lab.layout import API_PORT, DNS_PORT, Addresses
+from infra.lab.layout import DNS_PORT, Addresses
 
 MACHINE_DEVICE = "host0"  # as systemd-nspawn calls the machine's end of its link to the bridge
 
@@ -38,7 +39,7 @@ def refuse_conflict(cidr: IPv4Network, bridge: str) -> None:
 
 
 def conflict(cidr: IPv4Network, bridge: str, links: list[dict[str, Any]], routes: list[dict[str, Any]]) -> str | None:
-    """Return who else uses the range, from what `ip -json` answers; None if nobody does.
+    """Return the other user of the range, from the answer of `ip -json`; None if it is free.
 
     A route for a wider range, such as a VPN's for everything, does no harm: the kernel prefers the bridge's narrower
     one. A wider network of one of this host's interfaces does: neighbours in it, such as the machines of another
@@ -115,7 +116,7 @@ def hardware_address(address: IPv4Address) -> str:
 def machine_at(supervisor: int) -> int | None:
     """Return process 1 of the machine that a systemd-nspawn runs, or None while its network is not there."""
     for child in psutil.Process(supervisor).children():
-        with suppress(OSError):  # it ends just now
+        with suppress(OSError):  # the process may end here
             if MACHINE_DEVICE in Path(f"/proc/{child.pid}/net/dev").read_text(encoding="ascii"):
                 return child.pid
     return None
@@ -128,7 +129,7 @@ def cut(bridge: str, machine: str) -> None:
     would answer in the place of another machine at the same address.
     """
     for link in links_of(machine, _ip("link", "show", "master", bridge)):
-        run(["ip", "link", "delete", link], check=False)  # it may be gone just now
+        run(["ip", "link", "delete", link], check=False)  # the link may be gone already
 
 
 def links_of(machine: str, links: list[dict[str, Any]]) -> list[str]:
@@ -146,7 +147,7 @@ def remove(bridge: str) -> None:
     """Remove the bridge, and the interfaces of dead machines on it, which the kernel itself takes seconds to remove."""
     if exists(bridge):
         for link in _ip("link", "show", "master", bridge):
-            run(["ip", "link", "delete", link["ifname"]], check=False)  # it may be gone just now
+            run(["ip", "link", "delete", link["ifname"]], check=False)  # the link may be gone already
         run(["ip", "link", "delete", bridge])
     if find("iptables"):
         for chain in ("INPUT", "FORWARD"):

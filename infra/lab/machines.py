@@ -19,7 +19,7 @@ from infra.lab import cgroups, machine_network
 from infra.lab.layout import Addresses, Layout
 from infra.lab.wanted import Machine, Names, names
 
-# An overlay on an overlay fails, so containerd's layers need a real folder; so do data that are synced often.
+# An overlay on an overlay fails, so containerd's layers need a real folder. Data that are synced often need one too.
 _REAL_FOLDERS = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd")
 _DEVICES = (Path("/dev/kmsg"), Path("/dev/fuse"))
 _REBOOTED = 133  # exit code of systemd-nspawn with --keep-unit
@@ -63,7 +63,7 @@ class Machines:
 
     @property
     def dead(self) -> list[str]:
-        """What to say of machines that died and will be started again."""
+        """Messages about machines that died and will be started again."""
         return [
             f"{name} died ({live.process.returncode}); it is started again, and its log lies in {self._layout.folder}"
             for name, live in self._live.items()

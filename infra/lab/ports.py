@@ -9,8 +9,9 @@ from ipaddress import IPv4Address
 
 import psutil
 
+from bootstrap.addresses import API_PORT
 from bootstrap.errors import PreflightError
-from infra.lab.layout import API_PORT, DNS_PORT, Addresses
+from infra.lab.layout import DNS_PORT, Addresses
 
 _FREEBIND = 15  # IP_FREEBIND: bind an address that no interface has yet
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what others listen on

@@ -51,7 +51,7 @@ def _check_host(environment: Environment, layout: Layout, checks: Checks, *, abl
     """Check what root can see; network and kernel only if `able`, with the programs that it takes."""
     existing = next(path for path in (layout.folder, *layout.folder.parents) if path.exists())
     there = 0
-    if holder(layout.lock) is not None:  # its ports are its own, and its machines have their memory and disks
+    if holder(layout.lock) is not None:  # a cloud that runs has its ports, memory and disks
         there = len((cloud.status(layout.folder) or {}).get("machines", ()))
     else:
         if able:

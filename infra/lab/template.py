@@ -12,7 +12,7 @@ from bootstrap.files import cache_folder
 from bootstrap.process import find, run
 from bootstrap.progress import Progress
 
-SUITE = "bookworm"  # its systemd 252 boots on cgroup v1 and v2; later ones refuse v1
+SUITE = "bookworm"  # systemd 252 boots on cgroup v1 and v2; later versions refuse v1
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "python3", "ca-certificates"),
     *("iproute2", "nftables", "iptables", "conntrack", "ethtool", "socat", "kmod", "procps"),  # kubeadm, kube-proxy

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING
 
 import yaml
+from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models.instances import Instance
+from moto.elbv2.models import ELBv2Backend, FakeListener, FakeLoadBalancer, FakeTargetGroup, elbv2_backends
 
 from bootstrap.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from moto.ec2.models import EC2Backend
-    from moto.ec2.models.instances import Instance
-    from moto.elbv2.models import ELBv2Backend, FakeListener, FakeLoadBalancer, FakeTargetGroup
 
 _CLOUD_CONFIG = frozenset({"hostname", "fqdn", "preserve_hostname", "manage_etc_hosts"})
 _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
@@ -37,7 +34,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Names:
-    """What a machine is called."""
+    """The names of a machine."""
 
     hostname: str
     fqdn: str
@@ -86,9 +83,6 @@ class Wanted:
 
 def read() -> Wanted:
     """Read moto's state as it is now. Lists are copied first, since requests change it meanwhile."""
-    from moto.ec2.models import ec2_backends  # noqa: PLC0415 - half a second, only the daemon needs it
-    from moto.elbv2.models import elbv2_backends  # noqa: PLC0415 - as above
-
     machines = [
         machine
         for account in list(ec2_backends.values())

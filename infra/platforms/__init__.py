@@ -1,26 +1,24 @@
-"""Platforms: what a place for machines answers while Terraform and Ansible work there.
+"""Operations on platforms: how the pipeline starts, stops and watches a place for machines, and reads its plans.
 
-Each cloud is a module of this folder, named as in `bootstrap/platforms`, with a constant `PLATFORM`; `lab.py` is the
-embedded cloud, which wraps another.
+This is the upper half of `bootstrap/platforms`, which has the registry: a module of the same name for each cloud, with
+a constant `PLATFORM`.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from bootstrap import platforms
 from bootstrap.config.model import Environment
 from bootstrap.progress import Progress
-
-_WRAPPER = "lab"
 
 Artifacts = list[dict[str, Any]]  # as `artifacts.json` has them
 
 
 class Vocabulary(Protocol):
-    """What the resources in Terraform's plans are."""
+    """The meaning of the resources in Terraform's plans."""
 
     def machine(self, address: str) -> str | None:
         """Return the id of the machine, as in the address plan, that a resource is; None if it is something else.
@@ -39,8 +37,12 @@ class Vocabulary(Protocol):
         """
 
 
-class Platform(Vocabulary, Protocol):
-    """One cloud. `folder` is `build/<env>/lab`, whether or not it is there."""
+class Operations(Vocabulary, Protocol):
+    """A cloud at work. `folder` is the platform's own folder in the workspace, whether or not it is there."""
+
+    @property
+    def title(self) -> str:
+        """The platform in messages, such as `the cloud`."""
 
     @property
     def starts(self) -> bool:
@@ -53,11 +55,18 @@ class Platform(Vocabulary, Protocol):
     def preflight(self, environment: Environment, folder: Path) -> Sequence[Callable[[], object]]:
         """Return the checks of this machine beside bootstrap's own; each raises a PreflightError."""
 
-    def start(self, environment: Environment, folder: Path, progress: Progress) -> str | None:
-        """Start it, or find it running; return the URL that takes the place of the cloud's API, None for the real one.
+    def start(self, environment: Environment, folder: Path, progress: Progress) -> None:
+        """Start it, or find it running.
 
         Raises:
             PreflightError: it cannot be started.
+        """
+
+    def endpoint(self, folder: Path) -> str | None:
+        """Return the URL that takes the place of the cloud's API, None for the real one. It starts nothing.
+
+        Raises:
+            PreflightError: it does not run.
         """
 
     def stop(self, folder: Path, progress: Progress) -> None:
@@ -86,9 +95,10 @@ class Platform(Vocabulary, Protocol):
         """Return the artifacts with the URLs that machines fetch them from."""
 
 
-class RealCloud:
-    """What every cloud answers that runs without this machine; each adds its vocabulary."""
+class RemoteCloud:
+    """The operations on a cloud that runs without this machine; each cloud adds its vocabulary."""
 
+    title: str = "the cloud"
     starts: bool = False
     takes_all_along: bool = False
 
@@ -96,8 +106,11 @@ class RealCloud:
         """Return none: bootstrap's checks are all."""
         return ()
 
-    def start(self, environment: Environment, folder: Path, progress: Progress) -> str | None:  # noqa: ARG002
-        """Return None: it runs."""
+    def start(self, environment: Environment, folder: Path, progress: Progress) -> None:
+        """Do nothing: it runs."""
+
+    def endpoint(self, folder: Path) -> str | None:  # noqa: ARG002
+        """Return None: no other API takes its place."""
         return None
 
     def stop(self, folder: Path, progress: Progress) -> None:
@@ -128,10 +141,7 @@ class RealCloud:
         return artifacts
 
 
-def of(environment: Environment) -> Platform:
-    """Return the platform of an environment: its cloud, wrapped where it is the embedded one."""
-    cloud: Platform = importlib.import_module(f"{__name__}.{environment.cloud}").PLATFORM
-    if not environment.lab:
-        return cloud
-    wrapper: Callable[[Platform], Platform] = importlib.import_module(f"{__name__}.{_WRAPPER}").Lab
-    return wrapper(cloud)
+def operations(environment: Environment) -> Operations:
+    """Return the operations on the platform of an environment."""
+    found: Operations = platforms.half_of(__name__, environment)
+    return found

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from bootstrap.config import stored
 from bootstrap.errors import PipelineError, RefusedError, VerificationError, stopped
-from infra.ansible import forget_facts
 from infra.run import Run
 
 
@@ -20,7 +19,8 @@ def _always(_: Run) -> bool:
 class Step:
     """One step. `reads` and `writes` are attributes of `Workspace`; `resume` is the step to go on with after a failure.
 
-    What a step reads was written by an earlier one, by this command, or before it.
+    What `do` reads was written by an earlier step, by this command, or before it; a file that it writes is not repeated
+    among what it reads. A test compares both with the code.
     """
 
     name: str
@@ -56,7 +56,7 @@ def perform(run: Run, *names: str) -> None:
     A verification that failed does not keep its report from being written.
     """
     record_environment(run)
-    forget_facts(run.workspace)
+    run.workspace.begin_command()
     unverified: VerificationError | None = None
     for step in map(load, names):
         if not step.needed(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bootstrap.errors import PreflightError
+from infra import history
 from infra.run import Run, confirm
 from infra.steps import Step
 
@@ -11,7 +12,7 @@ def start(run: Run) -> None:
     """Start it, or find it running; a command that only answers stops it again at its end."""
     folder = run.workspace.lab
     if run.platform.lost(folder):
-        gone = "the embedded cloud has ended, and its machines with it"
+        gone = f"{run.platform.title} has ended, and its machines with it"
         if run.command != "apply":
             raise PreflightError(gone, todo="apply makes them anew, with empty disks; destroy removes them")
         confirm(run, f"{gone}: this makes them anew, without what is on their disks.")
@@ -22,6 +23,7 @@ def start(run: Run) -> None:
 
 def stop(run: Run) -> None:
     """Stop the embedded cloud, and remove all that it made."""
+    history.destroying(run.workspace, run.file)
     run.platform.stop(run.workspace.lab, run.display)
 
 

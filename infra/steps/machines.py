@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from bootstrap import keys
 from bootstrap.errors import AnsibleError, InterruptedRunError, PipelineError
+from bootstrap.files import write_atomically
 from bootstrap.process import stop_signals
-from infra import cluster, guards, recorded, resize, ssh, tools
+from infra import cluster, guards, history, key_pair, machine_names, resize
+from infra import terraform as terraform_driver
 from infra.api_servers import ApiServers
 from infra.contract import from_outputs, planned
-from infra.named import named
 from infra.run import Run, confirm
 from infra.steps import Step
 from infra.steps.synth import synthesize
@@ -22,12 +23,12 @@ from infra.terraform_events import Plan
 
 def make(run: Run) -> None:
     """Apply the plan, after asking when it takes something away."""
-    terraform = tools.terraform(run)
+    terraform = terraform_driver.of(run)
     plan = terraform.plan(run.display)
     terraform.write_outputs()  # another checkout may have made what is there
     agree(run, plan)
     if plan.changes:
-        recorded.begin(run.workspace, run.file)
+        history.begin(run.workspace, run.file, standing=from_outputs(run.workspace) is not None)
     if plan.stop and _resize(run, terraform, plan):
         rest = terraform.plan(run.display)
         agree(run, rest, known=plan.disruptive)
@@ -35,12 +36,13 @@ def make(run: Run) -> None:
     if plan.changes:
         environment = run.environment
         # A machine that is made anew has another host key.
-        ssh.forget(named(environment, plan, (*plan.create, *plan.replace)), run.workspace.known_hosts)
+        new = machine_names.of_resources(environment, plan, (*plan.create, *plan.replace))
+        cluster.forget_host_keys(run.workspace, new)
         # A machine that is to be replaced or stopped still answers for a while.
-        early = not named(environment, plan, plan.disruptive)
+        early = not machine_names.of_resources(environment, plan, plan.disruptive)
         apply_and_prepare(run, terraform) if early else terraform.apply(run.display)
         terraform.write_outputs()
-    recorded.made(run.workspace, run.file)
+    history.made(run.workspace, run.file)
 
 
 def agree(run: Run, plan: Plan, known: Sequence[str] = ()) -> None:
@@ -58,7 +60,7 @@ def _resize(run: Run, terraform: Terraform, plan: Plan) -> bool:
     if contract is None:
         return False
     servers = ApiServers(run.workspace, contract.api.port, run.display)
-    key = keys.ensure(run.environment, run.workspace.keys).private
+    key = key_pair.find(run).private
     return resize.in_turn(cluster.of(run, contract), servers, terraform, plan, key)
 
 
@@ -99,13 +101,15 @@ def prepare_early(run: Run, ended: threading.Event) -> None:
         return
     machines = cluster.of(run, contract)
     try:
-        machines.reach(keys.ensure(run.environment, run.workspace.keys).private, ended)
+        machines.reach(key_pair.find(run).private, ended)
     except AnsibleError:
         if not ended.is_set():
             raise
         return
     with run.display.stage("prepare", "prepare the machines"):
         machines.play("prepare", "prepare")
+    names = [node.name for node in contract.nodes]
+    write_atomically(run.workspace.prepared, json.dumps(names) + "\n", mode=0o600)
 
 
 def delete(run: Run) -> None:
@@ -116,13 +120,16 @@ def delete(run: Run) -> None:
     elif platform.ended(workspace.lab) or not workspace.stack.exists():
         return
     try:
-        tools.terraform(run).destroy(run.display)
+        terraform = terraform_driver.of(run)
+        terraform.initialize(run.display)
+        history.destroying(workspace, run.file)
+        terraform.destroy(run.display)
     except InterruptedRunError:
         raise
-    except PipelineError as error:  # also where Terraform itself, or its provider, cannot be had
+    except PipelineError as error:  # Terraform itself, or its provider, may be what cannot be had
         if not platform.takes_all_along:
             raise
-        run.display.say(f"terraform destroy failed; the embedded cloud takes all of it along: {error}")
+        run.display.say(f"terraform destroy failed; stopping {run.platform.title} removes the rest: {error}")
 
 
 STEP = Step(
@@ -131,5 +138,5 @@ STEP = Step(
     make,
     undo=delete,
     reads=("environment", "artifacts", "lab", "stack", "keys"),
-    writes=("state", "outputs", "ssh_config", "known_hosts", "facts"),
+    writes=("state", "outputs", "ssh_config", "known_hosts", "inventory", "prepared"),
 )

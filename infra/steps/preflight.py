@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bootstrap import preflight
 from bootstrap.checklist import Checks
+from infra import key_pair
 from infra.run import Run
 from infra.steps import Step
 
@@ -14,7 +17,8 @@ def check(run: Run) -> None:
     checks = Checks()
     for verify in run.platform.preflight(run.environment, workspace.lab):
         checks.passes(verify)
-    checks.passes(lambda: preflight.check(run.environment, workspace.folder, workspace.keys, run.display))
+    key = partial(key_pair.ensure, run)
+    checks.passes(lambda: preflight.check(run.environment, workspace.folder, key, run.display))
     checks.refuse()
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 
-from bootstrap import keys
 from bootstrap.files import write_atomically
-from infra import cluster
+from infra import cluster, key_pair
 from infra.contract import required
 from infra.run import Run
 from infra.steps import Step
@@ -18,7 +17,7 @@ def reach(run: Run) -> None:
     """Write ssh_config, wait until the machines answer, pin their host keys; leave their inventory to other tools."""
     argv = [sys.executable, str(ROOT / "pipeline.py"), "inventory", str(run.file.absolute())]
     write_atomically(run.workspace.inventory_script, f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n', mode=0o700)
-    key = keys.ensure(run.environment, run.workspace.keys).private
+    key = key_pair.find(run).private
     cluster.of(run, required(run.workspace)).reach(key)
 
 

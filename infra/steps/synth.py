@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from bootstrap import keys
 from bootstrap.errors import TerraformError
 from bootstrap.process import run as execute
-from infra import tools
+from infra import key_pair
 from infra.run import Run
 from infra.steps import Step
 from infra.workspace import ROOT
@@ -16,14 +15,14 @@ from infra.workspace import ROOT
 def synthesize(run: Run) -> None:
     """Run the synthesis, a program of its own: the construct library and its Node process take a second to start."""
     workspace = run.workspace
-    endpoint = run.platform.start(run.environment, workspace.lab, run.display)  # finds it running
-    public_key = keys.ensure(run.environment, workspace.keys).public
+    endpoint = run.platform.endpoint(workspace.lab)
+    public_key = key_pair.ensure(run).public
     execute(
         [
             *(sys.executable, ROOT / "cdktf" / "main.py"),
             *("--environment", workspace.environment),
             *("--public-key", public_key),
-            *("--provider-version", tools.resolve(run).provider_version),
+            *("--provider-version", run.tools.resolve().provider_version),
             *(["--endpoint", endpoint] if endpoint else []),
             *("--output", workspace.stack),
         ],
@@ -31,4 +30,4 @@ def synthesize(run: Run) -> None:
     )
 
 
-STEP = Step("synth", "write the Terraform stack", synthesize, reads=("environment", "keys", "lab"), writes=("stack",))
+STEP = Step("synth", "write the Terraform stack", synthesize, reads=("environment", "lab"), writes=("keys", "stack"))

@@ -32,6 +32,6 @@ STEP = Step(
     "verify",
     "check the cluster",
     verify,
-    reads=("environment", "outputs", "artifacts", "lab", "ssh_config", "known_hosts"),
-    writes=("checks",),
+    reads=("environment", "outputs", "artifacts", "lab", "ssh_config", "known_hosts", "keys"),
+    writes=("inventory", "checks", "report", "report_page", "junit"),
 )

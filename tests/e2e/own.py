@@ -30,7 +30,7 @@ from tests.e2e.traces import processes, traces
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE = 10 * 60  # seconds; a destroy waits two minutes for a Terraform that outlived its pipeline
 _APPLY_PATIENCE = 90 * 60  # seconds; with a cold cache, an apply builds for an hour
-_TERRAFORM_GAVE_UP = "terraform destroy failed"  # what a lab's destroy says where it goes on without Terraform
+_TERRAFORM_GAVE_UP = "terraform destroy failed"  # destroy says so when it goes on without Terraform
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Own:
             region_name=self.contract().region,
             aws_access_key_id="lab",
             aws_secret_access_key="lab",
-            config=Config(proxies={}),  # none leads to this host's loopback
+            config=Config(proxies={}),  # a proxy cannot reach this host's loopback
         )
         ec2.terminate_instances(InstanceIds=[self.provider_id(host)])
 

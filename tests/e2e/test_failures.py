@@ -76,7 +76,7 @@ def test_a_token_that_expires_before_a_slow_machine_joins(environment: Own) -> N
         told(process, "controller-0: Make the credentials to join by:")
         environment.kubectl("delete", "secrets", *_TOKENS)
         deadline = time.monotonic() + 60
-        while "jws-kubeconfig-" in environment.kubectl(*_PUBLISHED):  # what tells newcomers that the cluster is theirs
+        while "jws-kubeconfig-" in environment.kubectl(*_PUBLISHED):  # a signature by each token, which new nodes check
             assert time.monotonic() < deadline, "the cluster still vouches for tokens that are gone"
             time.sleep(1)
         environment.ssh("general-0", "sudo systemctl stop slow")
@@ -103,7 +103,7 @@ def test_a_pod_that_never_gets_ready(environment: Own) -> None:
 def test_a_machine_that_never_answers_ssh(environment: Own) -> None:
     leader = environment.leader("general-0")
     contract = environment.contract()
-    # It takes connections and says nothing. Not the whole service: this command may run inside it.
+    # The stopped process takes connections and says nothing. Stopping the whole service might stop this command.
     stop = "sudo kill -STOP $(systemctl show --property=MainPID --value ssh)"
     try:
         environment.ssh("general-0", stop)

@@ -58,7 +58,7 @@ class Lab:
     folder: Path
     running: cloud.Running
     artifacts: Path
-    settings: dict[str, str]  # of this host without labs
+    settings: dict[str, str]  # this host's settings without labs
 
     @property
     def layout(self) -> Layout:
@@ -338,7 +338,7 @@ def test_rules_of_iptables_let_machines_through_for_as_long_as_they_are_there(
 def test_a_daemon_that_ends_at_once_is_told_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cloud, "_PROJECT", tmp_path)  # where the daemon finds no code
+    monkeypatch.setattr(cloud, "_PROJECT", tmp_path)  # the daemon finds no code there
     try:
         with pytest.raises(PreflightError, match="the embedded cloud ended") as caught:
             cloud.start(environment("ends", OTHER_CIDR), tmp_path / "lab", tmp_path, Silent())

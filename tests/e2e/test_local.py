@@ -126,7 +126,7 @@ def test_machines_that_died_or_were_terminated_come_back_and_so_does_a_stopped_k
     terminated = {name: environment.provider_id(name) for name in ("controller-0", "general-0")}
     for name in terminated:  # made anew, each joins under its old name, and the old one is no member of etcd any more
         environment.terminate(name)
-    os.kill(leader, signal.SIGKILL)  # it starts again, with its disk
+    os.kill(leader, signal.SIGKILL)  # the machine starts again, with its disk
     environment.ssh("controller-2", "sudo systemctl stop kubelet")
     assert environment.pipeline("apply").returncode == 0
     assert all(environment.provider_id(name) != identifier for name, identifier in terminated.items())
@@ -170,7 +170,9 @@ def test_a_pool_that_shrinks_leaves_no_node_and_control_planes_stop_in_turn(envi
     report = environment.report()
     assert report["verdict"] == "passed"
     assert [node["name"] for node in report["cluster"]["nodes"]] == nodes
-    assert environment.kubectl("get", "apiservice/v1beta1.metrics.k8s.io", "--output=name")  # it is switched on again
+    assert environment.kubectl(
+        "get", "apiservice/v1beta1.metrics.k8s.io", "--output=name"
+    )  # the add-on is switched on again
 
 
 def test_an_apply_after_these_changes_changes_nothing(environment: Own) -> None:

@@ -30,7 +30,7 @@ def test_an_interrupted_apply_stops_terraform_in_order_says_how_to_go_on_and_can
     assert "resume: make apply" in said
     log = (environment.build / "logs" / "terraform-apply.log").read_text()
     errors = [line["@message"] for line in map(json.loads, log.splitlines()) if line["@level"] == "error"]
-    assert set(errors) <= {"Error: execution halted"}  # what it was making then, it made to the end
+    assert set(errors) <= {"Error: execution halted"}  # Terraform finished what it was making
     environment.destroy()
 
 

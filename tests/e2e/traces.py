@@ -51,6 +51,6 @@ def processes(folder: Path) -> list[str]:
         try:
             if str(folder).encode() in file.read_bytes():
                 found.append(str(file))
-        except OSError:  # it ended meanwhile
+        except OSError:  # the process may have ended
             continue
     return found

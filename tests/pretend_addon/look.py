@@ -11,7 +11,7 @@ from stacks.firewall import rules
 
 from bootstrap.artifacts.lock import load as lock
 from bootstrap.config.__main__ import schema
-from bootstrap.config.chosen import versions
+from bootstrap.config.components import versions
 from bootstrap.config.loader import load
 from infra import inventory
 from infra.contract import Contract

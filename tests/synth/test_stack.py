@@ -20,6 +20,7 @@ from bootstrap.config import stored
 from bootstrap.config.loader import load as load_environment
 from bootstrap.config.model import Environment
 from bootstrap.platforms import aws
+from bootstrap.platforms.lab.configuration import translated
 from bootstrap.process import run
 from bootstrap.progress import Silent
 
@@ -67,12 +68,17 @@ def test_errors_of_the_environment_keep_their_exit_code(tmp_path: Path) -> None:
     assert not (tmp_path / "cdk.tf.json").exists()
 
 
+@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:5000"])
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_the_provider_at_hand_accepts_it(name: str, tmp_path: Path) -> None:
-    platform = platforms.chosen("aws", lab=True)
+def test_the_provider_at_hand_accepts_it(name: str, endpoint: str | None, tmp_path: Path) -> None:
+    platform = platforms.by_name("aws", lab=True)
     tools = toolchain.resolve(Silent(), platform.provider())
     production = synthesize(load_environment(str(HERE / f"{name}.yaml")), KEY.read_text(), tools.provider_version)
-    document = platform.adapted(production, tools.provider_version, "http://127.0.0.1:5000")
+    document = translated(production, tools.provider_version)
+    assert document.keys() == production.keys()
+    assert all(document[key] == production[key] for key in production.keys() - {"resource"})
+    if endpoint:
+        document = platform.adapted(production, tools.provider_version, endpoint)
     document["terraform"]["backend"] = {"local": {}}  # validation is not about the state
     (tmp_path / "cdk.tf.json").write_text(json.dumps(document, indent=1))
     variables = {"TF_CLI_CONFIG_FILE": str(tools.cli_config)}
@@ -83,7 +89,7 @@ def test_the_provider_at_hand_accepts_it(name: str, tmp_path: Path) -> None:
 def test_the_embedded_cloud_adapts_a_finished_configuration_to_the_old_provider(environment: Environment) -> None:
     production = synthesize(environment, KEY.read_text(), "3.39.0")
     untouched = copy.deepcopy(production)
-    adapted = platforms.chosen("aws", lab=True).adapted(production, "3.39.0", "http://127.0.0.1:1")
+    adapted = platforms.by_name("aws", lab=True).adapted(production, "3.39.0", "http://127.0.0.1:1")
     assert production == untouched
     assert all(address["vpc"] and "domain" not in address for address in adapted["resource"]["aws_eip"].values())
     (disk,) = adapted["resource"]["aws_instance"]["controller-0"]["root_block_device"]
@@ -103,7 +109,7 @@ def test_the_newest_provider_knows_every_argument(name: str, endpoint: str | Non
     assert table["version"] == NEWEST
     known = table["arguments"]
     production = synthesize(load_environment(str(HERE / f"{name}.yaml")), KEY.read_text(), NEWEST)
-    document = platforms.chosen("aws", lab=endpoint is not None).adapted(production, NEWEST, endpoint)
+    document = platforms.by_name("aws", lab=endpoint is not None).adapted(production, NEWEST, endpoint)
     used = {kind: list(named.values()) for kind, named in document["resource"].items()}
     used["provider"] = document["provider"]["aws"]
     unknown = {

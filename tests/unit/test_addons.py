@@ -17,7 +17,7 @@ from stacks.firewall import rules
 from bootstrap import addons
 from bootstrap.artifacts.lock import load
 from bootstrap.config.addons import Addons, chosen
-from bootstrap.config.chosen import chosen_addons, versions
+from bootstrap.config.components import chosen_addons, versions
 from bootstrap.config.model import Environment
 from bootstrap.errors import ConfigurationError
 
@@ -72,7 +72,7 @@ def test_an_add_ons_folder_is_all_that_it_takes(tree: Path, contract_document: d
     assert described["host"]["modules"] == ["pretend_module"]
     assert described["settings"] == {"replicas": 3}
 
-    # What plan and apply give the engine, and what verification wants.
+    # The data that plan and apply give the engine, and that verification expects.
     variables = {"cluster_addons": [described], "cluster_images": {"agnhost": "agnhost:1"}, "cluster_artifacts": []}
     hosts = tree / "hosts.yaml"
     hosts.write_text(yaml.safe_dump({"cluster": {"hosts": {"localhost": {}}, "vars": variables}}))

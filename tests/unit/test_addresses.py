@@ -11,7 +11,7 @@ from bootstrap.errors import ConfigurationError
 from bootstrap.platforms import aws
 
 Make = Callable[..., Environment]
-Zoned = Callable[[str, int], Environment]  # of a range, and how many zones
+Zoned = Callable[[str, int], Environment]  # the range, and the number of zones
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
 
 

@@ -18,6 +18,13 @@ from infra.timeline import Timeline
 from infra.workspace import Workspace
 
 
+def hosts(folder: Path) -> Path:
+    """The inventory of the workspace in this folder."""
+    path = Workspace(folder).inventory
+    path.parent.mkdir()
+    return path
+
+
 def test_only_what_this_environment_left_behind_is_ended(tmp_path: Path) -> None:
     def started(folder: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(["sleep", "60"], env=os.environ | {"KUBE_PIPELINE_FOLDER": str(folder)})
@@ -53,7 +60,7 @@ def test_ssh_is_left_to_check_host_keys(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "playbooks").mkdir()
     (tmp_path / "playbooks" / "any.yml").write_text("- {hosts: all, gather_facts: false, tasks: [{raw: 'true'}]}\n")
     (tmp_path / "ansible.cfg").write_text("[defaults]\n")
-    (tmp_path / "hosts").write_text("node-0\n")
+    hosts(tmp_path).write_text("node-0\n")
     keeps = f"if grep -rq of-the-cloud {tmp_path}/runner; then touch {tmp_path}/leaked; fi"
     (tmp_path / "ssh").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n{keeps}\n')
     (tmp_path / "ssh").chmod(0o700)
@@ -61,7 +68,7 @@ def test_ssh_is_left_to_check_host_keys(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(ansible, "_ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-cloud")
-    playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path / "hosts", tmp_path)
+    playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path)
     ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
     asked = (tmp_path / "asked").read_text()
     assert "node-0" in asked
@@ -82,13 +89,13 @@ def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.Monke
         f"    - {{lineinfile: {{path: {tmp_path}/there, line: here, mode: '0644'}}}}\n"
     )
     (tmp_path / "ansible.cfg").write_text("[defaults]\n")
-    (tmp_path / "hosts").write_text(f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    hosts(tmp_path).write_text(f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}\n")
     (tmp_path / "there").write_text("before\n")
     (tmp_path / "logs").mkdir()
     monkeypatch.setattr(ansible, "_ROOT", tmp_path)
     made = []
     for check in (True, False):
-        playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path / "hosts", tmp_path, check=check)
+        playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path, check=check)
         done = ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
         assert [(change.host, change.task) for change in done.changed] == [
             ("localhost", "copy"),
@@ -120,10 +127,10 @@ def test_a_stop_leaves_no_process_of_ansible_s(tmp_path: Path, monkeypatch: pyte
     task = f"{{shell: 'touch {tmp_path}/begun; trap \"\" TERM HUP INT; sleep 60; true'}}"
     (tmp_path / "playbooks" / "any.yml").write_text(f"- {{hosts: all, gather_facts: false, tasks: [{task}]}}\n")
     (tmp_path / "ansible.cfg").write_text("[defaults]\n")
-    (tmp_path / "hosts").write_text(f"node-0 ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    hosts(tmp_path).write_text(f"node-0 ansible_connection=local ansible_python_interpreter={sys.executable}\n")
     (tmp_path / "logs").mkdir()
     monkeypatch.setattr(ansible, "_ROOT", tmp_path)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where a module that is killed leaves its code
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a module that is killed leaves its code there
 
     def interrupt() -> None:
         while not (tmp_path / "begun").exists():
@@ -131,7 +138,7 @@ def test_a_stop_leaves_no_process_of_ansible_s(tmp_path: Path, monkeypatch: pyte
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path / "hosts", tmp_path)
+    playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path)
     with pytest.raises(InterruptedRunError):
         ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
     assert [process for process in psutil.process_iter() if connections.mark(process) == str(tmp_path)] == []
@@ -148,23 +155,17 @@ def test_what_a_playbook_learns_of_the_hosts_the_next_one_of_the_run_knows(
         "- {hosts: all, gather_facts: false, tasks: [{assert: {that: ansible_facts.learned == 'here'}}]}\n"
     )
     (tmp_path / "ansible.cfg").write_text("[defaults]\n")
-    (tmp_path / "hosts").write_text("node-0 ansible_connection=local\n")
+    hosts(tmp_path).write_text("node-0 ansible_connection=local\n")
     (tmp_path / "logs").mkdir()
     monkeypatch.setattr(ansible, "_ROOT", tmp_path)
     timeline = Timeline(tmp_path / "timeline.json", "test")
 
     def play(name: str, sockets: Path) -> None:
-        ansible.play(
-            ansible.Playbook(name, Workspace(tmp_path), tmp_path / "hosts", sockets), "test", timeline, Silent()
-        )
+        ansible.play(ansible.Playbook(name, Workspace(tmp_path), sockets), "test", timeline, Silent())
 
     workspace = Workspace(tmp_path)
-    assert not ansible.knows(workspace, ("node-0",))
     play("learn", tmp_path)
-    assert ansible.knows(workspace, ("node-0",))
-    assert not ansible.knows(workspace, ("node-0", "node-1"))
     play("know", tmp_path)
-    ansible.forget_facts(workspace)  # as the next command does, which learns anew
-    assert not ansible.knows(workspace, ("node-0",))
+    workspace.begin_command()  # as the next command does, which learns anew
     with pytest.raises(AnsibleError):
         play("know", tmp_path)

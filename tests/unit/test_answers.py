@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 import pipeline
 from bootstrap import locks, toolchain
-from bootstrap.errors import PreflightError
-from infra import recorded
+from bootstrap.errors import PreflightError, TerraformError
+from infra import history
 from infra.commands import plan as plan_command
 from infra.lab import cgroups, cloud
 from infra.platforms import aws
@@ -86,7 +87,7 @@ def test_a_lab_is_taken_down_also_where_terraform_cannot_be_had(
     assert pipeline.main(["destroy", LOCAL, "--yes"]) == 0
     assert stopped == [made.lab]
     assert not made.folder.exists()
-    assert "the embedded cloud takes all of it along: Terraform cannot be had" in capsys.readouterr().err
+    assert "stopping the embedded cloud removes the rest: Terraform cannot be had" in capsys.readouterr().err
 
 
 def test_destroy_asks_where_the_record_is_gone_and_terraform_s_state_is_not(
@@ -118,9 +119,28 @@ def test_a_destroy_that_fails_is_recorded(made: Workspace, monkeypatch: pytest.M
 
     monkeypatch.setattr(cloud, "stop", failing)
     assert pipeline.main(["destroy", LOCAL, "--yes"]) == 11
-    state = recorded.read(made)
+    state = history.read(made)
     assert state
-    assert state.stage is recorded.Stage.DESTROYING
+    assert state.stage is history.Stage.DESTROYING
+
+
+def test_a_destroy_that_deleted_nothing_leaves_the_record(
+    made: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unready(*_: object) -> None:
+        raise TerraformError("terraform init failed")
+
+    document = yaml.safe_load(Path(LOCAL).read_text()) | {"lab": False}
+    document["aws"]["machine_image"] = "ami-0123456789abcdef0"
+    file = tmp_path / "local.yaml"
+    file.write_text(yaml.safe_dump(document))
+    history.made(made, file)
+    monkeypatch.setattr("infra.steps.machines.synthesize", lambda _: None)
+    monkeypatch.setattr("infra.terraform.of", lambda _: SimpleNamespace(initialize=unready))
+    assert pipeline.main(["destroy", str(file), "--yes"]) == 12
+    state = history.read(made)
+    assert state
+    assert state.stage is history.Stage.MADE
 
 
 def test_an_environment_that_another_run_holds_is_refused(build: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,7 +211,7 @@ def test_status_of_nothing_says_so(local: Workspace, capsys: pytest.CaptureFixtu
 def test_status_of_what_is_being_made_does_not_advise_against_it(
     build: Path, local: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorded.begin(local, Path(LOCAL))
+    history.begin(local, Path(LOCAL), standing=False)
     with locks.exclusive(lock(build), "local", "apply, process 1"):
         assert pipeline.main(["status", LOCAL]) == 0
         assert "it is being worked on: apply, process 1" in capsys.readouterr().out
@@ -213,13 +233,13 @@ def test_status_of_what_stands_tells_who_works_on_it(build: Path, capsys: pytest
 
 
 def test_status_after_a_destroy_that_was_stopped_says_so(made: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    recorded.destroying(made, Path(LOCAL))
+    history.destroying(made, Path(LOCAL))
     assert pipeline.main(["status", LOCAL]) == 0
     assert "a destroy began and did not get to its end" in capsys.readouterr().out
-    recorded.begin(made, Path(LOCAL))  # an apply that may have found nothing of what the outputs name
+    history.begin(made, Path(LOCAL), standing=False)  # an apply that may have found nothing of what the outputs name
     assert pipeline.main(["status", LOCAL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["made"] == "partly"
-    recorded.made(made, Path(LOCAL))
+    history.made(made, Path(LOCAL))
     assert pipeline.main(["status", LOCAL]) == 0
     assert "nodes are ready" in capsys.readouterr().out
 
@@ -232,6 +252,63 @@ def test_status_does_not_vouch_for_a_state_that_it_did_not_look_into(capsys: pyt
     assert "where `plan` looks" in said
     assert pipeline.main(["status", "prod", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["made"] == "unknown"
+
+
+def test_status_of_outputs_without_a_contract_finds_nothing(
+    made: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.state.unlink()
+    made.outputs.write_text('{"of_something_else": {"value": 1}}')
+    assert pipeline.main(["status", LOCAL]) == 0
+    assert "nothing is there" in capsys.readouterr().out
+    assert pipeline.main(["ssh", LOCAL, "controller-0"]) == 13
+    assert "no machines of local are known here" in capsys.readouterr().err
+    made.outputs.write_text("[]")
+    assert pipeline.main(["status", LOCAL]) == 13
+
+
+def test_an_apply_that_was_declined_leaves_the_record(made: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    replacing = Plan((), (), ("aws_instance.big-disk-0",), (), outputs=True, vocabulary=aws.PLATFORM)
+    terraform = SimpleNamespace(plan=lambda _: replacing, write_outputs=lambda: None)
+    monkeypatch.setattr("infra.terraform.of", lambda _: terraform)
+    monkeypatch.setattr(Lab, "ended", lambda *_: False)
+    for damaged in (False, True):
+        if damaged:
+            made.state.unlink()  # as in a checkout that did not make the machines
+        assert pipeline.main(["apply", LOCAL, "--from", "machines"]) == 16
+        state = history.read(made)
+        assert (state.stage if state else None) is (None if damaged else history.Stage.MADE)
+
+
+# a damaged record
+
+
+@pytest.fixture
+def damaged(made: Workspace) -> Workspace:
+    """A workspace whose record cannot be read."""
+    made.state.write_text("{")
+    return made
+
+
+def test_a_damaged_record_stops_what_works_there(damaged: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["apply", LOCAL]) == 11
+    assert str(damaged.state) in capsys.readouterr().err
+
+
+def test_a_damaged_record_does_not_stop_what_looks(damaged: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pipeline.main(["status", LOCAL]) == 0
+    assert "nodes are ready" in capsys.readouterr().out
+    assert pipeline.main(["ssh", LOCAL]) == 2, "it knows the machines"
+    damaged.outputs.unlink()
+    assert pipeline.main(["status", LOCAL]) == 0
+    assert str(damaged.state) in capsys.readouterr().out
+
+
+def test_a_damaged_record_does_not_stop_a_destroy(damaged: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloud, "stop", lambda *_: None)
+    assert pipeline.main(["destroy", LOCAL]) == 16, "something was made"
+    assert pipeline.main(["destroy", LOCAL, "--yes"]) == 0
+    assert not damaged.folder.exists()
 
 
 # plan and graph
@@ -255,7 +332,7 @@ def test_plan_does_not_answer_for_machines_that_it_could_not_ask(
 ) -> None:
     local.create()
     monkeypatch.setattr(plan_command, "perform", lambda *_: None)
-    monkeypatch.setattr("infra.tools.terraform", lambda _: Unfinished())
+    monkeypatch.setattr("infra.terraform.of", lambda _: Unfinished())
     assert pipeline.main(["plan", LOCAL]) == 0
     said = capsys.readouterr().out
     assert "Ansible: to be seen when Terraform has made the rest" in said
@@ -281,7 +358,7 @@ def test_two_files_do_not_share_a_folder(local: Workspace, tmp_path: Path, capsy
     for file in (first, second):
         file.write_text(Path(LOCAL).read_text())
     link.symlink_to(first)
-    recorded.begin(local, first)
+    history.begin(local, first, standing=False)
     for command in ("status", "kubeconfig", "destroy"):
         assert pipeline.main([command, str(second)]) == 10
         said = capsys.readouterr().err

@@ -180,7 +180,7 @@ def test_a_checksum_that_does_not_fit(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     mirror = answering(200, "another file")
     said = failed(capsys, 11, "apply", environment(artifacts={"mirror": mirror}), "--from", "artifacts")
-    assert "lock file" in said  # of a file or of an image, whichever comes first
+    assert "lock file" in said  # a file's or an image's error, whichever comes first
     assert f"where: {mirror}/" in said
     assert "FROM=artifacts" in said
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.parent.name != "locks"]
@@ -206,7 +206,7 @@ def test_a_state_whose_lock_another_run_holds(
     folder, started = tmp_path / "build" / "badluck", tmp_path / "started"
     folder.mkdir(parents=True)
     Workspace(folder).stack.write_text(configuration(slow=f"touch {started}; exec sleep 60"))
-    tools = toolchain.resolve(Silent(), platforms.chosen("aws", lab=True).provider())
+    tools = toolchain.resolve(Silent(), platforms.by_name("aws", lab=True).provider())
     other = Terraform(Workspace(folder), tools.terraform, tools.cli_config, aws.PLATFORM)
     other.plan(Silent())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -13,6 +14,9 @@ from pathlib import Path
 import pytest
 
 import pipeline
+from infra import commands
+from infra.request import alone
+from infra.run import reading, removing, working
 
 ROOT = Path(pipeline.__file__).parent
 LOCAL = str(ROOT / "environments" / "local.yaml")
@@ -34,6 +38,22 @@ def test_every_step_is_a_module_and_the_help_of_apply_names_them() -> None:
     modules = {file.stem for file in (ROOT / "infra" / "steps").glob("*.py")} - {"__init__"}
     assert modules == set(pipeline.APPLY)
     assert f"resume at {', '.join(pipeline.APPLY)}" in " ".join(printed_help("apply").split())
+
+
+@pytest.mark.parametrize("name", pipeline.COMMANDS)
+def test_every_command_is_one(name: str) -> None:
+    command = commands.load(name)
+    assert isinstance(command, commands.Command)
+    assert command.served in {alone, reading, removing, working}
+    assert inspect.signature(command.run).parameters.keys() in ({"run", "options"}, {"request", "options"})
+
+
+@pytest.mark.parametrize("command", ["synth", "preflight", "apply"])
+def test_what_does_without_ansible_does_not_load_it(command: str) -> None:
+    script = f"import pipeline, sys\nfrom infra import commands, steps\ncommands.load('{command}')\n"
+    script += "[steps.load(name) for name in ('preflight', 'artifacts', 'lab', 'synth')]\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"ansible_runner", "python_terraform"} & set(done.stdout.split())
 
 
 @pytest.mark.parametrize("command", pipeline.COMMANDS)

@@ -28,7 +28,7 @@ def test_a_load_balancer_that_nodes_know_by_name_stays() -> None:
     replaced = Plan((), (), ("aws_lb.apiserver",), (), outputs=True, vocabulary=aws.PLATFORM)
     with pytest.raises(RefusedError, match="another name"):
         guards.check(control_planes(1), replaced)
-    guards.check([], replaced)  # nobody knows it yet
+    guards.check([], replaced)  # no node knows the name yet
 
 
 def test_those_that_are_missing_already_do_not_vote() -> None:

@@ -38,7 +38,7 @@ def test_a_host_knows_what_it_is(contract: Contract, environment: Environment) -
         "topology.kubernetes.io/region": "eu-central-1",
         "topology.kubernetes.io/zone": "eu-central-1b",
     }
-    assert list(host["node_labels"]) == list(host["node_kubelet_labels"])  # whose order kubeadm's files keep
+    assert list(host["node_labels"]) == list(host["node_kubelet_labels"])  # kubeadm's files keep the order
     assert host["node_taints"] == [{"key": "dedicated", "value": "web", "effect": "NoSchedule"}]
 
 

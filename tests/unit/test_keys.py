@@ -1,4 +1,4 @@
-"""What is advised about an SSH key that cannot be used is possible in the environment."""
+"""The advice about an unusable SSH key is possible in the environment."""
 
 from __future__ import annotations
 
@@ -66,6 +66,14 @@ def test_a_key_that_was_made_here_is_mended_where_it_is(tmp_path: Path) -> None:
     assert f"chmod 600 {made.private}" in told
     assert "remove it to have another made" in told
     assert "ssh.key" not in told, "the environment names no key"
+
+
+def test_a_key_that_the_machines_were_given_is_not_made_again(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match="cannot be used"):
+        keys.find(environment(None), tmp_path / "ssh")
+    assert not (tmp_path / "ssh").exists()
+    made = keys.ensure(environment(None), tmp_path / "ssh")
+    assert keys.find(environment(None), tmp_path / "ssh") == made
 
 
 def test_a_user_that_nobody_knows_is_told_with_a_way_out(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 import pipeline
 from bootstrap.config.model import Environment
 from bootstrap.errors import AnsibleError, InterruptedRunError
+from infra import key_pair
 from infra import run as runs
 from infra.cluster import Cluster
 from infra.request import Options, Request
@@ -44,6 +46,7 @@ def apply_and_prepare(environment: Environment, terraform: object, bastion: obje
     request = Request("apply", Environment.model_validate(document), Path("prod.yaml"), Options("prod"), pipeline.APPLY)
     with runs.reading(request) as run:
         record_environment(run)
+        key_pair.ensure(run)
         machines.apply_and_prepare(run, cast("Terraform", terraform))
 
 
@@ -116,3 +119,27 @@ def test_an_interrupt_after_a_failed_preparation_stops_terraform(
     with pytest.raises(KeyboardInterrupt):
         apply_and_prepare(environment, terraform)
     assert terraform.asked.is_set()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_that_the_machines_are_prepared_is_recorded_when_they_are(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    def play(*_: object) -> None:
+        if fails:
+            raise AnsibleError("a task failed")
+
+    monkeypatch.setattr(Cluster, "reach", lambda *_: None)
+    monkeypatch.setattr(Cluster, "play", play)
+    direct = environment.model_copy(update={"network": environment.network.model_copy(update={"bastion": None})})
+    request = Request("apply", direct, Path("prod.yaml"), Options("prod"), pipeline.APPLY)
+    with runs.reading(request) as run:
+        record_environment(run)
+        key_pair.ensure(run)
+        if fails:
+            with pytest.raises(AnsibleError):
+                machines.prepare_early(run, threading.Event())
+            assert not run.workspace.prepared.exists()
+        else:
+            machines.prepare_early(run, threading.Event())
+            assert json.loads(run.workspace.prepared.read_text()) == ["controller-0", "big-disk-0", "big-disk-1"]

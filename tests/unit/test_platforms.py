@@ -12,7 +12,11 @@ import pytest
 import bootstrap.platforms
 import infra.platforms
 from bootstrap.config.model import Environment
+from bootstrap.errors import PreflightError
 from bootstrap.process import architecture
+from infra.lab import cloud
+from infra.platforms import aws
+from infra.platforms.lab import Lab
 
 ROOT = Path(__file__).parents[2]
 _CLOUDS = tuple(bootstrap.platforms.registered())
@@ -26,7 +30,7 @@ def lab(environment: Environment) -> Environment:
 @pytest.mark.parametrize("name", _CLOUDS)
 def test_each_cloud_is_there_in_each_layer(name: str) -> None:
     assert bootstrap.platforms.registered()[name].name == name
-    assert (ROOT / "infra" / "platforms" / f"{name}.py").exists()
+    assert (ROOT / "infra" / "platforms" / name / "__init__.py").exists()
     assert (ROOT / "cdktf" / "stacks" / name / "stack.py").exists()
 
 
@@ -52,7 +56,7 @@ def _change(kind: str, actions: list[str], before: str, after: str) -> dict[str,
 
 
 def test_what_the_resources_of_a_plan_are(environment: Environment, lab: Environment) -> None:
-    for platform in (infra.platforms.of(environment), infra.platforms.of(lab)):
+    for platform in (infra.platforms.operations(environment), infra.platforms.operations(lab)):
         assert platform.machine("aws_instance.pool-general-0") == "pool-general-0"
         assert platform.machine("aws_lb.apiserver") is None
         assert platform.is_api("aws_lb.apiserver")
@@ -63,7 +67,8 @@ def test_what_the_resources_of_a_plan_are(environment: Environment, lab: Environ
 
 
 def test_a_real_cloud_runs_without_us(environment: Environment, tmp_path: Path) -> None:
-    platform = infra.platforms.of(environment)
+    platform = infra.platforms.operations(environment)
+    assert platform.title == "the cloud"
     assert not platform.starts
     assert platform.running(tmp_path)
     assert not any(answer(tmp_path) for answer in (platform.ended, platform.lost, platform.left))
@@ -72,8 +77,9 @@ def test_a_real_cloud_runs_without_us(environment: Environment, tmp_path: Path) 
 
 
 def test_the_embedded_cloud_that_does_not_run(lab: Environment, tmp_path: Path) -> None:
-    platform = infra.platforms.of(lab)
+    platform = infra.platforms.operations(lab)
     folder = tmp_path / "lab"
+    assert platform.title == "the embedded cloud"
     assert platform.starts
     assert platform.takes_all_along
     assert not any(answer(folder) for answer in (platform.running, platform.lost, platform.left))
@@ -89,7 +95,9 @@ def test_the_embedded_cloud_that_does_not_run(lab: Environment, tmp_path: Path) 
 # The places that may know one cloud, or the embedded one, from another.
 _KNOWING = ("bootstrap/platforms", "infra/platforms", "infra/lab", *(f"cdktf/stacks/{name}" for name in _CLOUDS))
 _WORDS = {
-    "asks whether the environment is embedded": re.compile(r"\benvironment\.lab\b"),
+    "asks whether the environment is embedded": re.compile(
+        r"\b(environment|model|self)\.lab\b|\[[\"']lab[\"']\]|\blab="
+    ),
     "names a resource of AWS": re.compile(r"\baws_"),
     "reads a cloud's block": re.compile(r"\benvironment\.(aws|openstack|hosts)\b"),
     "names a machine type": re.compile(r"\bt3\."),
@@ -117,6 +125,8 @@ def test_only_platforms_know_one_cloud_from_another() -> None:
 def test_the_words_of_a_cloud_are_found() -> None:
     for text in (
         "if environment.lab:",
+        'given["lab"]',
+        "choose(cloud, lab=True)",
         '"aws_instance"',
         "environment.aws.zones",
         "machine: t3.large",
@@ -124,3 +134,17 @@ def test_the_words_of_a_cloud_are_found() -> None:
     ):
         assert len(_words(text)) == 1
     assert not _words("labels: {app.kubernetes.io/name: aws}")
+
+
+@pytest.mark.parametrize("said", [None, {}])
+def test_an_embedded_cloud_that_does_not_run_has_no_endpoint(
+    said: dict[str, Any] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud, "status", lambda _: said)
+    with pytest.raises(PreflightError, match="does not run"):
+        Lab(aws.PLATFORM).endpoint(tmp_path)
+
+
+def test_the_embedded_cloud_s_endpoint_is_what_its_daemon_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloud, "status", lambda _: {"endpoint": "http://127.0.0.1:5000"})
+    assert Lab(aws.PLATFORM).endpoint(tmp_path) == "http://127.0.0.1:5000"

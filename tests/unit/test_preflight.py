@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -11,11 +11,16 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from bootstrap import preflight
+from bootstrap import keys, preflight
 from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError, UnreadyError
 from bootstrap.platforms.aws import account as aws_account
 from bootstrap.progress import Silent
+
+
+def made_in(folder: Path) -> Callable[[], object]:
+    """Make and check the key pair of an environment that names none."""
+    return lambda: keys.ensure(environment(aws=NOWHERE), folder)
 
 
 @pytest.fixture
@@ -59,7 +64,12 @@ def an_image() -> str:
 def test_a_ready_account_passes(aws: None, tmp_path: Path) -> None:
     bucket = {"LocationConstraint": "eu-central-1"}
     boto3.client("s3", "eu-central-1").create_bucket(Bucket="acme-state", CreateBucketConfiguration=bucket)
-    preflight.check(environment(state={"backend": "s3", "bucket": "acme-state"}), tmp_path, tmp_path / "ssh", Silent())
+    preflight.check(
+        environment(state={"backend": "s3", "bucket": "acme-state"}),
+        tmp_path,
+        made_in(tmp_path / "ssh"),
+        Silent(),
+    )
 
 
 @mock_aws
@@ -79,7 +89,7 @@ def test_a_ready_account_passes(aws: None, tmp_path: Path) -> None:
 )
 def test_what_is_missing_is_named(aws: None, tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(PreflightError, match=message):
-        preflight.check(environment(**changes), tmp_path, tmp_path / "ssh", Silent())
+        preflight.check(environment(**changes), tmp_path, made_in(tmp_path / "ssh"), Silent())
 
 
 @mock_aws
@@ -89,7 +99,10 @@ def test_a_state_bucket_in_another_region_is_refused(aws: None, tmp_path: Path, 
     boto3.client("s3", region).create_bucket(Bucket="acme-state", **place)
     with pytest.raises(PreflightError, match=f"acme-state lies in {region}, and the environment in eu-central-1"):
         preflight.check(
-            environment(state={"backend": "s3", "bucket": "acme-state"}), tmp_path, tmp_path / "ssh", Silent()
+            environment(state={"backend": "s3", "bucket": "acme-state"}),
+            tmp_path,
+            made_in(tmp_path / "ssh"),
+            Silent(),
         )
 
 
@@ -98,7 +111,7 @@ def test_missing_programs_name_their_package(aws: None, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(preflight, "_PROGRAMS", {"no-such-program": "its-package"})
     with pytest.raises(PreflightError, match="apt-get install its-package"):
-        preflight.check(environment(), tmp_path, tmp_path / "ssh", Silent())
+        preflight.check(environment(), tmp_path, made_in(tmp_path / "ssh"), Silent())
 
 
 class Lines:
@@ -120,7 +133,7 @@ def test_all_that_is_missing_is_told_at_once(
     monkeypatch.setattr(preflight, "_FREE_BYTES", 2**80)
     lines = Lines()
     with pytest.raises(UnreadyError) as caught:
-        preflight.check(environment(aws=NOWHERE), tmp_path, tmp_path / "ssh", lines)
+        preflight.check(environment(aws=NOWHERE), tmp_path, made_in(tmp_path / "ssh"), lines)
     told = str(caught.value).splitlines()
     assert caught.value.exit_code == 11
     assert told[:3] == [
@@ -138,7 +151,7 @@ def test_all_that_is_missing_is_told_at_once(
 def test_a_file_that_cannot_be_used_is_told_with_the_rest(no_credentials: None, tmp_path: Path) -> None:
     (tmp_path / "ssh").write_text("not a folder")
     with pytest.raises(UnreadyError, match=rf"(?s)a file cannot be used: .*where: {tmp_path}/ssh.*no credentials"):
-        preflight.check(environment(aws=NOWHERE), tmp_path, tmp_path / "ssh", Silent())
+        preflight.check(environment(aws=NOWHERE), tmp_path, made_in(tmp_path / "ssh"), Silent())
 
 
 @mock_aws
@@ -146,7 +159,7 @@ def test_what_is_wrong_in_an_account_is_told_at_once(aws: None, tmp_path: Path) 
     lines = Lines()
     nowhere = NOWHERE | {"zones": ["eu-central-1x"]}
     with pytest.raises(UnreadyError, match="zone eu-central-1x") as caught:
-        preflight.check(environment(aws=nowhere), tmp_path, tmp_path / "ssh", lines)
+        preflight.check(environment(aws=nowhere), tmp_path, made_in(tmp_path / "ssh"), lines)
     assert "ami-0123456789abcdef0" in str(caught.value)
     assert lines.said[:4] == ["programs: ok", "disk: ok", "SSH key: ok", "credentials: ok"]
 
@@ -162,7 +175,7 @@ def test_a_profile_that_does_not_exist_is_told_with_the_rest(
     monkeypatch.setattr(preflight, "_FREE_BYTES", 2**80)
     told = r"(?s)are free.*profile \(nobody\) could not be found.*set AWS_PROFILE to a profile that exists"
     with pytest.raises(UnreadyError, match=told):
-        preflight.check(environment(aws=NOWHERE), tmp_path, tmp_path / "ssh", Silent())
+        preflight.check(environment(aws=NOWHERE), tmp_path, made_in(tmp_path / "ssh"), Silent())
 
 
 @pytest.fixture
@@ -179,7 +192,7 @@ def test_where_credentials_are_looked_for_is_told(
     if key:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
     with pytest.raises(PreflightError, match="there are no credentials") as caught:
-        preflight.check(environment(aws=NOWHERE), tmp_path, tmp_path / "ssh", Silent())
+        preflight.check(environment(aws=NOWHERE), tmp_path, made_in(tmp_path / "ssh"), Silent())
     for place in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "~/.aws/credentials"):
         assert place in (caught.value.why or "")
     assert "log in again" not in str(caught.value)
@@ -201,7 +214,7 @@ def test_a_cloud_out_of_reach_is_not_taken_for_refused_credentials(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(PreflightError, match="cannot be reached") as caught:
-        preflight.check(environment(aws=NOWHERE), tmp_path, tmp_path / "ssh", Silent())
+        preflight.check(environment(aws=NOWHERE), tmp_path, made_in(tmp_path / "ssh"), Silent())
     assert why in (caught.value.why or "")
     assert caught.value.where == "aws.region eu-central-1"
     assert "HTTPS_PROXY" in (caught.value.todo or "")
@@ -214,7 +227,7 @@ def test_a_cloud_that_does_not_answer_is_waited_for_so_long_and_no_longer(
     monkeypatch.setattr(aws_account, "_ANSWER", 0.2)
     start = time.monotonic()
     with pytest.raises(PreflightError, match="cannot be reached") as caught:
-        preflight.check(environment(aws=NOWHERE), tmp_path, tmp_path / "ssh", Silent())
+        preflight.check(environment(aws=NOWHERE), tmp_path, made_in(tmp_path / "ssh"), Silent())
     assert "Read timeout" in (caught.value.why or "")
     assert time.monotonic() - start < 5
 
@@ -229,7 +242,7 @@ def test_a_role_s_credentials_are_waited_for_no_longer_than_the_rest(
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", silent)
     monkeypatch.setattr(aws_account, "_ANSWER", 0.2)
     with pytest.raises(PreflightError, match="cannot be reached"):
-        preflight.check(environment(aws=NOWHERE), tmp_path, tmp_path / "ssh", Silent())
+        preflight.check(environment(aws=NOWHERE), tmp_path, made_in(tmp_path / "ssh"), Silent())
 
 
 @pytest.mark.parametrize(

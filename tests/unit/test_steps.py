@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,13 +11,18 @@ import pytest
 import pipeline
 from bootstrap.config import stored
 from bootstrap.config.model import Environment
-from bootstrap.errors import InterruptedRunError, RefusedError, VerificationError
+from bootstrap.errors import InterruptedRunError, PreflightError, RefusedError, VerificationError
+from infra import kubeconfig, steps
 from infra import run as runs
-from infra import steps
+from infra.cluster import Cluster
+from infra.contract import Contract
+from infra.lab import cloud
 from infra.platforms.lab import Lab
+from infra.recap import Recap
 from infra.request import Options, Request
 from infra.run import Run
-from infra.steps import Step
+from infra.steps import Step, install
+from infra.steps.synth import synthesize
 from infra.workspace import Workspace
 
 
@@ -117,6 +123,7 @@ def test_what_a_step_reads_is_written_before_it() -> None:
     files = set(vars(Workspace))
     written = {"environment", "timeline"}
     writers: dict[str, list[str]] = {}
+    by_report = steps.load("report").writes
     for step in map(steps.load, pipeline.APPLY):
         assert {*step.reads, *step.writes} <= files
         assert set(step.reads) <= written, step.name
@@ -124,7 +131,61 @@ def test_what_a_step_reads_is_written_before_it() -> None:
         for name in step.writes:
             writers.setdefault(name, []).append(step.name)
     # Machines that answer early are reached and prepared while Terraform still works.
-    assert {name for name, steps in writers.items() if len(steps) > 1} == {"ssh_config", "known_hosts"}
+    early = {"ssh_config", "known_hosts", "inventory"}
+    # `synth` alone has no preflight, and a verification that fails leaves no report of an earlier one.
+    assert {name for name, steps in writers.items() if len(steps) > 1} == early | {"keys", *by_report}
+
+
+@pytest.mark.parametrize(
+    ("prepared", "skipped"),
+    [
+        (None, None),
+        (["controller-0"], None),
+        (["controller-0", "big-disk-0", "big-disk-1"], "prepare"),
+    ],
+)
+def test_an_install_leaves_out_what_this_command_has_recorded_as_prepared(
+    apply: Run, contract: Contract, monkeypatch: pytest.MonkeyPatch, prepared: list[str] | None, skipped: str | None
+) -> None:
+    played: list[object] = []
+
+    def play(*_: object, skip_tags: str | None) -> Recap:
+        played.append(skip_tags)
+        return Recap()
+
+    monkeypatch.setattr(Cluster, "play", play)
+    monkeypatch.setattr(install, "required", lambda _: contract)
+    monkeypatch.setattr(kubeconfig, "fetch", lambda *_: None)
+    steps.record_environment(apply)
+    (apply.workspace.facts).mkdir()
+    for node in contract.nodes:
+        (apply.workspace.facts / f"s1_{node.name}").touch()  # facts of hosts do not tell that they are prepared
+    if prepared is not None:
+        apply.workspace.prepared.write_text(json.dumps(prepared))
+    install.install(apply)
+    assert played == [skipped]
+
+
+def test_what_one_command_has_prepared_the_next_does_not_count_on(apply: Run, perform: Callable[..., None]) -> None:
+    apply.workspace.create()
+    apply.workspace.prepared.write_text('["controller-0"]')
+    perform(Step("install", "", _nothing))
+    assert not apply.workspace.prepared.exists()
+
+
+def test_the_synthesis_starts_no_embedded_cloud(
+    environment: Environment, build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(cloud, "start", start)
+    embedded = environment.model_copy(update={"lab": True})
+    with runs.reading(Request("apply", embedded, build / "prod.yaml", Options("prod"), pipeline.APPLY)) as run:
+        steps.record_environment(run)
+        with pytest.raises(PreflightError, match="does not run"):
+            synthesize(run)
+        assert not run.workspace.stack.exists()
 
 
 def test_what_is_undone_in_reverse() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from infra import workspace
+import pipeline
+from infra import steps, workspace
 from infra.workspace import Family, Workspace
+from tests import workspace_uses
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = [ROOT / "pipeline.py"] + [
@@ -19,10 +21,16 @@ CONTROLLER = [file for file in PRODUCT if not file.is_relative_to(ROOT / "ansibl
 WORKSPACE = ROOT / "infra" / "workspace.py"
 TREES = {file: ast.parse(file.read_text()) for file in CONTROLLER}
 
+FUNCTIONS = workspace_uses.all_functions()
+# What Terraform and Ansible keep for themselves, and what every step leaves of its times.
+INTERNAL = {"initialized", "plan", "terraform_log", "runner", "sockets", "facts", "playbook_log"}
+BY_SSH = {"known_hosts", "keys"}  # ssh_config names them
+LOOKED_FOR = {"preflight": {"lab"}}  # a cloud that runs already is checked otherwise; nothing has to be there
+
 # A name that is another file's, too.
 ALSO = {
     "state.json": "infra/lab/layout.py",  # the daemon's own, in its folder
-    "cdk.tf.json": "cdktf/main.py",  # where the construct library leaves it
+    "cdk.tf.json": "cdktf/main.py",  # the construct library leaves the file there
     "terraform.tfstate": "cdktf/stacks/state.py",  # which tells it to Terraform, and stands beside infra
     "logs": "bootstrap/artifacts/build.py",  # the cache's
 }
@@ -56,10 +64,20 @@ def test_each_file_of_a_workspace_has_one_writer_and_the_readers_that_it_names(n
     assert used == {known.writer, *known.readers} - {"infra/workspace.py", "terraform"}
 
 
-@pytest.mark.parametrize("file", CONTROLLER, ids=place)
-def test_a_file_of_a_workspace_is_written_by_its_writer_only(file: Path) -> None:
-    for name in set(_written(TREES[file])) & workspace.files().keys():
-        assert workspace.files()[name].writer == place(file), name
+@pytest.mark.parametrize("file", [file for file in CONTROLLER if file != WORKSPACE], ids=place)
+def test_a_file_of_a_workspace_is_changed_by_its_writer_only(file: Path) -> None:
+    for function in workspace_uses.of_code(place(file), TREES[file]).values():
+        for name in function.changes:
+            assert workspace.files()[name].writer == place(file), name
+
+
+@pytest.mark.parametrize("name", pipeline.APPLY)
+def test_a_step_reads_and_writes_what_it_says(name: str) -> None:
+    step = steps.load(name)
+    uses = workspace_uses.reached(f"{step.do.__module__}.{step.do.__name__}", FUNCTIONS)
+    reads = uses.reads | (BY_SSH if "ssh_config" in uses.reads else set())
+    assert set(step.writes) == uses.changes - INTERNAL
+    assert set(step.reads) == reads - uses.changes - INTERNAL - LOOKED_FOR.get(name, set())
 
 
 @pytest.mark.parametrize("file", [file for file in CONTROLLER if file != WORKSPACE], ids=place)
@@ -68,12 +86,41 @@ def test_no_other_module_spells_the_name_of_a_workspace_s_file(file: Path) -> No
     assert {name for name in spelled if ALSO.get(name) != place(file)} == set()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "write_atomically(run.workspace.environment, '')",
+        "stored.write(environment, run.workspace.environment)",
+        "for path in (workspace.environment, workspace.report): path.unlink()",
+        "path = workspace.environment; path.write_text('')",
+        "workspace.environment.unlink()",
+        "anything(workspace.environment)",
+        "anything(str(self._workspace.environment))",
+    ],
+)
+def test_a_change_is_seen_however_it_is_made(line: str) -> None:
+    code = f"def change():\n    {line.replace('; ', chr(10) + '    ')}\n"
+    assert "environment" in workspace_uses.of_code("infra/x.py", ast.parse(code))["change"].changes
+
+
+def test_a_look_is_no_change() -> None:
+    code = "def look():\n    path = workspace.state\n    path.exists()\n    run(['ssh', '-F', workspace.ssh_config])"
+    found = workspace_uses.of_code("infra/x.py", ast.parse(code))["look"]
+    assert (found.reads, found.changes) == ({"state", "ssh_config"}, set())
+
+
+def test_what_a_called_function_does_counts() -> None:
+    outer = "def outer(run):\n    inner(run)\ndef inner(run):\n    run.thing.deep()\n"
+    tree = ast.parse(outer + "class Thing:\n    def deep(self):\n        workspace.plan.unlink()")
+    functions = {f"infra.ssh.{name}": uses for name, uses in workspace_uses.of_code("x", tree).items()}
+    assert workspace_uses.reached("infra.ssh.outer", functions).changes == {"plan"}
+
+
 def test_the_rules_can_fail() -> None:
     tree = ast.parse(
         "write_atomically(run.workspace.outputs, '')\nself._workspace.plan.unlink()\nprint(workspace.checks)\n"
         "workspace.of('x')\nother.report.unlink()"
     )
-    assert set(_written(tree)) == {"outputs", "plan"}
     assert {"outputs", "plan", "checks"} <= _used(tree)
     assert "report" not in _used(tree)
     paths = ast.parse("folder / 'lab'; Path(x, 'facts'); path.with_name('known_hosts'); f('outputs.json'); 'lab'")
@@ -92,36 +139,6 @@ def test_names_are_of_one_file_each() -> None:
 def _used(tree: ast.AST) -> set[str]:
     """Return the attributes that are asked of something called workspace."""
     return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_workspace(node.value)}
-
-
-def _written(tree: ast.AST) -> Iterator[str]:
-    """Yield the files of a workspace that are written or removed by a call."""
-    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-        function = call.func
-        if isinstance(function, ast.Name) and function.id == "write_atomically":
-            target: ast.expr = call.args[0]
-        elif isinstance(function, ast.Attribute) and function.attr in _CHANGES:
-            target = call.args[0] if function.attr == "rmtree" else function.value
-        else:
-            continue
-        if isinstance(target, ast.Call):  # a Family's
-            target = target.func
-        if isinstance(target, ast.Attribute) and _is_workspace(target.value):
-            yield target.attr
-
-
-_CHANGES = (
-    "write",
-    "write_text",
-    "write_bytes",
-    "unlink",
-    "touch",
-    "mkdir",
-    "symlink_to",
-    "rmtree",
-    "rename",
-    "replace",
-)
 
 
 def _is_workspace(node: ast.expr) -> bool:

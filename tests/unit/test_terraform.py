@@ -97,7 +97,7 @@ def test_destroying_waits_for_an_apply_that_outlived_its_pipeline(
     terraform.plan(Silent())
     applying = threading.Thread(target=make(slow="").apply, args=(Silent(),))
     applying.start()
-    wait_for(started)  # its state holds nothing yet
+    wait_for(started)  # the state holds nothing yet
     destroying = threading.Thread(target=terraform.destroy, args=(progress := Recorded(),))
     destroying.start()
     wait_for(tmp_path / "logs" / "terraform-destroy.log")
@@ -153,7 +153,8 @@ def test_a_mistake_in_the_configuration_names_file_and_line(make: Callable[..., 
 
 def test_a_stop_is_clean_and_the_next_run_goes_on(make: Callable[..., Terraform], tmp_path: Path) -> None:
     started = tmp_path / "started"
-    terraform = make(first="", slow=f"touch {started}; exec sleep 60")
+    # Its script names the other resource, so Terraform makes that one before it.
+    terraform = make(first="", slow=f": ${{terraform_data.first.id}}; touch {started}; exec sleep 60")
     terraform.plan(Silent())
     raised: list[InterruptedRunError] = []
 
@@ -170,7 +171,7 @@ def test_a_stop_is_clean_and_the_next_run_goes_on(make: Callable[..., Terraform]
     thread.join(30)
     assert not thread.is_alive()
     assert "run the same command again" in str(raised[0].todo)
-    # What was made is kept; what was being made is tainted and made anew.
+    # Terraform keeps finished resources; it taints an unfinished one and makes it anew.
     assert "terraform_data.first" not in terraform.plan(Silent()).create
 
 

@@ -19,7 +19,6 @@ from bootstrap.errors import PreflightError
 from bootstrap.platforms import Provider
 from bootstrap.platforms.lab.old_provider import OldProvider
 from bootstrap.progress import Silent
-from infra import tools
 from infra.request import Options, Request
 from infra.run import reading
 from tests.unit.artifacts.conftest import Server
@@ -43,7 +42,7 @@ def archive(name: str, content: str) -> bytes:
     return packed.getvalue()
 
 
-PROVIDER = platforms.chosen("aws", lab=False).provider()
+PROVIDER = platforms.by_name("aws", lab=False).provider()
 REGISTRY = "https://registry.terraform.io/.well-known/terraform.json"
 TOFU_REGISTRY = "https://registry.opentofu.org/.well-known/terraform.json"
 MIRROR = "https://mirror.test/files"
@@ -54,7 +53,7 @@ Internet = dict[str, object]  # documents by their addresses; an error is raised
 
 @pytest.fixture(autouse=True)
 def internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Internet:
-    """What can be reached, at first the registries alone; the cache and the programs on PATH are the test's own."""
+    """The hosts in reach, at first the registries alone; the cache and the programs on PATH are the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setattr("bootstrap.process.shutil.which", _only_in(tmp_path / "bin"))
@@ -99,7 +98,7 @@ def old_provider(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def embedded() -> Provider | None:
     """Return the provider of the embedded cloud, which has a stand-in."""
-    return platforms.chosen("aws", lab=True).provider()
+    return platforms.by_name("aws", lab=True).provider()
 
 
 class Recorded(Silent):
@@ -204,7 +203,7 @@ def test_an_old_provider_where_no_registry_answers(
 def test_no_old_provider_for_a_real_cloud(tmp_path: Path, internet: Internet, old_provider: None) -> None:
     program(tmp_path / "bin", "terraform", "1.11.4")
     answer = internet.pop(REGISTRY)
-    toolchain.resolve(Silent(), embedded())  # what a lab found and keeps is no answer for a real cloud
+    toolchain.resolve(Silent(), embedded())  # a lab's cached answer does not count for a real cloud
     with pytest.raises(PreflightError, match=r"AWS provider 6\.62\.0 cannot be had") as raised:
         toolchain.resolve(Silent(), PROVIDER)
     assert "no route to https://registry.terraform.io" in str(raised.value.why)
@@ -268,12 +267,20 @@ def test_an_untrusted_certificate_is_no_silence(tmp_path: Path, internet: Intern
 
 
 @pytest.mark.usefixtures("build")
-def test_the_pipeline_passes_provider_and_mirror_on(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_resolves_its_tools_once_with_its_provider_and_mirror(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(toolchain, "resolve", lambda _, *words: asked.extend(words))
+    found = toolchain.Toolchain(Path("terraform"), "6.62.0", Path("terraform.rc"))
+
+    def resolve(_: object, *words: object) -> toolchain.Toolchain:
+        asked.extend(words)
+        return found
+
+    monkeypatch.setattr(toolchain, "resolve", resolve)
     mirrored = environment.model_copy(update={"artifacts": environment.artifacts.model_copy(update={"mirror": MIRROR})})
     with reading(Request("plan", mirrored, Path("prod.yaml"), Options("prod"), ())) as run:
-        tools.resolve(run)
+        assert [run.tools.resolve(), run.tools.resolve()] == [found, found]
     assert asked == [PROVIDER, MIRROR]
 
 

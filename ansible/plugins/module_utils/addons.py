@@ -31,6 +31,10 @@ class HeldError(Exception):
     """Users' data depends on an add-on that is to be removed; the message names both."""
 
 
+class RecordError(Exception):
+    """The record of the add-ons' objects cannot be read; the message names it and tells what to do."""
+
+
 class RemovalError(Exception):
     """A deleted object of an add-on still exists after the wait; the message names it."""
 
@@ -71,6 +75,7 @@ def converge(addons: Sequence[AddOn], *, dry_run: bool) -> list[dict[str, str]]:
     Raises:
         HeldError: users' data depends on an add-on that is to be removed; nothing was changed.
         RemovalError: a deleted object still exists after two minutes.
+        RecordError: the record of what was applied is damaged.
         CommandError: the API does not answer, or refuses an object.
     """
     record = _recorded()
@@ -85,7 +90,7 @@ def converge(addons: Sequence[AddOn], *, dry_run: bool) -> list[dict[str, str]]:
         if identity(item) not in kept
     ]
     objects = [item for addon in addons for item in addon.labelled()]
-    # Stale objects stay in the record until they are gone: an interrupted run leaves no unknown object.
+    # Stale objects stay in the record until they are gone, for a run that is interrupted.
     found = _apply(objects, _record(_merged(record, wanted) if stale else wanted), dry_run=dry_run)
     if stale:
         found += _remove(stale, dry_run=dry_run)
@@ -144,7 +149,7 @@ def _apply(objects: Sequence[Object], record: Object, *, dry_run: bool) -> list[
         new = [item for item in objects if identity(item) not in known]
         old = [item for item in objects if identity(item) in known]
         return differences([], new) + (differences(before, _put(old, "--dry-run=server")) if old else [])
-    after = _put([*objects, record])
+    after = _put([record, *objects])  # the record first: an interrupted run leaves no object that it does not list
     return differences(before, [item for item in after if identity(item) != identity(record)])
 
 
@@ -208,7 +213,16 @@ def holding(data: Mapping[str, Any], found: Sequence[Object]) -> list[tuple[str,
 
 def _recorded() -> dict[str, Object]:
     found = items(kubectl("get", "--filename=-", "--ignore-not-found", "--output=json", stdin=_list([_record({})])))
-    return {name: json.loads(text) for item in found for name, text in item.get("data", {}).items()}
+    try:
+        record = {name: json.loads(text) for item in found for name, text in item.get("data", {}).items()}
+        for entry in record.values():
+            _ = entry["data"], [identity(item) for item in entry["objects"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"the ConfigMap {_RECORD['namespace']}/{_RECORD['name']} is damaged ({error!r}). Delete it, then apply:"
+            " the record is made anew, and an add-on that was switched off meanwhile has to be removed by hand"
+        ) from error
+    return record
 
 
 def _record(entries: Mapping[str, Object]) -> Object:

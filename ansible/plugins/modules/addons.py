@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.addons import AddOn, HeldError, RemovalError, converge, planned
+from ansible.module_utils.addons import AddOn, HeldError, RecordError, RemovalError, converge, planned
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.membership import MEMBER, membership
 from ansible.module_utils.system.commands import CommandError
@@ -64,7 +64,7 @@ def main() -> None:
     try:
         to_be_made = module.check_mode and membership() != MEMBER
         found = planned(addons) if to_be_made else converge(addons, dry_run=module.check_mode)
-    except (CommandError, HeldError, RemovalError) as error:
+    except (CommandError, HeldError, RecordError, RemovalError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(found), changed_objects=[item["before_header"] for item in found], diff=found)
 

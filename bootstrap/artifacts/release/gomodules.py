@@ -22,7 +22,7 @@ from bootstrap.process import Completed, run, tail
 from bootstrap.progress import Progress
 
 KUBERNETES = "k8s.io/kubernetes"
-_STAGING = "./staging/"  # where k8s.io/kubernetes has the modules that it publishes beside itself
+_STAGING = "./staging/"  # k8s.io/kubernetes keeps the modules here that it publishes separately
 _SECONDS = 1800  # for a command of Go that may have to download hundreds of modules
 
 

@@ -14,9 +14,10 @@ from bootstrap.platforms.aws.checks import CHECKS
 if TYPE_CHECKING:
     from bootstrap.config.model import Environment
 
+SOURCE = "hashicorp/aws"  # the provider, as Terraform names it
 _MACHINES = MachineTypes(control_plane="t3.medium", worker="t3.large", bastion="t3.micro")
-# Sizes of a VPC and of a subnet, as AWS takes them. It keeps five addresses of each subnet to itself; the others of the
-# ten are room for what the network itself needs.
+# AWS's limits for the size of a VPC and of a subnet. AWS reserves five addresses of each subnet; the other five leave
+# room for the network's own interfaces.
 _ADDRESSING = Addressing(widest=16, narrowest=28, smallest_subnet=28, reserved=10)
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _EXAMPLE = {"region": "eu-central-1", "zones": ["eu-central-1a"], "machine_image": "ami-0123456789abcdef0"}
@@ -79,7 +80,7 @@ class AwsPlatform(RealCloud):
         """Return HashiCorp's provider in the version of the lock file."""
         from bootstrap.artifacts.lock import load  # noqa: PLC0415 - the artifacts stand on the configuration
 
-        return Provider("AWS provider", "hashicorp/aws", load().toolchain.providers[self.name].version)
+        return Provider("AWS provider", SOURCE, load().toolchain.providers[self.name].version)
 
 
 def settings(environment: Environment) -> Aws:

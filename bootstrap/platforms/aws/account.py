@@ -19,7 +19,7 @@ from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError
 from bootstrap.platforms import aws
 
-# Seconds, and tries: a service that does not answer is reported within half a minute.
+# Timeouts in seconds, and the number of tries: a silent service is reported within half a minute.
 _CONNECT, _ANSWER, _TRIES = 5, 10, 2
 _NO_CREDENTIALS = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.NoAuthTokenError)
 _DENIED = r"AccessDenied|Unauthorized|Forbidden|^403$"
@@ -44,7 +44,7 @@ class Account:
         )
         with self._errors("the cloud's credentials cannot be used", "set AWS_PROFILE to a profile that exists"):
             if (authorities := os.environ.get("SSL_CERT_FILE")) and not core.get_config_variable("ca_bundle"):
-                core.set_config_variable("ca_bundle", authorities)  # as Terraform and the downloads have it
+                core.set_config_variable("ca_bundle", authorities)  # Terraform and the downloads use it too
             session = boto3.Session(botocore_session=core, region_name=self._settings.region)
         client: Callable[[str], Any] = session.client
         return client
@@ -89,15 +89,15 @@ class Account:
             )
 
     def state_bucket(self) -> None:
-        """Check that the bucket of the state, if there is one, can be reached and lies in the environment's region."""
+        """Check that the state's bucket, if there is one, can be reached and lies in the environment's region."""
         bucket = self._state.bucket
         if self._state.backend != "s3" or not bucket:
             return
         todo = "make it, versioned and private, once by hand"
-        # S3 has one namespace for all accounts: a bucket that is refused may be anybody's.
+        # S3 has one namespace for all accounts, so a bucket that refuses access may belong to another account.
         denied = (
-            "allow s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject on it; if it is another's, name one"
-            " of your own under state.bucket"
+            "allow s3:ListBucket, s3:GetObject, s3:PutObject and s3:DeleteObject on it; if another account owns it,"
+            " name a bucket of this account under state.bucket"
         )
         with self._errors(f"the state bucket {bucket} cannot be reached", todo, denied):
             answer = self._client("s3").head_bucket(Bucket=bucket)
@@ -115,7 +115,7 @@ class Account:
     def _errors(self, what: str, todo: str | None = None, denied: str | None = None) -> Iterator[None]:
         """Turn botocore's errors into a PreflightError: no credentials, AWS out of reach, else `what` failed.
 
-        Then `todo` helps, or `denied` where it is a permission that lacks.
+        `denied` is the advice for a missing permission, `todo` for everything else.
         """
         try:
             yield
@@ -129,14 +129,14 @@ class Account:
         except exceptions.SSLError as error:
             raise PreflightError(
                 "the cloud's certificate is not trusted",
-                why=f"{error}: an authority of your own, or a proxy that reads along",
-                todo="if it is right, add its authority to a copy of /etc/ssl/certs/ca-certificates.crt,"
+                why=f"{error}: it may come from a private authority, or from a proxy that decrypts traffic",
+                todo="if the certificate is right, add its authority to a copy of /etc/ssl/certs/ca-certificates.crt,"
                 " and set SSL_CERT_FILE to that file",
             ) from error
         except ResponseParserError as error:
             raise PreflightError(
-                "what answers in the cloud's place is not the cloud",
-                why=f"{str(error).partition('. Further')[0]}: a proxy's login page, perhaps",
+                "the answer does not come from the cloud's API",
+                why=f"{str(error).partition('. Further')[0]}: it may be a proxy's login page",
                 todo="log in to the proxy, or see that HTTPS_PROXY and AWS_ENDPOINT_URL are right",
             ) from error
         except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:

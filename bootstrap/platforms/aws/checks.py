@@ -24,14 +24,14 @@ def name_usable(name: str) -> Iterator[Finding]:
 
 
 def zones_of_region(block: Aws) -> Iterator[Finding]:
-    """Each zone belongs to the region and is named once."""
+    """A zone belongs to the region and is named once."""
     pattern = re.compile(rf"{re.escape(block.region)}(-[a-z]+-[0-9]+)?[a-z]")
     for index, zone in enumerate(block.zones):
         path = ("aws", "zones", index)
         if not pattern.fullmatch(zone):
             yield path, f"{zone} is not a zone of {block.region}", f"write one such as {block.region}a"
         if zone in block.zones[:index]:
-            yield path, f"{zone} stands in the list already", "name each zone once"
+            yield path, f"the list names {zone} twice", "name each zone once"
 
 
 def real_image(block: Aws) -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def bastion_type(network: Network) -> Iterator[Finding]:
 
 
 def pool_types(pools: tuple[Pool, ...]) -> Iterator[Finding]:
-    """Each pool's type has the form of an EC2 type."""
+    """The type of every pool has the form of an EC2 type."""
     for index, pool in enumerate(pools):
         yield from _type(("pools", index, "machine"), pool.machine)
 

@@ -28,7 +28,7 @@ class Lab:
     cloud: Platform
     reached_from_here: bool = True
     keeps_artifacts: bool = True
-    lacks: Set[str] = frozenset({"storage"})  # the machines' own disks are all there is
+    lacks: Set[str] = frozenset({"storage"})  # the machines have their own disks only
 
     @property
     def name(self) -> str:
@@ -52,12 +52,12 @@ class Lab:
 
     @property
     def addressing(self) -> Addressing:
-        """What the wrapped cloud asks of networks."""
+        """The wrapped cloud's conditions on networks."""
         return self.cloud.addressing
 
     @property
     def credentials(self) -> Sequence[str]:
-        """Return none: there is no account."""
+        """Return none: the embedded cloud has no account."""
         return ()
 
     @property
@@ -66,7 +66,7 @@ class Lab:
         return (*(check for check in self.cloud.checks if check[0] is not real_image), *CHECKS)
 
     def completed(self, environment: Environment) -> Environment:
-        """Let the environment's own network in where its file names nobody: the host comes from its gateway."""
+        """Let the environment's own network in where its file names no range: this host connects from its gateway."""
         network = environment.network
         everybody = (network.cidr,)
         update = {
@@ -88,7 +88,7 @@ class Lab:
         return architecture()
 
     def account_checks(self, environment: Environment) -> Sequence[ReadinessCheck]:  # noqa: ARG002 - as above
-        """Return none: there is no account."""
+        """Return none: the embedded cloud has no account."""
         return ()
 
     def provider(self) -> Provider | None:
@@ -96,7 +96,7 @@ class Lab:
         from bootstrap.platforms.lab.old_provider import stand_in  # noqa: PLC0415 - it downloads, and few commands do
 
         provider = self.cloud.provider()
-        return provider and replace(provider, stand_in=stand_in(self.name))
+        return provider and replace(provider, stand_in=stand_in(self.name, provider.source))
 
     def adapted(self, configuration: dict[str, Any], provider_version: str, endpoint: str | None) -> dict[str, Any]:
         """Return the configuration for the API at `endpoint`, and for the old provider if it is that one."""

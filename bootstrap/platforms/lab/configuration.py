@@ -17,18 +17,27 @@ def adapted(configuration: Arguments, provider_version: str, endpoint: str) -> A
 
     `configuration` is the document of `cdk.tf.json`, which stays as it is.
     """
-    old = int(provider_version.split(".", maxsplit=1)[0]) < _OLDEST_CURRENT
     (provider,) = configuration["provider"]["aws"]
-    result = configuration | {"provider": {"aws": [provider | _embedded(endpoint, old=old)]}}
-    if not old:
-        return result
+    embedded = _embedded(endpoint, old=_is_old(provider_version))
+    return translated(configuration, provider_version) | {"provider": {"aws": [provider | embedded]}}
+
+
+def translated(configuration: Arguments, provider_version: str) -> Arguments:
+    """Return the configuration with its resources in the words of this version of the provider."""
+    if not _is_old(provider_version):
+        return configuration
+    (provider,) = configuration["provider"]["aws"]
     tags = provider["default_tags"][0]["tags"]
-    return result | {
+    return configuration | {
         "resource": {
             kind: {name: _OLD.get(kind, _same)(arguments, tags) for name, arguments in named.items()}
             for kind, named in configuration["resource"].items()
         }
     }
+
+
+def _is_old(provider_version: str) -> bool:
+    return int(provider_version.split(".", maxsplit=1)[0]) < _OLDEST_CURRENT
 
 
 def _embedded(endpoint: str, *, old: bool) -> Arguments:

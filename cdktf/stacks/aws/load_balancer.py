@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bootstrap.addresses import CONTROL_PLANE_POOL, Machine
+from bootstrap.addresses import API_PORT, CONTROL_PLANE_POOL, Machine
 from stacks.aws.network import Network
 from stacks.scope import Resource, Scope
-
-API_PORT = 6443
 
 
 def build(scope: Scope, network: Network, group: str, machines: Sequence[Machine]) -> Resource:

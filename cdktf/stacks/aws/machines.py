@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from bootstrap.addresses import CONTROL_PLANE_POOL, Machine
+from bootstrap.addresses import BASTION, CONTROL_PLANE_POOL, Machine
 from bootstrap.platforms import aws
 from stacks.aws.network import Network
 from stacks.aws.security import Groups
@@ -46,7 +46,7 @@ def bastion(scope: Scope, network: Network, groups: Groups, key: str) -> str | N
         return None
     instance = _instance(
         scope,
-        "bastion-0",
+        BASTION,
         "bastion",
         instance_type=wanted.machine,
         disk_gb=20,
@@ -103,5 +103,5 @@ def _instance(scope: Scope, id_: str, hostname: str, *, disk_gb: int, **argument
 
 def _user_data(hostname: str, environment: str) -> str:
     document = {"hostname": hostname, "fqdn": f"{hostname}.{environment}.internal", "preserve_hostname": False}
-    document["manage_etc_hosts"] = False  # otherwise cloud-init rewrites /etc/hosts at each start
+    document["manage_etc_hosts"] = False  # cloud-init would rewrite /etc/hosts at each start
     return "#cloud-config\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in document.items())

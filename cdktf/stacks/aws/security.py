@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from bootstrap.addresses import API_PORT
 from bootstrap.config.model import Environment
 from stacks import firewall
 from stacks.aws.network import Network
@@ -52,7 +53,7 @@ def build(scope: Scope, network: Network) -> Groups:
         addresses = enumerate(network.outgoing_addresses)
         through_nat = {f"-{zone}": {"cidr_blocks": [f"{address}/32"]} for zone, address in addresses}
         rule = firewall.Rule(
-            "apiserver-nat", "node", "api", "tcp", (6443, 6443), "calls of the cluster itself to the api"
+            "apiserver-nat", "node", "api", "tcp", (API_PORT, API_PORT), "calls of the cluster itself to the api"
         )
         _open(scope, rule, "ingress", groups["api"], through_nat)
     return groups

@@ -1,4 +1,4 @@
-"""One environment on AWS: network, security, machines, load balancer, and the contract they end in."""
+"""An environment on AWS: network, security, machines, load balancer, and the contract they end in."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from constructs import Construct
 
 from bootstrap import addresses
 from bootstrap.config.model import Environment
+from bootstrap.platforms import aws
 from stacks import contract, state
 from stacks.aws import load_balancer, machines, network, provider, security
 from stacks.contract import Made
@@ -20,7 +21,7 @@ class Stack(TerraformStack):
         super().__init__(app, environment.name)
         scope = Scope(self, environment)
         state.keep(self, environment)
-        required = {"aws": {"source": "hashicorp/aws", "version": provider_version}}
+        required = {"aws": {"source": aws.SOURCE, "version": provider_version}}
         self.add_override("terraform", {"required_version": state.TERRAFORM, "required_providers": required})
         self.add_override("provider", {"aws": [provider.configuration(environment)]})
 
@@ -36,6 +37,6 @@ class Stack(TerraformStack):
             Made(machine, instance.attribute("private_ip"), instance.id)
             for machine, instance in zip(wanted, instances, strict=True)
         ]
-        api = (balancer.attribute("dns_name"), load_balancer.API_PORT)
+        api = (balancer.attribute("dns_name"), addresses.API_PORT)
         self.add_override("resource", scope.resources)
         self.add_override("output", contract.outputs(environment, api, bastion, made))

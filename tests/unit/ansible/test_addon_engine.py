@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from module_utils import addons
-from module_utils.addons import AddOn, HeldError, Object
+from module_utils.addons import AddOn, HeldError, Object, RecordError
 
 if TYPE_CHECKING:
     from tests.unit.ansible.conftest import FakeProgram
@@ -134,6 +134,35 @@ def test_an_interrupted_removal_is_made_up_for(server: Server, monkeypatch: pyte
             addons.converge([_addon("one", _object("a", "1"))], dry_run=False)
     found = addons.converge([_addon("one", _object("a", "1"))], dry_run=False)
     assert _names(found) == ["ConfigMap default/b: removed"]
+
+
+def test_an_interrupted_first_apply_leaves_no_object_that_the_record_does_not_list(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: str, stdin: str | None = None, **_options: object) -> str:
+        answer = server.kubectl(*arguments, stdin=_first(stdin) if arguments[0] == "apply" else stdin)
+        if arguments[0] == "apply":
+            raise KeyboardInterrupt
+        return answer
+
+    def _first(stdin: str | None) -> str:  # kubectl applies one object after the other
+        document = json.loads(stdin or "")
+        return json.dumps({**document, "items": document["items"][:2]})
+
+    with monkeypatch.context() as patched:
+        patched.setattr(addons, "kubectl", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            addons.converge([_addon("one", _object("a", "1"), _object("b", "1"))], dry_run=False)
+    assert _names(addons.converge([], dry_run=False)) == ["ConfigMap default/a: removed"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"objects": []}', '{"data": null, "objects": [{"kind": "Pod"}]}'])
+def test_a_damaged_record_is_told_with_its_name(server: Server, text: str) -> None:
+    addons.converge([_addon("one", _object("a", "1"))], dry_run=False)
+    (record,) = [item for identity, item in server.objects.items() if identity[2] == "kube-pipeline-addons"]
+    record["data"]["one"] = text
+    with pytest.raises(RecordError, match="kube-system/kube-pipeline-addons"):
+        addons.converge([], dry_run=False)
 
 
 def test_a_dry_run_asks_the_server_only_about_what_is_there(server: Server) -> None:

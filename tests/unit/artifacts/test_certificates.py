@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import preflight
+from bootstrap import keys, preflight
 from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError
 from bootstrap.progress import Silent
@@ -32,8 +32,8 @@ def test_the_cloud_s_certificate(
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", secure_server.url)
     with pytest.raises(PreflightError, match=r"(?s)certificate is not trusted.*do: .*SSL_CERT_FILE"):
-        preflight.check(ENVIRONMENT, tmp_path, tmp_path / "ssh", Silent())
+        preflight.check(ENVIRONMENT, tmp_path, lambda: keys.ensure(ENVIRONMENT, tmp_path / "ssh"), Silent())
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with pytest.raises(PreflightError, match="what answers in the cloud's place is not the cloud") as caught:
-        preflight.check(ENVIRONMENT, tmp_path, tmp_path / "ssh", Silent())
+    with pytest.raises(PreflightError, match="does not come from the cloud") as caught:
+        preflight.check(ENVIRONMENT, tmp_path, lambda: keys.ensure(ENVIRONMENT, tmp_path / "ssh"), Silent())
     assert "<" not in str(caught.value), "the page itself is not told"

@@ -14,7 +14,7 @@ ARCHITECTURES = ("amd64", "arm64")
 TOOLS = {("opentofu", LOCK.toolchain.opentofu)}
 BUILT = sorted({pair for release in LOCK.releases for pair in LOCK.release(release).items()} | TOOLS)
 DEFAULT = Kubernetes().version
-KUBEADM_IMAGES = {  # what `kubeadm config images list` of that version prints
+KUBEADM_IMAGES = {  # the output of `kubeadm config images list` of that version
     "1.37.2": {"coredns/coredns:v1.14.6", "pause:3.10.2", "etcd:3.7.0-0"},
     "1.36.3": {"coredns/coredns:v1.14.2", "pause:3.10.2", "etcd:3.6.8-0"},
     "1.35.4": {"coredns/coredns:v1.13.1", "pause:3.10.1", "etcd:3.6.6-0"},
@@ -43,7 +43,7 @@ def test_every_release_can_be_built_from_a_recipe(name: str, version: str) -> No
     for package in [*recipe.component.packages.values(), *filter(None, [recipe.component.source])]:
         module = next(line for line in sums.splitlines() if package.split()[0].startswith(line.split()[0]))
         assert module.split()[0] in required
-    if name not in ("agnhost", "pause"):  # these two are named by a version of their own
+    if name not in ("agnhost", "pause"):  # agnhost and pause have versions of their own
         assert f" v{version}\n" in required
 
 

@@ -115,7 +115,7 @@ def test_a_login_page_in_place_of_a_token_is_told(server: Server, tmp_path: Path
         b"<html>please log in</html>",
         b"[]",
         b"{}",
-        b'{"config": {"digest": "sha256:/etc/passwd"}}',  # it would become a file's name
+        b'{"config": {"digest": "sha256:/etc/passwd"}}',  # the digest would become a file's name
         b'{"config": {"digest": "sha256:../image"}}',
     ],
 )

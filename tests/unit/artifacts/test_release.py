@@ -1,4 +1,4 @@
-"""What `make release` writes; the lock file itself is the example."""
+"""`make release` writes the entries of a release; the lock file itself is the example."""
 
 from __future__ import annotations
 

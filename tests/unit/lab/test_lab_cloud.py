@@ -1,4 +1,4 @@
-"""What can be known of a lab from its folder."""
+"""A lab's folder tells its state."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_api_on_loopback_is_not_asked_through_a_proxy(daemon: Layout, monkey
     thread.start()
     running = cloud.Running(f"http://127.0.0.1:{server.server_port}", "http://10.79.0.1:80")
     daemon.state.write_text(json.dumps(asdict(running)))
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # no server listens there
     assert cloud._answering(daemon) == running
     thread.join()
     server.server_close()

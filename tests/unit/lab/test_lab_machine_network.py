@@ -74,7 +74,7 @@ def test_the_host_s_firewall_is_opened_for_what_the_lab_serves_and_nothing_else(
 
 def test_rules_are_made_once_and_all_of_the_lab_s_own_are_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = ["-P INPUT DROP", "-A INPUT -i kp-other -j ACCEPT", '-A INPUT -m comment --comment "a b" -j ACCEPT']
-    rules = [*kept, f"-A INPUT -i {BRIDGE} -p tcp -j ACCEPT"]  # one of an earlier version
+    rules = [*kept, f"-A INPUT -i {BRIDGE} -p tcp -j ACCEPT"]  # a rule of an earlier version
 
     def run(argv: Sequence[str | Path], *, check: bool = True) -> Completed:
         action, chain, *rest = map(str, argv[2:])

@@ -1,4 +1,4 @@
-"""What a machine is called, and the command that boots it."""
+"""The names of a machine, and the command that boots it."""
 
 from __future__ import annotations
 

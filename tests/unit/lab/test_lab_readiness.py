@@ -1,4 +1,4 @@
-"""Each thing that this machine lacks has a message of its own."""
+"""Every lack of this machine has a message of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API was asked for is read from moto as the lab needs it."""
+"""Requests to the API are read from moto as the lab needs them."""
 
 from __future__ import annotations
 

@@ -20,14 +20,14 @@ _ADDRESSING = Addressing(widest=8, narrowest=29, smallest_subnet=29, reserved=2)
 
 
 class Pretend(Section):
-    """Where in the house the machines stand."""
+    """The machines' place in the house."""
 
     site: str = Field(description="the room", examples=["cellar"])
     racks: tuple[str, ...] = Field(min_length=1, description="the racks", examples=[["left", "right"]])
 
 
 def racks_apart(block: Pretend) -> Iterator[Finding]:
-    """Each rack is named once."""
+    """Every rack is named once."""
     for index, rack in enumerate(block.racks):
         if rack in block.racks[:index]:
             yield ("pretend", "racks", index), f"the rack {rack} is there already", "name each rack once"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from infra.platforms import RealCloud
+from infra.platforms import RemoteCloud
 
 
-class PretendPlatform(RealCloud):
-    """See `infra.platforms.Platform`."""
+class PretendOperations(RemoteCloud):
+    """See `infra.platforms.Operations`."""
 
     def machine(self, address: str) -> str | None:
         """Return the id of what stands in a rack."""
@@ -25,4 +25,4 @@ class PretendPlatform(RealCloud):
         return self.machine(change["address"]) is not None and change["change"]["actions"] == ["update"]
 
 
-PLATFORM = PretendPlatform()
+PLATFORM = PretendOperations()

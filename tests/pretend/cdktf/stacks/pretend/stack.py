@@ -1,4 +1,4 @@
-"""One environment on the pretended cloud."""
+"""An environment on the pretended cloud."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ class Stack(TerraformStack):
             written = scope.add("terraform_data", machine.id, input={"type": machine.machine, "key": public_key})
             made.append(Made(machine, str(machine.address), written.id))
         scope.add("terraform_data", "api", input=f"{environment.name}.example.com")
-        api = ("${terraform_data.api.output}", 6443)
+        api = ("${terraform_data.api.output}", addresses.API_PORT)
         self.add_override("resource", scope.resources)
         self.add_override("output", contract.outputs(environment, api, None, made))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from infra.platforms import RealCloud
+from infra.platforms import RemoteCloud
 
 _MACHINE = "aws_instance"
 _API = "aws_lb.apiserver"
 
 
-class AwsPlatform(RealCloud):
-    """See `infra.platforms.Platform`."""
+class AwsOperations(RemoteCloud):
+    """See `infra.platforms.Operations`."""
 
     def machine(self, address: str) -> str | None:
         """Return the id of an EC2 instance."""
@@ -33,4 +33,4 @@ class AwsPlatform(RealCloud):
         )
 
 
-PLATFORM = AwsPlatform()
+PLATFORM = AwsOperations()

@@ -1,4 +1,4 @@
-"""The machines that a command is about, where it needs them to be there."""
+"""The machines that an apply has made, for a command that needs them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from infra.contract import Contract, from_outputs
 from infra.run import Run
 
 
-def require_machines(run: Run) -> Contract:
+def require(run: Run) -> Contract:
     """Return the contract of the machines that are there.
 
     Raises:

@@ -10,9 +10,9 @@ import pytest
 from bootstrap.config import loader, stored
 from bootstrap.config.model import Environment
 from bootstrap.errors import ConfigurationError, PreflightError
-from infra import recorded
+from infra import history
 from infra import workspace as workspaces
-from infra.recorded import Stage
+from infra.history import Stage
 from infra.workspace import Workspace
 
 ENVIRONMENTS = Path(__file__).parents[2] / "environments"
@@ -24,39 +24,48 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def stage(workspace: Workspace) -> Stage | None:
-    state = recorded.read(workspace)
+    state = history.read(workspace)
     return state.stage if state else None
 
 
 def test_an_environment_begins_is_made_and_is_destroyed(workspace: Workspace) -> None:
     file = ENVIRONMENTS / "local.yaml"
     assert stage(workspace) is None
-    recorded.begin(workspace, file)
+    history.begin(workspace, file, standing=False)
     assert stage(workspace) is Stage.BEGUN
-    recorded.made(workspace, file)
-    recorded.begin(workspace, file)
+    history.made(workspace, file)
+    history.begin(workspace, file, standing=False)
     assert stage(workspace) is Stage.MADE, "another apply unmakes nothing"
-    recorded.destroying(workspace, file)
-    recorded.begin(workspace, file)
+    history.destroying(workspace, file)
+    history.begin(workspace, file, standing=False)
     assert stage(workspace) is Stage.BEGUN, "the destroy may have taken some machines"
     assert workspace.state.stat().st_mode & 0o777 == 0o600
+
+
+def test_machines_that_stand_are_made_also_where_no_record_tells_it(workspace: Workspace) -> None:
+    file = ENVIRONMENTS / "local.yaml"
+    history.begin(workspace, file, standing=True)  # another checkout has made them
+    assert stage(workspace) is Stage.MADE
+    history.destroying(workspace, file)
+    history.begin(workspace, file, standing=True)
+    assert stage(workspace) is Stage.BEGUN, "the outputs outlive the machines that a destroy has taken"
 
 
 def test_a_file_of_the_checkout_is_found_in_a_copy_of_it(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded.begin(workspace, ENVIRONMENTS / "local.yaml")
+    history.begin(workspace, ENVIRONMENTS / "local.yaml", standing=False)
     assert json.loads(workspace.state.read_text())["file"] == "environments/local.yaml"
     monkeypatch.setattr(workspaces, "ROOT", tmp_path / "copy")
-    state = recorded.read(workspace)
+    state = history.read(workspace)
     assert state
     assert state.file == tmp_path / "copy" / "environments" / "local.yaml"
 
 
 def test_a_name_in_any_encoding_comes_back(workspace: Workspace, tmp_path: Path) -> None:
     file = tmp_path / "caf\udce9.yaml"
-    recorded.begin(workspace, file)
-    state = recorded.read(workspace)
+    history.begin(workspace, file, standing=False)
+    state = history.read(workspace)
     assert state
     assert state.file == file
 
@@ -65,8 +74,10 @@ def test_a_name_in_any_encoding_comes_back(workspace: Workspace, tmp_path: Path)
 def test_a_damaged_record_is_named(workspace: Workspace, content: str) -> None:
     workspace.state.write_text(content)
     with pytest.raises(PreflightError) as raised:
-        recorded.read(workspace)
+        history.read(workspace)
     assert raised.value.where == str(workspace.state)
+    assert history.known(workspace) is None
+    assert history.anything(workspace)
 
 
 @pytest.mark.parametrize("name", ["local", "prod", "full"])

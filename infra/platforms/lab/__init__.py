@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.config.model import Environment
+from bootstrap.errors import PreflightError
 from bootstrap.files import cache_folder
 from bootstrap.progress import Progress
-from infra.lab import cgroups, cloud
+from infra.lab import cgroups, cloud, readiness
 from infra.lab.layout import Layout
-from infra.platforms import Artifacts, Platform
+from infra.platforms import Artifacts, Operations
 
 _NOWHERE = "http://embedded-cloud.invalid"
 
 
 @dataclass(frozen=True)
 class Lab:
-    """See `infra.platforms.Platform`; plans are read in the words of the wrapped cloud."""
+    """See `infra.platforms.Operations`; plans are read in the words of the wrapped cloud."""
 
-    wrapped: Platform
+    wrapped: Operations
+    title: str = "the embedded cloud"
     starts: bool = True
     takes_all_along: bool = True
 
@@ -39,13 +41,18 @@ class Lab:
 
     def preflight(self, environment: Environment, folder: Path) -> Sequence[Callable[[], object]]:
         """Return the check of this machine as the host of the environment's machines."""
-        from infra.lab import readiness  # noqa: PLC0415 - only some commands need it
-
         return (lambda: readiness.check(environment, folder),)
 
-    def start(self, environment: Environment, folder: Path, progress: Progress) -> str | None:
-        """Start the embedded cloud, or find it running; return its API's URL."""
-        return cloud.start(environment, folder, cache_folder() / "artifacts", progress).endpoint
+    def start(self, environment: Environment, folder: Path, progress: Progress) -> None:
+        """Start the embedded cloud, or find it running."""
+        cloud.start(environment, folder, cache_folder() / "artifacts", progress)
+
+    def endpoint(self, folder: Path) -> str | None:
+        """Return the URL of the API that its daemon serves."""
+        state = cloud.status(folder)
+        if not state:  # without a URL, Terraform would turn to the real cloud
+            raise PreflightError("the embedded cloud does not run", todo="make apply starts it, without FROM")
+        return str(state["endpoint"])
 
     def stop(self, folder: Path, progress: Progress) -> None:
         """Stop it, with its machines, and remove all that it made on this host."""

@@ -1,6 +1,6 @@
 """Runs a program, and ends it with all that it started when the thread that started this process ends.
 
-`process.streaming` starts it: `python tied.py PROGRAM ARGUMENT…`. It imports nothing of this project.
+`process.streaming` starts it: `python run_until_parent_ends.py PROGRAM ARGUMENT…`. It imports nothing of this project.
 """
 
 from __future__ import annotations

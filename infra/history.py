@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -50,10 +51,31 @@ def read(workspace: Workspace) -> State | None:
         ) from error
 
 
-def begin(workspace: Workspace, file: Path) -> None:
-    """Record that an apply begins to make machines; what was made before stays made."""
-    known = read(workspace)
-    _write(workspace, State(Stage.MADE if known and known.stage is Stage.MADE else Stage.BEGUN, file))
+def known(workspace: Workspace) -> State | None:
+    """Return what is recorded; None also where the record is damaged, for commands that go on without it."""
+    with suppress(PreflightError):
+        return read(workspace)
+    return None
+
+
+def anything(workspace: Workspace) -> bool:
+    """Return whether something happened to the environment, also where the record cannot tell what."""
+    return workspace.state.exists()
+
+
+def begin(workspace: Workspace, file: Path, *, standing: bool) -> None:
+    """Record that an apply begins to make machines; what was made before stays made.
+
+    `standing` is whether Terraform's state holds all of an earlier apply's machines, which another checkout may have
+    made. A destroy that began since may have taken some of them.
+    """
+    state = read(workspace)
+    stage = state.stage if state else Stage.BEGUN
+    if stage is Stage.DESTROYING:
+        stage = Stage.BEGUN
+    elif standing:
+        stage = Stage.MADE
+    _write(workspace, State(stage, file))
 
 
 def made(workspace: Workspace, file: Path) -> None:
@@ -62,7 +84,7 @@ def made(workspace: Workspace, file: Path) -> None:
 
 
 def destroying(workspace: Workspace, file: Path) -> None:
-    """Record that a destroy has begun; at its end the workspace is removed."""
+    """Record that a destroy begins to take things away; at its end the workspace is removed."""
     _write(workspace, State(Stage.DESTROYING, file))
 
 
@@ -72,12 +94,12 @@ def refuse_another_file(workspace: Workspace, file: Path, name: str) -> None:
     Raises:
         ConfigurationError: they are made from another one that names its environment the same, and is still there.
     """
-    known = read(workspace)
-    if known and known.file.exists() and not known.file.samefile(file):
+    state = known(workspace)
+    if state and state.file.exists() and not state.file.samefile(file):
         raise ConfigurationError(
             f"another file names its environment {name}, too",
             where=str(file),
-            why=f"{workspace.folder} and its machines were made from {known.file}",
+            why=f"{workspace.folder} and its machines were made from {state.file}",
             todo=f"write another name into this file; if it is to replace the other one, remove {workspace.state}",
         )
 

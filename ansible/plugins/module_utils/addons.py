@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .checks.probes import PREFIX
+from .records import RecordError
 from .system import wait
 from .system.commands import kubectl
 
@@ -29,10 +30,6 @@ _APPLY_SECONDS = 180
 
 class HeldError(Exception):
     """Users' data depends on an add-on that is to be removed; the message names both."""
-
-
-class RecordError(Exception):
-    """The record of the add-ons' objects cannot be read; the message names it and tells what to do."""
 
 
 class RemovalError(Exception):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from .approver.inventory import recorded_nodes
 from .etcd import etcdctl
+from .records.nodes import recorded_nodes
 from .system.commands import CommandError, kubectl
 
 
@@ -40,6 +40,7 @@ def find_stale(
 
     Raises:
         CommandError: the API or etcd does not answer.
+        RecordError: the record of nodes is damaged.
     """
     try:
         recorded = recorded_nodes()

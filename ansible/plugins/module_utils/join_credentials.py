@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .approver.inventory import record_nodes, recorded_nodes
+from .records.nodes import record_nodes, recorded_nodes
 from .system.commands import CommandError, kubectl, run
 from .system.paths import HOST
 from .system.wait import attempts
@@ -30,6 +30,7 @@ def credentials(lifetime: str, joining: Mapping[str, Mapping[str, Any]], *, cont
 
     Raises:
         CommandError: kubeadm failed, or the cluster does not sign for the token.
+        RecordError: the record of nodes is damaged.
     """
     record_nodes({**recorded_nodes(), **joining})
     words = run(

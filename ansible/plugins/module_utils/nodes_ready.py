@@ -9,7 +9,7 @@ from typing import Any
 
 from .api import KUBELET_PORT, speaks_tls
 from .approver.approval import approve_pending
-from .approver.inventory import record_nodes, recorded_nodes
+from .records.nodes import record_nodes, recorded_nodes
 from .system.commands import kubectl
 from .system.wait import attempts
 
@@ -71,6 +71,7 @@ def converge(
     Raises:
         NotReadyError: an awaited node is not done within `timeout` seconds.
         CommandError: the API does not answer.
+        RecordError: the record of nodes is damaged.
     """
     before = recorded_nodes()
     if dry_run:

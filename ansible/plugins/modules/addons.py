@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.addons import AddOn, HeldError, RecordError, RemovalError, converge, planned
+from ansible.module_utils.addons import AddOn, HeldError, RemovalError, converge, planned
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.membership import MEMBER, membership
+from ansible.module_utils.records import RecordError
 from ansible.module_utils.system.commands import CommandError
 
 DOCUMENTATION = r"""

@@ -7,6 +7,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.etcd import lost_majority
 from ansible.module_utils.forget import find_stale, forget
 from ansible.module_utils.membership import MEMBER, membership
+from ansible.module_utils.records import RecordError
 from ansible.module_utils.system.commands import CommandError
 
 DOCUMENTATION = r"""
@@ -68,6 +69,8 @@ def main() -> None:
             forget(nodes, members)
     except CommandError as error:
         module.fail_json(msg=lost_majority() or str(error))
+    except RecordError as error:
+        module.fail_json(msg=str(error))
     module.exit_json(changed=bool(nodes or members), nodes=nodes, members=members)
 
 

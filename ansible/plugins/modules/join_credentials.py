@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.join_credentials import credentials
+from ansible.module_utils.records import RecordError
 from ansible.module_utils.system.commands import CommandError
 
 DOCUMENTATION = r"""
@@ -73,7 +74,7 @@ def main() -> None:
         joining = {name: wanted["nodes"][name] for name in wanted["joining"]}
         planes = not joining.keys().isdisjoint(wanted["control_planes"])
         found = credentials(wanted["lifetime"], joining, control_planes=planes)
-    except (CommandError, ValueError) as error:
+    except (CommandError, RecordError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=True, credentials=found)
 

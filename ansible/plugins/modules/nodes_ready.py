@@ -7,6 +7,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.join_credentials import revoke
 from ansible.module_utils.membership import MEMBER, membership
 from ansible.module_utils.nodes_ready import NotReadyError, converge, described
+from ansible.module_utils.records import RecordError
 from ansible.module_utils.system.commands import CommandError
 
 DOCUMENTATION = r"""
@@ -70,7 +71,7 @@ def main() -> None:
         patches, approved = converge(wanted, awaited, timeout, dry_run=module.check_mode)
         if module.params["revoke"] and not module.check_mode:
             revoke()
-    except (CommandError, NotReadyError) as error:
+    except (CommandError, NotReadyError, RecordError) as error:
         module.fail_json(msg=str(error))
     shown = {"before": "", "after": "".join(f"{line}\n" for line in described(patches))}
     module.exit_json(changed=bool(patches or approved), patches=patches, approved=approved, diff=shown)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from module_utils import addons
-from module_utils.addons import AddOn, HeldError, Object, RecordError
+from module_utils.addons import AddOn, HeldError, Object
+from module_utils.records import RecordError
 
 if TYPE_CHECKING:
     from tests.unit.ansible.conftest import FakeProgram

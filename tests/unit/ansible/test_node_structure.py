@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,10 @@ def test_a_module_documents_the_options_that_it_takes(path: Path) -> None:
         assert required <= task[path.stem].keys() <= taken
 
 
-@pytest.mark.parametrize(("package", "may_import"), [("system", {"system"}), ("approver", {"system", "approver"})])
+@pytest.mark.parametrize(
+    ("package", "may_import"),
+    [("system", {"system"}), ("records", {"system", "records"}), ("approver", {"system", "records", "approver"})],
+)
 def test_what_control_planes_get_for_their_timer_needs_nothing_else(package: str, may_import: set[str]) -> None:
     for path in (_UTILS / package).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -78,7 +82,10 @@ def test_what_control_planes_get_for_their_timer_needs_nothing_else(package: str
 
 
 def test_the_approver_runs_as_it_is_shipped(tmp_path: Path) -> None:
-    for package in ("system", "approver"):
+    role = _PLUGINS.parent / "roles" / "kubelet" / "vars" / "main.yml"
+    packages = re.findall(r"'/(\w+)/\*\.py'", role.read_text())
+    assert "approver" in packages
+    for package in packages:
         shutil.copytree(_UTILS / package, tmp_path / "agent" / package)
     commands = tmp_path / "agent" / "system" / "commands.py"
     commands.write_text(commands.read_text().replace("/usr/local/sbin:", f"{tmp_path}:"))

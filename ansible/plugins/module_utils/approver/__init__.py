@@ -1,1 +1,1 @@
-"""The approver of the kubelets' serving certificates. Control planes run it, with `system`, by a timer."""
+"""The approver of the kubelets' serving certificates. Control planes run it by a timer, with `records` and `system`."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..system.commands import kubectl
+from . import RecordError
 
 _NAMESPACE, _NAME = "kube-system", "kube-pipeline-nodes"
 
@@ -20,9 +21,21 @@ def recorded_nodes() -> dict[str, dict[str, Any]]:
 
     Raises:
         CommandError: the API does not answer.
+        RecordError: the record is damaged.
     """
     output = kubectl("get", f"--namespace={_NAMESPACE}", "configmap", _NAME, "--ignore-not-found", "--output=json")
-    return dict(json.loads(json.loads(output)["data"]["nodes.json"])) if output.strip() else {}
+    if not output.strip():
+        return {}
+    try:
+        nodes = dict(json.loads(json.loads(output)["data"]["nodes.json"]))
+        _ = [str(node["addresses"][0]) for node in nodes.values()]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise RecordError(
+            f"the ConfigMap {_NAMESPACE}/{_NAME} is damaged ({error!r}). Delete it, then apply: the record is made"
+            " anew. A node that left the inventory meanwhile, and labels and taints that did, have to be removed by"
+            " hand"
+        ) from error
+    return nodes
 
 
 def record_nodes(nodes: Mapping[str, Mapping[str, Any]]) -> None:

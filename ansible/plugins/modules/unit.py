@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.system.commands import CommandError
-from ansible.module_utils.system.files import OPTIONS, File, apply, changes
+from ansible.module_utils.system.files import OPTIONS, File, apply, changes, remove
 from ansible.module_utils.system.units import actions, newest, perform, show
 
 DOCUMENTATION = r"""
@@ -31,6 +31,11 @@ options:
       path: {description: Absolute path., type: path, required: true}
       content: {description: All that the file holds., type: str, required: true}
       mode: {description: Permission bits as octal text., type: str, default: "0644"}
+  left:
+    description: Folders of an earlier version of the service, which are removed.
+    type: list
+    elements: path
+    default: []
   programs:
     description: Files of the service that another task writes.
     type: list
@@ -64,6 +69,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "files": {**OPTIONS, "default": []},
+            "left": {"type": "list", "elements": "path", "default": []},
             "programs": {"type": "list", "elements": "path", "default": []},
             "start": {"type": "bool", "default": True},
         },
@@ -71,6 +77,7 @@ def main() -> None:
     )
     name, files = module.params["name"], [File.of(item) for item in module.params["files"]]
     found = changes(files)
+    left = remove([Path(path) for path in module.params["left"]], dry_run=module.check_mode)
     if not module.check_mode:
         apply(found)
     watched = [file.path for file in files] + [Path(path) for path in module.params["programs"]]
@@ -81,10 +88,10 @@ def main() -> None:
     except CommandError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
-        changed=bool(found or needed),
+        changed=bool(found or left or needed),
         actions=needed,
         changed_files=[str(change.file.path) for change in found],
-        diff=[change.diff() for change in found],
+        diff=[change.diff() for change in found] + [{"before": f"{folder}\n", "after": ""} for folder in left],
     )
 
 

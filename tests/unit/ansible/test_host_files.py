@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from module_utils.system.commands import run
-from module_utils.system.files import File, apply, changes, exclusive, write
+from module_utils.system.files import File, apply, changes, exclusive, remove, write
 
 
 def test_only_files_that_differ_are_written(tmp_path: Path) -> None:
@@ -45,6 +45,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         write(path, b"new", 0o644)
     assert [item.name for item in tmp_path.iterdir()] == ["a"]
     assert path.read_text() == "old"
+
+
+def test_folders_of_an_earlier_version_go_with_all_that_is_in_them(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    (old / "package").mkdir(parents=True)
+    (old / "package" / "module.py").touch()
+    assert remove([old, tmp_path / "never"], dry_run=True) == [old]
+    assert old.exists()
+    assert remove([old], dry_run=False) == [old]
+    assert not old.exists()
+    assert remove([old], dry_run=False) == []
 
 
 def test_a_program_that_outlives_its_module_keeps_the_lock(host: Path) -> None:

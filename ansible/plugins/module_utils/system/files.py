@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,6 +93,14 @@ def apply(found: Sequence[Change]) -> None:
     """Write the files that differ."""
     for change in found:
         write(change.file.path, change.file.content.encode(), change.file.mode)
+
+
+def remove(folders: Sequence[Path], *, dry_run: bool) -> list[Path]:
+    """Remove folders with all that is in them; return those that existed."""
+    found = [folder for folder in folders if folder.is_dir()]
+    for folder in [] if dry_run else found:
+        shutil.rmtree(folder)
+    return found
 
 
 @contextmanager

@@ -20,7 +20,9 @@ from .system.commands import CommandError, run
 from .system.paths import HOST
 
 _TIME_SERVICES = ("chrony", "chronyd", "systemd-timesyncd", "ntpsec", "ntpd", "openntpd")
-_OPENSSL = 3  # whose text the approver of certificates reads
+# OpenSSL reads the certificates of every host for verification, and requests on a control plane. The approver knows the
+# text that version 3 prints, which every supported system has.
+_OPENSSL = 3
 _FIREWALL = (
     "or, where a firewall lets all traffic of nodes, Pods and Services through, set preflight_firewall to true in"
     " ansible/roles/preflight/defaults/main.yml"
@@ -72,8 +74,8 @@ def shortages(state: State, wanted: Mapping[str, Any]) -> list[str]:
         f"it has {state.cpus} CPUs, {wanted['cpus']} are required: take a larger machine": (
             state.cpus < wanted["cpus"]
         ),
-        f"{state.disk_gb} GB are free under /var/lib, {wanted['disk_gb']} GB are required: make room, or enlarge the"
-        " disk": (state.disk_gb < wanted["disk_gb"]),
+        f"{state.disk_gb} GB are free under {HOST.state.parent}, {wanted['disk_gb']} GB are required: make room, or"
+        " enlarge the disk": (state.disk_gb < wanted["disk_gb"]),
         "no time service sets its clock: install chrony or systemd-timesyncd": not state.keeps_time,
         "its resolv.conf names no name server, which a DNS server of the cluster needs": state.name_servers == 0,
         f"ports that Kubernetes needs are taken: {', '.join(state.busy_ports)}: stop what uses them": bool(

@@ -7,14 +7,14 @@ import re
 import shutil
 
 from .system.commands import CommandError, run
-from .system.paths import HOST
+from .system.paths import HOST, PROGRAMS
 from .system.units import show
 
 _VERDICTS = {"accept", "drop", "reject"}
 _REMARKS = {"counter", "log", *_VERDICTS}  # what a rule for all packets is made of
 _CLOSED = (
-    "what none of its rules lets through: open it, and the file it comes from, such as /etc/nftables.conf or"
-    " /etc/iptables/rules.v4; Docker closes FORWARD: remove it"
+    f"what none of its rules lets through: open it, and the file it comes from, such as {HOST.etc}/nftables.conf or"
+    f" {HOST.etc}/iptables/rules.v4; Docker closes FORWARD: remove it"
 )
 
 
@@ -26,7 +26,7 @@ def obstacles() -> list[str]:
         managed.append("its firewall ufw is on: turn it off by `ufw disable`")
     if show("firewalld.service").active:
         managed.append("its firewall firewalld runs: turn it off by `systemctl disable --now firewalld`")
-    nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    nft = shutil.which("nft", path=PROGRAMS)
     if managed or not nft:
         return managed
     try:

@@ -59,7 +59,7 @@ def _await_signature(token_id: str) -> None:
             return
     raise CommandError(
         f"no controller manager has signed the new token within {_SIGNING_SECONDS} s: look at"
-        " /var/log/pods/kube-system_kube-controller-manager-* on the control plane that holds the lease"
+        f" {HOST.pod_logs}/kube-system_kube-controller-manager-* on the control plane that holds the lease"
         " kube-system/kube-controller-manager"
     )
 

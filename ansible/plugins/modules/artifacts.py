@@ -17,6 +17,7 @@ from ansible.module_utils.artifacts import (
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.system.commands import CommandError
 from ansible.module_utils.system.files import exclusive
+from ansible.module_utils.system.paths import HOST
 
 DOCUMENTATION = r"""
 module: artifacts
@@ -66,7 +67,7 @@ def main() -> None:
     except (ArtifactError, CommandError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:  # most likely a full disk
-        place = error.filename or "/var/lib/kube-pipeline or the place of a program"
+        place = error.filename or f"{HOST.state} or the place of a program"
         module.fail_json(msg=f"this host has no place for an artifact: {error.strerror}: make room in {place}")
     names = [f"{item.name} {item.version}" for item in missing]
     module.exit_json(

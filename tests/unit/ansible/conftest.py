@@ -37,7 +37,7 @@ class FakeProgram:
         self.folder = folder
         self.log = folder / "calls"
         folder.mkdir()
-        environment = {"PATH": f"{folder}:/usr/bin:/bin", "KUBECONFIG": "/nonexistent"}
+        environment = {"PATH": f"{folder}:/usr/bin:/bin"}
         monkeypatch.setattr("module_utils.system.commands._ENVIRONMENT", environment)
 
     def __call__(self, name: str, script: str) -> None:

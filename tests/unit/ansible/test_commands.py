@@ -34,6 +34,11 @@ def test_an_api_that_is_away_or_slow_for_a_moment_is_asked_again(
     assert len(waits) == 1
 
 
+def test_programs_get_the_administrators_credentials_of_this_host(fake_program: FakeProgram, host: Path) -> None:
+    fake_program("kubectl", "echo $KUBECONFIG")
+    assert kubectl("get", "nodes") == f"{host}/etc/kubernetes/admin.conf\n"
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -16,6 +16,8 @@ import yaml
 _PLUGINS = Path(__file__).parents[3] / "ansible" / "plugins"
 _UTILS = _PLUGINS / "module_utils"
 _DOCUMENTS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
+# An absolute path below a top-level folder of a host; a path in a URL follows its host.
+_HOST_PATH = re.compile(r"(?<![\w.}/*])/(boot|dev|etc|home|lib|mnt|opt|proc|root|run|s?bin|srv|sys|tmp|usr|var)\b")
 _FILES = sorted(_PLUGINS.rglob("*.py"))
 
 
@@ -35,15 +37,33 @@ def test_only_wait_sleeps(file: Path) -> None:
     assert "sleep" not in set(_names(ast.parse(file.read_text()))) or file == _UTILS / "system" / "wait.py"
 
 
-def test_paths_of_a_host_are_made_in_one_module(file: Path) -> None:
-    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
-    made = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Path"]
-    absolute = [call for call in made if any(_is_absolute(argument) for argument in call.args)]
-    assert absolute == [] or file == _UTILS / "system" / "paths.py"
+def test_paths_of_a_host_stand_in_one_module(file: Path) -> None:
+    found = _paths(ast.parse(file.read_text()))
+    assert found == [] or file == _UTILS / "system" / "paths.py"
 
 
-def _is_absolute(argument: ast.expr) -> bool:
-    return isinstance(argument, ast.Constant) and str(argument.value).startswith("/")
+def test_a_path_is_seen_wherever_it_stands() -> None:
+    code = '''"""A module, which may name /etc."""
+DOCUMENTATION = "free space under /var/lib"
+def f(name):
+    """Tell of /etc."""
+    api("/apis/apps/v1", "https://a/etc", f"/api/v1/nodes/{name}")
+    return Path("/etc/a"), {"KEY": "/root"}, f"look at /var/log/{name}", "`/usr/bin/x`", ":/sbin:/bin"
+'''
+    assert set(_paths(ast.parse(code))) == {"/etc/a", "/root", "look at /var/log/", "`/usr/bin/x`", ":/sbin:/bin"}
+
+
+def _paths(tree: ast.Module) -> list[str]:
+    """Return the texts with a path of a host; docstrings and a module's documentation are written for people."""
+    prose = [node.body[0] for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
+    prose += [node for node in tree.body if isinstance(node, ast.Assign) and _target(node) in _DOCUMENTS]
+    left_out = {id(node.value) for node in prose if isinstance(node, (ast.Expr, ast.Assign))}
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in left_out]
+    return [text.value for text in texts if isinstance(text.value, str) and _HOST_PATH.search(text.value)]
+
+
+def _target(node: ast.Assign) -> str:
+    return node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
 
 
 @pytest.mark.parametrize("path", sorted((_PLUGINS / "modules").glob("*.py")), ids=lambda path: path.stem)
@@ -87,8 +107,8 @@ def test_the_approver_runs_as_it_is_shipped(tmp_path: Path) -> None:
     assert "approver" in packages
     for package in packages:
         shutil.copytree(_UTILS / package, tmp_path / "agent" / package)
-    commands = tmp_path / "agent" / "system" / "commands.py"
-    commands.write_text(commands.read_text().replace("/usr/local/sbin:", f"{tmp_path}:"))
+    paths = tmp_path / "agent" / "system" / "paths.py"
+    paths.write_text(paths.read_text().replace("/usr/local/sbin:", f"{tmp_path}:"))
     kubectl = tmp_path / "kubectl"
     kubectl.write_text('#!/bin/sh\ncase "$*" in *csr*) echo \'{"items": []}\';; esac\n')
     kubectl.chmod(0o755)

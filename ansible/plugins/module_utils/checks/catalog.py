@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from ..system.paths import HOST
 from . import addons, security, system, traffic
 from .cluster import Cluster
 from .runner import Check, Result, run_all
@@ -14,7 +15,7 @@ READING: tuple[Check[Cluster], ...] = (
         "api",
         "The API is ready on each control plane and through the load balancer",
         30,
-        "on that machine look at `journalctl -u kubelet` and /var/log/pods/kube-system_kube-apiserver-*; "
+        f"on that machine look at `journalctl -u kubelet` and {HOST.pod_logs}/kube-system_kube-apiserver-*; "
         "for the load balancer at the health of its targets",
         system.look_at_api,
     ),
@@ -45,7 +46,7 @@ READING: tuple[Check[Cluster], ...] = (
         "etcd",
         "Every control plane is a voting, healthy member of etcd with one leader",
         30,
-        "look at /var/log/pods/kube-system_etcd-* on that machine and at its disk; ports 2379 and 2380 must be open "
+        f"look at {HOST.pod_logs}/kube-system_etcd-* on that machine and at its disk; ports 2379 and 2380 must be open "
         "between control planes",
         system.look_at_etcd,
     ),

@@ -120,7 +120,7 @@ CHECKS: tuple[Check[Machine], ...] = (
         "certificates",
         "No certificate expires soon",
         1,
-        "on one control plane after the other: `kubeadm certs renew all`, then move its /etc/kubernetes/manifests away "
+        f"on one control plane after the other: `kubeadm certs renew all`, then move its {HOST.manifests} away "
         "for 30 s, which starts its parts anew; the kubelet renews its own",
         look_at_certificates,
     ),

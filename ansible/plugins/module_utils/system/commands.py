@@ -7,14 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .files import write
+from .paths import HOME, HOST, PROGRAMS
 from .wait import attempts
 
-_ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LC_ALL": "C.UTF-8",
-    "HOME": "/root",
-    "KUBECONFIG": "/etc/kubernetes/admin.conf",
-}
+_ENVIRONMENT = {"PATH": PROGRAMS, "LC_ALL": "C.UTF-8", "HOME": HOME}
 _REQUEST_SECONDS = 20
 _LEAST_SECONDS = 5  # with less than that left, no further attempt is begun
 _FAREWELL_SECONDS = 2  # for kubectl to say what did not answer, before it is killed
@@ -63,7 +59,7 @@ def run(
         done = subprocess.run(
             argv,
             input=stdin,
-            env=_ENVIRONMENT,
+            env={**_ENVIRONMENT, "KUBECONFIG": str(HOST.admin)},
             capture_output=True,
             encoding="utf-8",
             errors="replace",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # folders of programs, as PATH lists them
+HOME = "/root"  # of the user as whom the node side runs
+
 
 @dataclass
 class Host:
@@ -67,9 +70,14 @@ class Host:
         """Return the folder of etcd's certificates."""
         return self.pki / "etcd"
 
+    @property
+    def manifests(self) -> Path:
+        """Return the folder of static Pods, which the parts of the control plane are."""
+        return self.kubernetes / "manifests"
+
     def manifest(self, part: str) -> Path:
         """Return the static Pod of a part of the control plane."""
-        return self.kubernetes / f"manifests/{part}.yaml"
+        return self.manifests / f"{part}.yaml"
 
     @property
     def kubelet_config(self) -> Path:

@@ -67,13 +67,14 @@ def test_an_add_ons_folder_is_all_that_it_takes(tree: Path, contract_document: d
     assert found["schema"]["pretend"]["description"] == "a pretend add-on"
     assert found["versions"]["agnhost"] == "9.9.9"
     assert ["pretend", "node", "node", "tcp", [7000, 7001], "a pretend port"] in found["rules"]
-    listed = found["inventory"]["cluster"]["vars"]["cluster_addons"]
-    (described,) = [addon for addon in listed if addon["name"] == "pretend"]
+    given = found["inventory"]["cluster"]["vars"]
+    (described,) = [addon for addon in given["cluster_addons"] if addon["name"] == "pretend"]
     assert described["host"]["modules"] == ["pretend_module"]
     assert described["settings"] == {"replicas": 3}
 
     # The data that plan and apply give the engine, and that verification expects.
-    variables = {"cluster_addons": [described], "cluster_images": {"agnhost": "agnhost:1"}, "cluster_artifacts": []}
+    images = {"agnhost": "agnhost:1"}
+    variables = {**given, "cluster_addons": [described], "cluster_images": images, "cluster_artifacts": []}
     hosts = tree / "hosts.yaml"
     hosts.write_text(yaml.safe_dump({"cluster": {"hosts": {"localhost": {}}, "vars": variables}}))
     program = str(Path(sys.executable).with_name("ansible-playbook"))
@@ -81,11 +82,13 @@ def test_an_add_ons_folder_is_all_that_it_takes(tree: Path, contract_document: d
     assert rendered.returncode == 0, rendered.stdout + rendered.stderr
     shown = rendered.stdout
     message = json.loads(shown[shown.index("{") : shown.rindex("PLAY RECAP")])["msg"]
-    (wanted,), (check,) = message["wanted"], message["checks"]
+    (wanted,), (check,), (conflist,) = message["wanted"], message["checks"], message["files"]
     assert wanted["namespaces"] == {"pretend": "restricted"}
     assert wanted["objects"][0]["spec"] == {"replicas": 3, "image": "agnhost:1"}
     assert (check["name"], check["hint"]) == ("pretend", "look at the pretend add-on")
     assert check["pod"][0]["kind"] == "Pod"
+    assert conflist["path"] == "/etc/cni/net.d/10-pretend.conflist"
+    assert json.loads(conflist["content"])["replicas"] == 3
 
 
 def test_values_and_conflicts_of_an_add_on_are_checked_like_every_key(tree: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bootstrap import data
 from bootstrap.errors import ConfigurationError
 
 FOLDER = Path(__file__).parents[1] / "ansible/addons"
@@ -25,7 +26,7 @@ MANIFESTS = "manifests.yaml.j2"
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-_TYPES: dict[str, type] = {"boolean": bool, "integer": int, "string": str}
+TYPES: Mapping[str, type] = {"boolean": bool, "integer": int, "string": str}
 Level = Literal["privileged", "baseline", "restricted"]
 
 
@@ -45,9 +46,7 @@ class Value(_Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> Value:
-        if not isinstance(self.default, _TYPES[self.type]) or isinstance(self.default, bool) != (
-            self.type == "boolean"
-        ):
+        if not isinstance(self.default, TYPES[self.type]) or isinstance(self.default, bool) != (self.type == "boolean"):
             raise ValueError(f"the default is not of the type {self.type}")
         if (self.type == "integer") != (self.minimum is not None) or (self.minimum is None) != (self.maximum is None):
             raise ValueError("write minimum and maximum for an integer, and only for one")
@@ -64,7 +63,10 @@ class Traffic(_Strict):
 
 
 class Host(_Strict):
-    """The needs of an add-on on each host: kernel modules, and a CNI configuration list (the name of its template)."""
+    """The needs of an add-on on each host: kernel modules, and a CNI configuration list (the name of its template).
+
+    kube-proxy runs in every cluster. A field that leaves it out comes with the first CNI that replaces it.
+    """
 
     modules: list[str] = []
     conflist: str | None = None
@@ -150,11 +152,9 @@ def catalogue(folder: Path = FOLDER) -> Mapping[str, AddOn]:
 
 
 def _read(file: Path) -> AddOn:
-    # In C where PyYAML was built with it: every command reads these files first.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     todo = "see bootstrap/addons.py for the keys of an addon.yaml"
     try:
-        return AddOn.model_validate(yaml.load(file.read_text(encoding="utf-8"), loader))  # noqa: S506 - a safe loader
+        return AddOn.model_validate(data.read(file))
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, detail['loc'])) or 'the file'}: {detail['msg']}" for detail in error.errors()]
         raise ConfigurationError(

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field, create_model
 
-from bootstrap.addons import AddOn, Value, catalogue
+from bootstrap.addons import TYPES, AddOn, Value, catalogue
 from bootstrap.config.values import Section
 
-_TYPES: dict[str, type] = {"boolean": bool, "integer": int, "string": str}
 _CNIS = tuple(name for name, addon in catalogue().items() if addon.kind == "cni")
 DEFAULT_CNI = next(name for name in _CNIS if catalogue()[name].default == "on")
 
@@ -80,7 +79,7 @@ def _value(value: Value) -> tuple[Any, Any]:
     limits: dict[str, Any] = {"pattern": value.pattern, "ge": value.minimum, "le": value.maximum}
     limits = {name: limit for name, limit in limits.items() if limit is not None}
     field = Field(value.default, description=value.description, examples=[value.default], **limits)
-    return _TYPES[value.type], field
+    return TYPES[value.type], field
 
 
 def _switch(name: str, addon: AddOn) -> tuple[Any, Any] | None:

@@ -6,8 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import yaml
-
+from bootstrap import data
 from bootstrap.config.model import Kubernetes
 from bootstrap.config.problems import Finding, KeyPath
 
@@ -78,7 +77,5 @@ def _is(value: object, kind: str) -> bool:
 
 
 def _read() -> dict[str, dict[str, dict[str, str]]]:
-    # The parser in C, where PyYAML has it: the file is long, and validate has to answer at once.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(FILE.read_text(encoding="utf-8"))
-    minors: dict[str, dict[str, dict[str, str]]] = loader.get_single_data()
+    minors: dict[str, dict[str, dict[str, str]]] = data.read(FILE)
     return minors

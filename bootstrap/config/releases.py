@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from bootstrap import data
 from bootstrap.config.model import Kubernetes
 from bootstrap.config.problems import Finding
 from bootstrap.platforms import Platform
@@ -50,8 +49,6 @@ def _downloadable(lock: Mapping[str, Any], version: str) -> bool:
 
 
 def _read() -> dict[str, Any]:
-    # The lock file's own reader would load an HTTP client, and validate has to answer at once. The parser is the one
-    # in C, where PyYAML has it: the file is long.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(LOCK.read_text(encoding="utf-8"))
-    data: dict[str, Any] = loader.get_single_data()
-    return data
+    # The lock file's own reader would load an HTTP client, and validate has to answer at once.
+    lock: dict[str, Any] = data.read(LOCK)
+    return lock

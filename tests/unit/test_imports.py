@@ -22,8 +22,10 @@ MAY_IMPORT = {
     "infra/workspace.py": set(),
     "cdktf": {"stacks", "bootstrap", "infra.contract"},
     "bootstrap": {"bootstrap"},
-    "bootstrap/addons.py": {"bootstrap.errors"},
-    "bootstrap/config": {f"bootstrap.{name}" for name in ("addons", "addresses", "config", "errors", "platforms")},
+    "bootstrap/addons.py": {"bootstrap.data", "bootstrap.errors"},
+    "bootstrap/config": {
+        f"bootstrap.{name}" for name in ("addons", "addresses", "config", "data", "errors", "platforms")
+    },
     "bootstrap/config/__main__.py": {"bootstrap.config", "bootstrap.files"},
     "bootstrap/config/stored.py": {"bootstrap.config", "bootstrap.errors", "bootstrap.files"},
     "bootstrap/errors.py": set(),

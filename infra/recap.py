@@ -34,11 +34,15 @@ class Change:
 
 @dataclass
 class Recap:
-    """What a run did: its tasks by name, what they changed, and the failures."""
+    """What a run did: its tasks by name, what they changed, and the failures.
+
+    `refused` are the reasons why a run without --check would fail.
+    """
 
     tasks: set[str] = field(default_factory=set)
     changed: list[Change] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 def changed(host: str, task: str, result: Mapping[str, Any]) -> Change:

@@ -11,7 +11,7 @@ from infra import cluster, guards, key_pair, machine_names
 from infra import terraform as terraform_driver
 from infra.commands import Command, add_json, emit
 from infra.contract import Contract, from_outputs, from_plan
-from infra.recap import Change, summary
+from infra.recap import Recap, summary
 from infra.run import Run, working
 from infra.steps import perform
 from infra.terraform_events import Plan
@@ -37,38 +37,40 @@ def run(run: Run, options: Namespace) -> int:
         # A machine that Terraform finds missing cannot be asked.
         standing = {node.name for node in there.nodes} if there else set()
         askable = contract if not standing & set(made) else None
-        changed = _check_hosts(run, askable) if askable else []
-    _tell(run, plan, made, askable is not None, changed)
-    return 2 if options.detailed_exitcode and (plan.changes or changed) else 0
+        recap = _check_hosts(run, askable) if askable else None
+    _tell(run, plan, made, recap)
+    return 2 if options.detailed_exitcode and (plan.changes or (recap and recap.changed)) else 0
 
 
-def _check_hosts(run: Run, contract: Contract) -> list[Change]:
+def _check_hosts(run: Run, contract: Contract) -> Recap:
     """Ask Ansible what it would change on the machines that are there."""
     with run.display.stage("check", "ask Ansible what it would change"):
         machines = cluster.of(run, contract)
         machines.reach(key_pair.find(run).private)
-        return machines.play("site", "check", check=True).changed
+        return machines.play("site", "check", check=True)
 
 
-def _tell(run: Run, plan: Plan, made: list[str], asked: bool, changed: list[Change]) -> None:
-    refused = _refusal(run, plan)
+def _tell(run: Run, plan: Plan, made: list[str], recap: Recap | None) -> None:
+    changed = recap.changed if recap else []
+    reasons = [*_refusals(run, plan), *(recap.refused if recap else [])]
+    refused = "; ".join(reasons) or None
     lines = [plan.summary(), *summary(changed)]
     lines += [f"Ansible: installs Kubernetes on {', '.join(made)}"] if made else []
     if not made and not changed:
-        lines.append("Ansible: no changes" if asked else "Ansible: to be seen when Terraform has made the rest")
-    lines += [f"apply would refuse this: {refused}"] if refused else []
-    ansible = {"asked": asked, "changes": [asdict(change) for change in changed], "installs": made}
+        lines.append("Ansible: no changes" if recap else "Ansible: to be seen when Terraform has made the rest")
+    lines += [f"apply would refuse this: {reason}" for reason in reasons]
+    ansible = {"asked": recap is not None, "changes": [asdict(change) for change in changed], "installs": made}
     emit(run, {"terraform": plan.as_dict(), "ansible": ansible, "refused": refused}, "\n".join(lines))
 
 
-def _refusal(run: Run, plan: Plan) -> str | None:
-    """Return why apply would refuse a plan, if it would."""
+def _refusals(run: Run, plan: Plan) -> list[str]:
+    """Return why the guards of apply would refuse a plan of Terraform's, if they would."""
     there = from_outputs(run.workspace)
     try:
         guards.check(there.nodes if there else (), plan)
     except RefusedError as error:
-        return str(error)
-    return None
+        return [str(error)]
+    return []
 
 
 COMMAND = Command(working, run, add_options)

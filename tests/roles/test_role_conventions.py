@@ -96,6 +96,14 @@ def test_a_role_stays_short(role: Path) -> None:
     assert all(task["name"] for task in tasks)
 
 
+def test_what_is_refused_is_refused_on_all_hosts_before_anything_is_touched() -> None:
+    playbook = _load(_ROLES[0].parents[1] / "playbooks" / "site.yml")
+    prepare, first = playbook[:2]
+    assert "import_playbook" in next(key for key in prepare if key != "name")
+    assert first["any_errors_fatal"] is True
+    assert first["roles"] == ["settings", "addons_held", "forget"]
+
+
 def _read(role: Path) -> set[str]:
     """Return the variables from outside that a role reads, and its own defaults."""
     addons = (_ROLES[0].parents[1] / "addons").glob(_OF_ADDONS.get(role.name, "nothing"))

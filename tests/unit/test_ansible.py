@@ -17,6 +17,13 @@ from infra import ansible, connections, recap
 from infra.timeline import Timeline
 from infra.workspace import Workspace
 
+# A module that returns what it is given.
+_REFUSING = """#!/usr/bin/python
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule(argument_spec={"refused": {"type": "str"}}, supports_check_mode=True)
+module.exit_json(changed=False, refused=module.params["refused"])
+"""
+
 
 def hosts(folder: Path) -> Path:
     """The inventory of the workspace in this folder."""
@@ -87,8 +94,11 @@ def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.Monke
         "  tasks:\n"
         f"    - {{copy: {{content: it, dest: {tmp_path}/made, mode: '0644'}}}}\n"
         f"    - {{lineinfile: {{path: {tmp_path}/there, line: here, mode: '0644'}}}}\n"
+        "    - refusing: {refused: \"{{ 'data is held' if ansible_check_mode else '' }}\"}\n"
     )
-    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "refusing.py").write_text(_REFUSING)
+    (tmp_path / "ansible.cfg").write_text("[defaults]\nlibrary = library\n")
     hosts(tmp_path).write_text(f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}\n")
     (tmp_path / "there").write_text("before\n")
     (tmp_path / "logs").mkdir()
@@ -101,6 +111,7 @@ def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.Monke
             ("localhost", "copy"),
             ("localhost", "lineinfile"),
         ]
+        assert done.refused == (["data is held"] if check else [])
         made.append((tmp_path / "made").exists())
         if check:
             assert recap.summary(done.changed) == [

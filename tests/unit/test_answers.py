@@ -17,6 +17,7 @@ from infra.commands import plan as plan_command
 from infra.lab import cgroups, cloud
 from infra.platforms import aws
 from infra.platforms.lab import Lab
+from infra.recap import Recap
 from infra.terraform_events import Plan
 from infra.workspace import Workspace
 
@@ -339,6 +340,20 @@ def test_plan_does_not_answer_for_machines_that_it_could_not_ask(
     assert "no changes" not in said
     assert pipeline.main(["plan", LOCAL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ansible"] == {"asked": False, "changes": [], "installs": []}
+
+
+def test_plan_tells_what_the_hosts_would_refuse(
+    local: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    local.create()
+    monkeypatch.setattr(plan_command, "perform", lambda *_: None)
+    monkeypatch.setattr(plan_command, "from_plan", lambda _: SimpleNamespace(nodes=()))
+    monkeypatch.setattr(plan_command, "_check_hosts", lambda *_: Recap(refused=["an add-on is held"]))
+    monkeypatch.setattr("infra.terraform.of", lambda _: Unfinished())
+    assert pipeline.main(["plan", LOCAL]) == 0
+    assert "apply would refuse this: an add-on is held\n" in capsys.readouterr().out
+    assert pipeline.main(["plan", LOCAL, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["refused"] == "an add-on is held"
 
 
 def test_graph_shows_each_zone_and_pool(local: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

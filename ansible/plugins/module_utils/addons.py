@@ -7,7 +7,7 @@ objects of each add-on: an object that no manifest describes any more is known f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ _SERVERS_OWN = ("creationTimestamp", "generation", "managedFields", "resourceVer
 _RECORD = {"name": "kube-pipeline-addons", "namespace": "kube-system"}
 _REMOVAL_SECONDS = 120
 _APPLY_SECONDS = 180
+_LOOK_SECONDS = 20  # for a look before the run has mended an API that may be down
 
 
 class HeldError(Exception):
@@ -67,18 +68,18 @@ class AddOn:
 def converge(addons: Sequence[AddOn], *, dry_run: bool) -> list[dict[str, str]]:
     """Make the cluster have these add-ons; return the changes as Ansible's --diff shows them.
 
-    With `dry_run` nothing changes, and the server computes the changes.
+    With `dry_run` nothing changes, and the server computes the changes; `refuse_held` tells what holds an add-on.
 
     Raises:
-        HeldError: users' data depends on an add-on that is to be removed; nothing was changed.
+        HeldError: users' data depends on an add-on that is to be removed; no object was changed.
         RemovalError: a deleted object still exists after two minutes.
         RecordError: the record of what was applied is damaged.
         CommandError: the API does not answer, or refuses an object.
     """
     record = _recorded()
     wanted = {addon.name: addon.entry() for addon in addons}
-    for name in record.keys() - wanted.keys():
-        _refuse_if_held(name, record[name]["data"], dry_run=dry_run)
+    if not dry_run:
+        _refuse_held(record, wanted, dry_run=False)
     kept = {identity(item) for entry in wanted.values() for item in entry["objects"]}
     stale = [
         (name, item)
@@ -94,6 +95,19 @@ def converge(addons: Sequence[AddOn], *, dry_run: bool) -> list[dict[str, str]]:
         if not dry_run:
             _put([_record(wanted)])
     return found
+
+
+def refuse_held(wanted: Collection[str], *, dry_run: bool) -> None:
+    """Refuse to remove an add-on, by the names of the wanted ones, that users' data depends on.
+
+    Data of verification's own goes by itself: it is waited for, and with `dry_run` left out.
+
+    Raises:
+        HeldError: users' data depends on an add-on that is to be removed.
+        RecordError: the record of what was applied is damaged.
+        CommandError: the API does not answer.
+    """
+    _refuse_held(_recorded(_LOOK_SECONDS), wanted, dry_run=dry_run)
 
 
 def planned(addons: Sequence[AddOn]) -> list[dict[str, str]]:
@@ -140,7 +154,7 @@ def items(output: str) -> list[Object]:
 
 
 def _apply(objects: Sequence[Object], record: Object, *, dry_run: bool) -> list[dict[str, str]]:
-    before = _get(objects)
+    before = existing(objects)
     known = {identity(item) for item in before}
     if dry_run:  # the server would refuse a new object whose namespace is new, too: a dry run makes neither
         new = [item for item in objects if identity(item) not in known]
@@ -155,7 +169,7 @@ def _remove(stale: Sequence[tuple[str, Object]], *, dry_run: bool) -> list[dict[
     owners = {identity(item): name for name, item in stale}
 
     def left() -> list[Object]:
-        there = _get([item for _, item in stale])
+        there = existing([item for _, item in stale])
         return [item for item in there if item["metadata"].get("labels", {}).get(_LABELS[1]) == owners[identity(item)]]
 
     ours = left()
@@ -176,10 +190,13 @@ def _wait_until_gone(left: Callable[[], list[Object]]) -> None:
     raise RemovalError(f"still there {_REMOVAL_SECONDS} s after the deletion: {names}; see its finalizers")
 
 
-def _refuse_if_held(name: str, data: Mapping[str, Any] | None, *, dry_run: bool) -> None:
-    """Raise HeldError where users' data depends on an add-on; wait until verification's own data is gone."""
-    if not data:
-        return
+def _refuse_held(record: Mapping[str, Object], wanted: Collection[str], *, dry_run: bool) -> None:
+    for name, entry in record.items():
+        if entry["data"] and name not in wanted:
+            _refuse_if_held(name, entry["data"], dry_run=dry_run)
+
+
+def _refuse_if_held(name: str, data: Mapping[str, Any], *, dry_run: bool) -> None:
     holders: list[tuple[str, bool]] = []
     for _ in wait.attempts(_REMOVAL_SECONDS):
         there = items(kubectl("get", data["resource"], "--all-namespaces", "--output=json"))
@@ -191,7 +208,7 @@ def _refuse_if_held(name: str, data: Mapping[str, Any] | None, *, dry_run: bool)
     if holders:
         names = ", ".join(holder for holder, _ in holders)
         raise HeldError(
-            f"{name} is switched off, but data depends on it: {names}. Nothing was changed. Delete these first, or set"
+            f"the add-on {name} is switched off, but users' data depends on it: {names}. Delete these first, or set"
             f" addons.{name}.enabled: true"
         )
 
@@ -208,8 +225,8 @@ def holding(data: Mapping[str, Any], found: Sequence[Object]) -> list[tuple[str,
     return holders
 
 
-def _recorded() -> dict[str, Object]:
-    found = items(kubectl("get", "--filename=-", "--ignore-not-found", "--output=json", stdin=_list([_record({})])))
+def _recorded(seconds: float = 60) -> dict[str, Object]:
+    found = existing([_record({})], seconds)
     try:
         record = {name: json.loads(text) for item in found for name, text in item.get("data", {}).items()}
         for entry in record.values():
@@ -242,8 +259,14 @@ def _reference(item: Object) -> Object:
     return {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": metadata}
 
 
-def _get(objects: Sequence[Object]) -> list[Object]:
-    return items(kubectl("get", "--filename=-", "--ignore-not-found", "--output=json", stdin=_list(objects)))
+def existing(objects: Sequence[Object], seconds: float = 60) -> list[Object]:
+    """Return those of some objects that exist, as they are in the cluster.
+
+    Raises:
+        CommandError: the API does not answer within `seconds`.
+    """
+    options = ("--filename=-", "--ignore-not-found", "--output=json")
+    return items(kubectl("get", *options, stdin=_list(objects), timeout=seconds))
 
 
 def _put(objects: Sequence[Object], *options: str) -> list[Object]:

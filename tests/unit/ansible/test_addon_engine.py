@@ -190,23 +190,33 @@ def test_an_add_on_that_holds_data_stays_and_nothing_is_touched(server: Server, 
     held = _addon("one", _object("a", "1"), data=VOLUMES)
     addons.converge([held], dry_run=False)
     server.volumes = [_volume("kept", "shop", by="example"), _volume("foreign", "shop", by="another")]
-    with pytest.raises(
-        HeldError, match=r"one .*PersistentVolume kept \(claim shop/claim\).*addons\.one\.enabled"
-    ) as no:
-        addons.converge([_addon("two", _object("b", "1"))], dry_run=dry_run)
+    told = r"one .*PersistentVolume kept \(claim shop/claim\).*addons\.one\.enabled"
+    with pytest.raises(HeldError, match=told) as no:
+        addons.refuse_held(["two"], dry_run=dry_run)
     assert "foreign" not in str(no.value)
+    addons.refuse_held(["one"], dry_run=dry_run)  # it stays
+    with pytest.raises(HeldError, match=told):
+        addons.converge([_addon("two", _object("b", "1"))], dry_run=False)
     assert ("ConfigMap", "default", "b") not in server.objects
     server.volumes.pop(0)
+    addons.refuse_held(["two"], dry_run=dry_run)
     assert "ConfigMap default/a: removed" in _names(addons.converge([_addon("two")], dry_run=dry_run))
+
+
+def test_a_plan_shows_all_that_would_change_beside_what_is_held(server: Server) -> None:
+    addons.converge([_addon("one", _object("a", "1"), data=VOLUMES)], dry_run=False)
+    server.volumes = [_volume("kept", "shop", by="example")]
+    found = addons.converge([_addon("two", _object("b", "1"))], dry_run=True)
+    assert _names(found) == ["ConfigMap default/b", "ConfigMap default/a: removed"]
 
 
 def test_what_verification_leaves_is_waited_for(server: Server, waits: list[float]) -> None:
     addons.converge([_addon("one", _object("a", "1"), data=VOLUMES)], dry_run=False)
     server.volumes = [_volume("probe", "kube-pipeline-verify-1", by="example")]
-    assert _names(addons.converge([], dry_run=True)) == ["ConfigMap default/a: removed"]
+    addons.refuse_held([], dry_run=True)
     assert waits == []
     with pytest.raises(HeldError, match="claim kube-pipeline-verify-1/claim"):
-        addons.converge([], dry_run=False)
+        addons.refuse_held([], dry_run=False)
     assert sum(waits) >= 100
 
 

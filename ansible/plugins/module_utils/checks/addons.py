@@ -41,19 +41,10 @@ def with_hints(listed: Sequence[Check[Cluster]], wanted: state.Wanted) -> tuple[
 
 
 def judge_workloads(
-    addon: state.WantedAddon, found: Mapping[tuple[str, str, str], state.Workload | None]
+    addon: state.WantedAddon, found: Mapping[tuple[str, str, str], Mapping[str, Any] | None]
 ) -> tuple[str, ...]:
-    """Return a problem for each workload that is missing or has too few Pods."""
-    problems = []
-    for key in addon.workloads:
-        kind, namespace, name = key
-        workload = found[key]
-        if not workload:
-            problems.append(f"{kind} {namespace}/{name} does not exist")
-        elif workload.ready < workload.wanted:
-            ready = f"{workload.ready} of {workload.wanted} Pods ready and up to date"
-            problems.append(f"{kind} {namespace}/{name}: {ready}")
-    return tuple(problems)
+    """Return a problem for each workload, by its document, that is missing or has too few Pods."""
+    return tuple(filter(None, (state.lack(key, found[key]) for key in addon.workloads)))
 
 
 def judge_node_list(wanted: state.Wanted, known: Sequence[str]) -> tuple[str, ...]:
@@ -84,15 +75,14 @@ def _look(addon: state.WantedAddon, cluster: Cluster, _deadline: float, *, probi
     return Verdict("not yet" if problems else ", ".join(seen), problems, final=final)
 
 
-def _workload(cluster: Cluster, key: tuple[str, str, str]) -> tuple[tuple[str, str, str], state.Workload | None]:
+def _workload(cluster: Cluster, key: tuple[str, str, str]) -> tuple[tuple[str, str, str], dict[str, Any] | None]:
     kind, namespace, name = key
     try:
-        document = cluster.api.get(f"/apis/apps/v1/namespaces/{namespace}/{_PATHS[kind]}/{name}")
+        return key, cluster.api.get(f"/apis/apps/v1/namespaces/{namespace}/{_PATHS[kind]}/{name}")
     except ApiError as error:
         if error.status != 404:
             raise
         return key, None
-    return key, state.workloads(kind, [document])[0]
 
 
 def _look_at_pod(addon: state.WantedAddon, cluster: Cluster) -> tuple[tuple[str, ...], bool]:

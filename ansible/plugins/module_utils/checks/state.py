@@ -185,6 +185,15 @@ def workloads(kind: str, documents: Sequence[Mapping[str, Any]]) -> list[Workloa
     return [_workload(kind, document) for document in documents]
 
 
+def lack(key: tuple[str, str, str], document: Mapping[str, Any] | None) -> str:
+    """Return what a Deployment or DaemonSet (kind, namespace, name) lacks to be ready; nothing when it is."""
+    name = f"{key[0]} {key[1]}/{key[2]}"
+    if document is None:
+        return f"{name} does not exist"
+    found = _workload(key[0], document)
+    return f"{name}: {found.ready} of {found.wanted} Pods ready and up to date" if found.ready < found.wanted else ""
+
+
 def _workload(kind: str, document: Mapping[str, Any]) -> Workload:
     status = document.get("status", {})
     if status.get("observedGeneration", 0) < document["metadata"]["generation"]:

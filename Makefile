@@ -5,7 +5,8 @@ FROM :=
 YES :=
 ARGS :=
 VERSION :=
-$(foreach name,env host from yes args version,$(if $(filter command line,$(origin $(name))),$(error write it in capitals: $(name)=… does nothing)))
+COMPONENT :=
+$(foreach name,env host from yes args version component,$(if $(filter command line,$(origin $(name))),$(error write it in capitals: $(name)=… does nothing)))
 PYTHON := .venv/bin/python
 PIPELINE = $(PYTHON) pipeline.py
 export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
@@ -15,7 +16,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 ENVIRONMENTS = $(filter-out full,$(patsubst environments/%.yaml,%,$(wildcard environments/*.yaml)))
 COMMANDS := validate preflight plan apply status verify ssh kubeconfig destroy synth inventory graph
 
-.PHONY: help $(COMMANDS) check test e2e bench format golden schema release
+.PHONY: help $(COMMANDS) check test e2e bench format golden schema release recipe
 
 help: # print this menu
 	@echo "make COMMAND ENV=name      an environment: $(ENVIRONMENTS), or a path to a file (environments/full.yaml has every key once)"
@@ -70,6 +71,9 @@ schema: .venv/installed # write environments/schema.json and full.yaml from the 
 
 release: .venv/installed # add a version of Kubernetes: make release VERSION=1.37.2, then review the diff
 	@PYTHONPATH=. $(PYTHON) -m bootstrap.artifacts.release $(call quoted,$(VERSION)) $(ARGS)
+
+recipe: .venv/installed # write the build recipe of a component of lock.yaml: make recipe COMPONENT=opentofu VERSION=1.12.6
+	@PYTHONPATH=. $(PYTHON) -m bootstrap.artifacts.release.recipe $(call quoted,$(COMPONENT)) $(call quoted,$(VERSION)) $(ARGS)
 
 format: .venv/installed # format the code
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .

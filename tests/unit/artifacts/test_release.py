@@ -163,37 +163,6 @@ def test_a_recipe_repeats_the_replacements_of_its_module() -> None:
     )
 
 
-def fake_go(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    program = folder / "bin" / "go"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-
-
-@pytest.mark.parametrize(
-    ("said", "why"),
-    [
-        ("invalid version: unknown revision v9.9.9", "no module proxy serves this version"),
-        ("dial tcp: lookup proxy.test: no such host", "Go's module proxy cannot be reached"),
-    ],
-)
-def test_a_module_that_cannot_be_had_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, why: str
-) -> None:
-    fake_go(tmp_path, monkeypatch, f"""echo '{{"Error": "{said}"}}'; exit 1""")
-    with pytest.raises(PreflightError) as raised:
-        gomodules.fetch("k8s.io/kubernetes", "v9.9.9")
-    assert raised.value.why == why
-
-
-def test_a_component_without_a_recipe_to_go_by_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootstrap.artifacts.build.FOLDER", tmp_path)
-    (tmp_path / "recipes" / "etcdctl-3.6.14").mkdir(parents=True)
-    with pytest.raises(PreflightError, match="etcd has no recipe yet"):
-        gomodules.write(Recipe("etcd", "3.7.0", "amd64", LOCK.components["etcd"]), "1.37.2", Silent())
-
-
 def images(release: str) -> list[str]:
     """Return what kubeadm asks for, as the lock file has it."""
     return references(LOCK.releases[release])

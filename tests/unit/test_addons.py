@@ -16,7 +16,8 @@ from stacks.firewall import rules
 
 from bootstrap import addons
 from bootstrap.artifacts.lock import load
-from bootstrap.config.addons import Addons, chosen
+from bootstrap.config import components
+from bootstrap.config.addons import Addons, Chosen, chosen
 from bootstrap.config.components import chosen_addons, versions
 from bootstrap.config.model import Environment
 from bootstrap.errors import ConfigurationError
@@ -153,6 +154,31 @@ def test_only_components_of_chosen_add_ons_are_wanted(environment: Environment) 
     assert components <= versions(environment, release).keys()
 
 
+@pytest.mark.parametrize("on", [(), ("first",), ("first", "second")])
+def test_a_component_that_something_else_needs_stays(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch, on: tuple[str, ...]
+) -> None:
+    release = {**load().release(environment.kubernetes.version), "between": "1.0.0"}
+    pretend = addons.AddOn.model_validate(yaml.safe_load(DESCRIBED)).model_copy(
+        update={"components": {"agnhost": "release", "pause": "release", "between": "release"}}
+    )
+    siblings = dict.fromkeys(("first", "second"), pretend)
+    monkeypatch.setattr(components, "catalogue", lambda: {**addons.catalogue(), **siblings})
+    picked = [*chosen_addons(environment), *(Chosen(name, pretend, {}) for name in on)]
+    monkeypatch.setattr(components, "chosen_addons", lambda _: tuple(picked))
+    found = versions(environment, release)
+    assert {"agnhost", "pause"} <= found.keys(), "verification and the kubelet need them"
+    assert ("between" in found) == bool(on)
+
+
+def test_images_that_roles_name_are_of_every_cluster(environment: Environment) -> None:
+    roles = [path for path in (ROOT / "ansible" / "roles").rglob("*") if path.is_file()]
+    named = {image for path in roles for image in re.findall(r"cluster_images\.(?!values\b)(\w+)", path.read_text())}
+    assert named
+    assert named | {"agnhost"} <= components._BARE
+    assert load().release(environment.kubernetes.version).keys() >= components._BARE
+
+
 def test_the_network_between_pods_says_what_the_firewall_lets_through(environment: Environment) -> None:
     (vxlan,) = [rule for rule in rules(environment) if rule.protocol == "udp" and rule.source == "node"]
     assert vxlan.ports == (8472, 8472)
@@ -177,7 +203,8 @@ def test_an_add_ons_folder_is_whole(name: str) -> None:
 def test_a_probe_needs_no_image_that_only_its_add_on_brings() -> None:
     probes = [addons.FOLDER / name / str(addon.health.probe.pod) for name, addon in addons.catalogue().items()]
     images = [re.findall(r"cluster_images\S*", probe.read_text()) for probe in probes if probe.is_file()]
-    assert images == [["cluster_images.agnhost"]]
+    assert images
+    assert all(set(found) == {"cluster_images.agnhost"} for found in images)
 
 
 def test_the_probes_checks_are_those_of_verification() -> None:

@@ -13,24 +13,18 @@ from typing import Any
 import pytest
 import yaml
 
-from bootstrap.config.addons import Addons
+from bootstrap.addons import catalogue
+from bootstrap.artifacts.lock import fill, load
+from bootstrap.config.addons import DEFAULT_CNI, Addons
+from bootstrap.config.components import versions
 from bootstrap.config.model import Environment
 from infra import inventory
 from infra.contract import Contract
 
 _HERE = Path(__file__).parent
 _TAINT = {"key": "dedicated", "value": "web", "effect": "NoSchedule"}
-_ARTIFACTS = (
-    ("kubelet", "binary", "all", None),
-    ("etcdctl", "archive", "control-plane", None),
-    ("etcd", "image", "control-plane", "registry.k8s.io/etcd:3.6.8-0"),
-    ("pause", "image", "all", "registry.k8s.io/pause:3.10.2"),
-    ("flannel", "image", "all", "ghcr.io/flannel-io/flannel:v0.28.10"),
-    ("coredns", "image", "all", "registry.k8s.io/coredns/coredns:v1.14.2"),
-    ("agnhost", "image", "all", "registry.k8s.io/e2e-test-images/agnhost:2.63.0"),
-    ("metrics-server", "image", "all", "registry.k8s.io/metrics-server/metrics-server:v0.9.0"),
-    ("local-path-provisioner", "image", "all", "registry-1.docker.io/rancher/local-path-provisioner:v0.0.30"),
-)
+_KUBERNETES = "1.36.3"
+_OTHER_CNIS = {name for name, addon in catalogue().items() if addon.kind == "cni" and name != DEFAULT_CNI}
 
 
 def _node(name: str, pool: str, zone: str, address: str, **fields: object) -> dict[str, object]:
@@ -39,10 +33,10 @@ def _node(name: str, pool: str, zone: str, address: str, **fields: object) -> di
     return {**node, "public_address": None, "provider_id": "", "labels": {}, "taints": [], **fields}
 
 
-def _inventory() -> dict[str, Any]:
-    """Return the inventory of two control planes and a worker, with every add-on."""
+def _environment() -> Environment:
+    """Return an environment with every add-on."""
     zones = ["eu-central-1a", "eu-central-1b"]
-    environment = Environment.model_validate(
+    return Environment.model_validate(
         {
             "name": "prod",
             "cloud": "aws",
@@ -50,13 +44,34 @@ def _inventory() -> dict[str, Any]:
             "control_plane": {"count": 3},
             "pools": [{"name": "general", "count": 1}],
             "kubernetes": {
-                "version": "1.36.3",
+                "version": _KUBERNETES,
                 "kubelet": {"maxPods": 42, "evictionHard": {"memory.available": "1Gi"}},
             },
             "addons": {name: {"enabled": True} for name in Addons.model_json_schema()["properties"]},
             "artifacts": {"mirror": "https://mirror.example.com/kubernetes"},
         }
     )
+
+
+def _artifacts(environment: Environment) -> list[dict[str, Any]]:
+    """Return the artifacts of an environment as the lock file describes them, without their pins."""
+    lock = load()
+    wanted = versions(environment, lock.release(environment.kubernetes.version))
+    return [
+        {
+            "name": name,
+            "kind": part.kind,
+            "nodes": part.nodes,
+            "reference": part.reference and fill(part.reference, version, "amd64"),
+        }
+        for component, version in wanted.items()
+        for name, part in lock.components[component].parts.items()
+    ]
+
+
+def _inventory() -> dict[str, Any]:
+    """Return the inventory of two control planes and a worker, with every add-on."""
+    environment = _environment()
     labels = {"tier": "web", "node-role.kubernetes.io/web": ""}
     contract = Contract.model_validate(
         {
@@ -74,11 +89,7 @@ def _inventory() -> dict[str, Any]:
             ],
         }
     )
-    artifacts = [
-        {"name": name, "kind": kind, "nodes": nodes, "reference": reference}
-        for name, kind, nodes, reference in _ARTIFACTS
-    ]
-    built = inventory.build(contract, environment, artifacts, Path("/nonexistent"))
+    built = inventory.build(contract, environment, _artifacts(environment), Path("/nonexistent"))
     built["cluster"]["vars"]["ansible_python_interpreter"] = sys.executable
     return built
 
@@ -227,7 +238,9 @@ def test_a_kubelet_gives_itself_only_labels_that_it_may(strong: Path) -> None:
 def test_a_host_gets_the_artifacts_of_its_role(strong: Path) -> None:
     worker = json.loads((strong / "general-0" / "artifacts.json").read_text())
     control_plane = json.loads((strong / "control-plane-0" / "artifacts.json").read_text())
-    assert set(control_plane) - set(worker) == {"etcd", "etcdctl"}
+    assert set(control_plane) - set(worker) >= {"etcd", "etcdctl", "kubectl", "kube-apiserver"}
+    assert set(control_plane) == {artifact["name"] for artifact in _artifacts(_environment())}
+    assert set(worker) == {part["name"] for part in _artifacts(_environment()) if part["nodes"] == "all"}
 
 
 def _addon(folder: Path, name: str) -> dict[str, Any]:
@@ -237,9 +250,11 @@ def _addon(folder: Path, name: str) -> dict[str, Any]:
 
 
 def test_all_images_are_artifacts_and_all_pods_have_requests(strong: Path) -> None:
-    references = {reference for *_, reference in _ARTIFACTS}
+    references = {artifact["reference"] for artifact in _artifacts(_environment())}
     found = json.loads((strong / "control-plane-0" / "addons.json").read_text())
-    assert [addon["name"] for addon in found] == ["flannel", "coredns", "local-path-provisioner", "metrics-server"]
+    names = [addon["name"] for addon in found]
+    assert (names[0], set(names)) == (DEFAULT_CNI, {name for name in catalogue() if name not in _OTHER_CNIS})
+    assert len(names) == len(set(names))
     for addon in found:
         workloads = [item for item in addon["objects"] if item["kind"] in {"Deployment", "DaemonSet"}]
         assert workloads
@@ -261,8 +276,13 @@ def test_add_ons_keep_to_their_namespaces_and_their_health_is_of_their_workloads
 
 def test_a_probe_is_a_pod_that_ends(strong: Path) -> None:
     checked = json.loads((strong / "general-0" / "addon-checks.json").read_text())
-    (pod,) = [item for addon in checked for item in addon["pod"] if item["kind"] == "Pod"]
-    assert (pod["metadata"]["name"], pod["spec"]["restartPolicy"]) == ("probe", "Never")
+    probes = {addon["name"]: [item for item in addon["pod"] if item["kind"] == "Pod"] for addon in checked}
+    by_pod = {name for name, addon in catalogue().items() if addon.health.probe.pod and name not in _OTHER_CNIS}
+    assert by_pod
+    assert {name for name, pods in probes.items() if pods} == by_pod
+    for name in by_pod:
+        (pod,) = probes[name]
+        assert (pod["metadata"]["name"], pod["spec"]["restartPolicy"]) == ("probe", "Never")
 
 
 def test_the_runtime_gets_the_networks_configuration(strong: Path) -> None:

@@ -35,7 +35,7 @@ class _Strict(BaseModel):
 
 
 class Value(_Strict):
-    """One value that a user may set in the environment file; a string may have a pattern, an integer has limits."""
+    """A value that a user may set in the environment file; a string may have a pattern, an integer has limits."""
 
     type: Literal["boolean", "integer", "string"]
     default: bool | int | str
@@ -118,10 +118,10 @@ class Data(_Strict):
 
 
 class AddOn(_Strict):
-    """One add-on, as its `addon.yaml` describes it.
+    """An add-on, as its `addon.yaml` describes it.
 
     default: required (there is no switch), on, off, or missing (on where the platform has no service of this kind).
-    Of kind cni there is one in a cluster, the one that `kubernetes.cni` names; its default says which one that is.
+    A cluster has one add-on of kind cni, which `kubernetes.cni` names; where it names none, the one that is on.
     components: by the name in the lock file, `release` (the version that belongs to the release of Kubernetes) or a
     version. namespaces: those that are the add-on's own, with their level of Pod Security. requires, conflicts: other
     add-ons by name.
@@ -158,7 +158,7 @@ def _read(file: Path) -> AddOn:
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, detail['loc'])) or 'the file'}: {detail['msg']}" for detail in error.errors()]
         raise ConfigurationError(
-            "this add-on is not valid", where=str(file), why="\n".join(lines), todo=todo
+            "the description of an add-on is not valid", where=str(file), why="\n".join(lines), todo=todo
         ) from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError("an add-on cannot be read", where=str(file), why=str(error), todo=todo) from error

@@ -116,7 +116,7 @@ if TYPE_CHECKING:
     Cni = str
 
     class Addons(_Switches):
-        """Its fields come from the folders of add-ons."""
+        """A model with a field for each folder of an add-on."""
 else:
     Cni = Literal[_CNIS]
     Addons = create_model(

@@ -33,7 +33,7 @@ def clock_error(shown: float, asked: float, answered: float) -> float:
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """The filters of this file, by the name that Ansible looks for."""
 
     def filters(self) -> dict[str, Callable[..., float]]:
         """Name the filters."""

@@ -1,6 +1,6 @@
 """HTTP to the Kubernetes API, the health of its parts, etcd's JSON gateway and probe Pods, never through a proxy.
 
-Here a certain server is asked. What changes the cluster goes through `commands.kubectl`.
+The caller chooses the server. Changes of the cluster go through `commands.kubectl`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 KUBELET_PORT = 10250
-FAILURES = (OSError, HTTPException, ValueError)  # what a question to a broken cluster may raise
+FAILURES = (OSError, HTTPException, ValueError)  # raised by questions to a broken cluster
 
 
 class ApiError(ValueError):

@@ -36,7 +36,7 @@ class ArtifactError(Exception):
 
 @dataclass(frozen=True)
 class Artifact:
-    """One file to fetch. `members` maps names in an archive to paths on the host; `reference` names an image.
+    """A file to fetch. `members` maps names in an archive to paths on the host; `reference` names an image.
 
     An image without `url` is pulled from its registry, by its `digest` where one is pinned.
     """
@@ -56,7 +56,7 @@ class Artifact:
         return cls(**{field: item[field] for field in cls.__dataclass_fields__ if field in item})
 
 
-# What was installed, by artifact name: its checksum, and of each file the size and time by which it is known again.
+# The installed artifacts by name: the checksum of each, and size and time of its files, which show a later change.
 State = dict[str, Any]
 
 

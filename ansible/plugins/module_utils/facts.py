@@ -14,7 +14,7 @@ _CAP_SYS_RESOURCE = 24
 
 @dataclass(frozen=True)
 class Facts:
-    """What roles need to know of a host.
+    """The facts of a host that roles need.
 
     `membership` is absent, partial (kubeadm was interrupted) or member. `raise_priority`: processes may get a negative
     oom_score_adj. `conntrack_settable`: the host may set the size of its connection table itself. `open_files` is the

@@ -36,7 +36,7 @@ def find_stale(
     """Return the nodes to forget, and the members of etcd, id to name.
 
     `joining` maps the names of hosts that will join to their addresses. A node is gone when an earlier run recorded
-    it and the `inventory` does not name it any more. Nodes that somebody else added are never among them.
+    it and the `inventory` does not name it any more. Nodes of another origin are never among them.
 
     Raises:
         CommandError: the API or etcd does not answer.
@@ -60,8 +60,8 @@ def find_stale(
 def forget(nodes: Sequence[str], members: Mapping[str, str]) -> None:
     """Remove them, the members of etcd first: each of them counts as a missing vote.
 
-    etcd refuses to remove a member that lives while too many others do not. So the removals that it accepts come
-    first, and the others are tried again.
+    etcd refuses to remove a member that lives while too many others do not. Therefore the removals that it accepts
+    come first, and the others are tried again.
 
     Raises:
         CommandError: etcd accepts none of the removals, or the API does not answer.

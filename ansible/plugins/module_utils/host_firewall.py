@@ -13,7 +13,7 @@ from .system.units import show
 _VERDICTS = {"accept", "drop", "reject"}
 _REMARKS = {"counter", "log", *_VERDICTS}  # what a rule for all packets is made of
 _CLOSED = (
-    f"what none of its rules lets through: open it, and the file it comes from, such as {HOST.etc}/nftables.conf or"
+    f"traffic that no rule accepts: open it, and the file it comes from, such as {HOST.etc}/nftables.conf or"
     f" {HOST.etc}/iptables/rules.v4; Docker closes FORWARD: remove it"
 )
 
@@ -23,9 +23,9 @@ def obstacles() -> list[str]:
     managed = []
     ufw = HOST.etc / "ufw/ufw.conf"
     if ufw.exists() and ufw_enabled(ufw.read_text(encoding="utf-8")) and show("ufw.service").active:
-        managed.append("its firewall ufw is on: turn it off by `ufw disable`")
+        managed.append("the firewall ufw is on: turn it off by `ufw disable`")
     if show("firewalld.service").active:
-        managed.append("its firewall firewalld runs: turn it off by `systemctl disable --now firewalld`")
+        managed.append("the firewall firewalld runs: turn it off by `systemctl disable --now firewalld`")
     nft = shutil.which("nft", path=PROGRAMS)
     if managed or not nft:
         return managed

@@ -22,7 +22,7 @@ def credentials(lifetime: str, joining: Mapping[str, Mapping[str, Any]], *, cont
     """Make a token and, for control planes, upload the certificates under a new key.
 
     The hosts that will join (`joining`, in the form of `recorded_nodes`) are recorded first, so that a later run
-    forgets one that joined, never became ready and left the inventory. This returns only once the cluster has signed
+    forgets a host that joined, never became ready and left the inventory. The call returns once the cluster has signed
     for the token: `kubeadm join` looks for the signature every 5 s, for a minute, and reports a missing signature as
     an expired token.
 

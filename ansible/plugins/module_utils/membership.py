@@ -1,4 +1,4 @@
-"""Whether this host is a node of a cluster."""
+"""The membership of this host in a cluster."""
 
 from __future__ import annotations
 

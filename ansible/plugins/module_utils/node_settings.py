@@ -12,7 +12,7 @@ from .system.files import write
 from .system.paths import HOST
 
 # Settings by section: files (a control plane's, path to content), kubelet, kube-proxy, and fixed (what never changes).
-# What is in force also has `generated`: by section, path to SHA-256 of the files that kubeadm made from it.
+# Settings in force also have `generated`: by section, path to SHA-256 of the files that kubeadm made from it.
 Settings = dict[str, dict[str, Any]]
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")  # in the order in which to change them

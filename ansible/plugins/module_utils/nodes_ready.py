@@ -23,8 +23,8 @@ class NotReadyError(Exception):
 def patch(node: Node, wanted: Node, before: Node | None) -> Node:
     """Return the merge patch that gives a node its labels and taints, empty when it has them.
 
-    Labels and taints that somebody else gave stay. Those that the last run gave (`before`) and that the inventory does
-    not name any more are removed.
+    Labels and taints of another origin stay. Labels and taints that the last run gave (`before`) and that left the
+    inventory are removed.
     """
     labels, taints = node["metadata"].get("labels", {}), node["spec"].get("taints", [])
     gone = {key: None for key in (before or {}).get("labels", {}) if key not in wanted["labels"] and key in labels}
@@ -55,9 +55,9 @@ def waiting(nodes: Sequence[Node], awaited: Sequence[str], serving: Mapping[str,
     found = {}
     for name in awaited:
         if name not in known:
-            found[name] = "it has not registered"
+            found[name] = "the node has not registered"
         elif not serving[name]:
-            found[name] = "its kubelet does not serve yet: it does not run, or has no certificate"
+            found[name] = "the kubelet does not serve yet: it does not run, or has no certificate"
         elif (message := _not_ready(known[name])) is not None:
             found[name] = message
     return found
@@ -135,7 +135,7 @@ def _not_ready(node: Node) -> str | None:
     ready = [item for item in node["status"].get("conditions", []) if item["type"] == "Ready"]
     if ready and ready[0]["status"] == "True":
         return None
-    return str(ready[0].get("message", "its kubelet says nothing")) if ready else "its kubelet says nothing"
+    return str(ready[0].get("message", "the kubelet says nothing")) if ready else "the kubelet says nothing"
 
 
 def _taint(taint: Mapping[str, str]) -> tuple[str, str, str]:

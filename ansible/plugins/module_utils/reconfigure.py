@@ -32,7 +32,7 @@ class PutBackError(CommandError):
 
 @dataclass(frozen=True)
 class Node:
-    """This node. `peers` are the addresses of the other control planes, `timeout` is in seconds for each part.
+    """The node to reconfigure. `peers`: addresses of the other control planes; `timeout`: seconds for each part.
 
     `acting`: it also uploads the settings of the whole cluster.
     """
@@ -59,7 +59,7 @@ def reconfigure(node: Node, sections: Sequence[str]) -> list[str]:
 
     Raises:
         PutBackError: a part did not work, and has its old settings again.
-        CommandError: something else failed; the next call does it again.
+        CommandError: another failure; the next call repeats what is left.
     """
     restarted: list[str] = []
     wanted = read(HOST.settings_wanted)

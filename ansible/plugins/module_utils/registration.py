@@ -1,6 +1,6 @@
 """The registration of a joining control plane.
 
-Its kubelet asks the API server on the same host for a certificate, long before that API server answers.
+The host's kubelet asks the API server on the same host for a certificate, long before that API server answers.
 """
 
 from __future__ import annotations

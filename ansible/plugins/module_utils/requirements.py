@@ -31,7 +31,7 @@ _FIREWALL = (
 
 @dataclass(frozen=True)
 class State:
-    """What a host has, of what requirements speak about.
+    """The properties of a host that requirements are about.
 
     `openssl` is OpenSSL's major version, 0 where it is not installed; `firewalls` are sentences about closed ones.
     """
@@ -57,7 +57,7 @@ def problems(state: State, wanted: Mapping[str, Any], address: str) -> list[str]
         + ", ".join(f"{name} {version:g} and newer" for name, version in sorted(wanted["systems"].items())): (
             oldest is None or state.system_version < oldest
         ),
-        f"none of its interfaces has the address {address} that the inventory gives it": address not in state.addresses,
+        f"no interface has the address {address} that the inventory gives it": address not in state.addresses,
         f"OpenSSL {_OPENSSL} is not installed, by which certificates are read: install the package openssl": (
             state.openssl < _OPENSSL
         ),
@@ -68,16 +68,16 @@ def problems(state: State, wanted: Mapping[str, Any], address: str) -> list[str]
 def shortages(state: State, wanted: Mapping[str, Any]) -> list[str]:
     """Return a sentence for everything that a host lacks to become a node; a host that is one uses it already."""
     found = {
-        f"it has {state.memory_mb} MB of memory, {wanted['memory_mb']} MB are required: take a larger machine": (
+        f"the host has {state.memory_mb} MB of memory, {wanted['memory_mb']} MB are required: take a larger machine": (
             state.memory_mb < wanted["memory_mb"]
         ),
-        f"it has {state.cpus} CPUs, {wanted['cpus']} are required: take a larger machine": (
+        f"the host has {state.cpus} CPUs, {wanted['cpus']} are required: take a larger machine": (
             state.cpus < wanted["cpus"]
         ),
         f"{state.disk_gb} GB are free under {HOST.state.parent}, {wanted['disk_gb']} GB are required: make room, or"
         " enlarge the disk": (state.disk_gb < wanted["disk_gb"]),
         "no time service sets its clock: install chrony or systemd-timesyncd": not state.keeps_time,
-        "its resolv.conf names no name server, which a DNS server of the cluster needs": state.name_servers == 0,
+        "resolv.conf names no name server, which a DNS server of the cluster needs": state.name_servers == 0,
         f"ports that Kubernetes needs are taken: {', '.join(state.busy_ports)}: stop what uses them": bool(
             state.busy_ports
         ),
@@ -94,8 +94,8 @@ def other_version(installed: str, version: str) -> str | None:
     if found == version:
         return None
     return (
-        f"it is a node of Kubernetes {found}, and the environment asks for {version}; an apply installs new nodes and"
-        f" upgrades none: set kubernetes.version back to {found}"
+        f"the host is a node of Kubernetes {found}, and the environment asks for {version}; an apply installs new nodes"
+        f" and upgrades none: set kubernetes.version back to {found}"
     )
 
 

@@ -14,8 +14,8 @@ DOCUMENTATION = r"""
 module: forget
 short_description: Remove nodes and etcd members of hosts that are gone or will join anew
 description:
-  - A host that an earlier run recorded and that the inventory does not name any more is gone. Nodes that somebody else
-    added stay.
+  - A host that an earlier run recorded and that the inventory does not name any more is gone. Nodes of another origin
+    stay.
   - A host that was replaced, or whose join was interrupted, may still be known to the cluster. Its Node and its
     member of etcd are removed, so that it can join under its name and does not count in etcd's votes.
 options:

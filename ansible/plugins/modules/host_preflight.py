@@ -116,7 +116,7 @@ def main() -> None:
     found = problems(state, wanted, wanted["address"])
     found += _outdated(wanted["version"]) if facts.membership == MEMBER else shortages(state, wanted)
     if sys.version_info < (3, 9):  # noqa: UP036 - this runs on the host's Python, whichever that is
-        found.append(f"its Python is {sys.version.split()[0]}, 3.9 is required: install a newer python3")
+        found.append(f"the host's Python is {sys.version.split()[0]}, 3.9 is required: install a newer python3")
     if found:
         module.fail_json(msg="this host does not meet the requirements: " + "; ".join(found))
     module.exit_json(changed=False, ansible_facts=as_ansible_facts(facts), clock=time.time(), asked=wanted["asked"])

@@ -15,8 +15,8 @@ module: nodes_ready
 short_description: Bring the cluster's nodes to what the inventory says
 description:
   - Approves the kubelets' requests for serving certificates whose names and addresses are the inventory's, waits until
-    every awaited node is ready and serves, and gives nodes their labels and taints. Labels and taints that somebody
-    else gave stay.
+    every awaited node is ready and serves, and gives nodes their labels and taints. Labels and taints of another
+    origin stay.
   - Records the nodes in the ConfigMap C(kube-pipeline-nodes) in C(kube-system), by which renewals are approved
     later, and by which the next run knows the labels to remove.
 options:

@@ -44,7 +44,7 @@ def test_a_good_host_has_no_problems() -> None:
         (replace(_GOOD, disk_gb=3), "3 GB are free"),
         (replace(_GOOD, keeps_time=False), "install chrony"),
         (replace(_GOOD, name_servers=0), "no name server"),
-        (replace(_GOOD, addresses=[]), "none of its interfaces has the address 10.0.0.5"),
+        (replace(_GOOD, addresses=[]), "no interface has the address 10.0.0.5"),
         (
             replace(_GOOD, busy_ports=["6443", "10250 by nginx (process 7)"]),
             "taken: 6443, 10250 by nginx (process 7): stop",
@@ -61,7 +61,7 @@ def test_all_lacks_are_named_at_once() -> None:
 
 
 def test_a_firewall_is_refused_unless_it_is_said_to_be_open() -> None:
-    state = replace(_GOOD, firewalls=["its firewall ufw is on: turn it off by `ufw disable`"])
+    state = replace(_GOOD, firewalls=["the firewall ufw is on: turn it off by `ufw disable`"])
     found = shortages(state, _WANTED)
     assert found[0] == state.firewalls[0]
     assert "set preflight_firewall to true" in found[1]

@@ -67,11 +67,11 @@ def test_patch(node: Node, wanted: Node, before: Node | None, expected: Node) ->
 def test_what_each_node_waits_for_is_said() -> None:
     wanted = ["worker-0", "worker-1"]
     serving = {"worker-0": True, "worker-1": True}
-    assert waiting([_node()], wanted, serving) == {"worker-1": "it has not registered"}
+    assert waiting([_node()], wanted, serving) == {"worker-1": "the node has not registered"}
     wanted.remove("worker-1")
     assert waiting([_node()], wanted, serving) == {}
     assert waiting([_node(ready="False")], wanted, serving) == {"worker-0": "no network"}
-    unsigned = {"worker-0": "its kubelet does not serve yet: it does not run, or has no certificate"}
+    unsigned = {"worker-0": "the kubelet does not serve yet: it does not run, or has no certificate"}
     assert waiting([_node()], wanted, {"worker-0": False}) == unsigned
 
 

@@ -8,7 +8,7 @@ def test_a_kubelet_with_its_settings_passes() -> None:
 
 
 def test_another_number_than_the_environments_is_told() -> None:
-    assert judge_settings({"maxPods": 100}, RUNNING) == ["its kubelet runs with maxPods 110, wanted is 100"]
+    assert judge_settings({"maxPods": 100}, RUNNING) == ["the kubelet runs with maxPods 110, wanted is 100"]
 
 
 def test_a_kubelet_that_does_not_renew_its_certificates_is_told() -> None:

@@ -14,7 +14,7 @@ def test_a_host_without_swap_and_with_its_settings_passes() -> None:
 @pytest.mark.parametrize(
     ("swap", "current", "problem"),
     [
-        (["/dev/zram0"], {}, "it swaps to /dev/zram0"),
+        (["/dev/zram0"], {}, "the machine swaps to /dev/zram0"),
         ([], {"kernel.panic": 0}, "kernel.panic is 0, wanted 10"),
         ([], {"vm.max_map_count": 400}, "vm.max_map_count is 400, wanted 500"),
         ([], {"kernel.panic": None}, "kernel.panic is not there"),
@@ -29,9 +29,9 @@ def test_what_came_back_or_was_undone_is_told(swap: list[str], current: dict[str
     [
         (True, True, "waiting", ()),
         (True, True, "running", ()),
-        (True, True, "elapsed", ("its timer is elapsed",)),
-        (False, True, "dead", ("its timer is dead",)),
-        (True, False, "waiting", ("its timer does not start with the machine",)),
+        (True, True, "elapsed", ("the timer is elapsed",)),
+        (False, True, "dead", ("the timer is dead",)),
+        (True, False, "waiting", ("the timer does not start with the machine",)),
     ],
 )
 def test_a_timer_must_be_enabled_and_have_a_next_run(

@@ -27,7 +27,7 @@ def test_a_ready_node_is_read() -> None:
     assert node.ready
     assert node.taints == {"k:NoSchedule", "k=v:NoExecute"}
     silent = {**document, "status": {**document["status"], "conditions": []}}  # type: ignore[dict-item] # it is a dict
-    assert state.node(silent).reason == "its kubelet never reported"
+    assert state.node(silent).reason == "the kubelet never reported"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_why_a_daemon_sets_pod_is_not_scheduled() -> None:
 
 
 def test_a_pod_whose_kubelet_does_nothing_says_so() -> None:
-    assert state.pod(pod_document({"phase": "Pending"}, nodeName="n")).reason == "its kubelet has not started it"
+    assert state.pod(pod_document({"phase": "Pending"}, nodeName="n")).reason == "the kubelet has not started it"
     running = {"name": "app", "state": {"running": {}}, "ready": True}
     lost = state.pod(pod_document({"phase": "Running", "containerStatuses": [running]}, nodeName="n"))
     assert lost.reason == "Running, but marked not ready, as when its node does not report"

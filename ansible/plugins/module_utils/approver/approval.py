@@ -1,7 +1,6 @@
-"""Which requests for serving certificates are approved.
+"""The judgement of requests for serving certificates.
 
-Kubernetes signs no such certificate by itself, because nothing in the cluster knows which addresses are a node's.
-The inventory does.
+Kubernetes signs no such certificate by itself, because only the inventory knows the addresses of a node.
 """
 
 from __future__ import annotations
@@ -33,22 +32,22 @@ def objection(item: Mapping[str, Any], nodes: Mapping[str, Sequence[str]]) -> st
     if _GROUP not in spec.get("groups", []):
         return f"{spec['username']} is not in the group {_GROUP}"
     if len(spec["usages"]) != len(set(spec["usages"])) or set(spec["usages"]) not in _USAGES:
-        return f"it asks for the usages {', '.join(spec['usages'])}"
+        return f"the request asks for the usages {', '.join(spec['usages'])}"
     try:
         return _wrong_names(read(base64.b64decode(spec["request"], validate=True)), name, nodes[name])
     except (RequestError, ValueError) as error:
-        return f"it cannot be read: {error}"
+        return f"the request cannot be read: {error}"
 
 
 def _wrong_names(request: Request, name: str, addresses: Sequence[str]) -> str | None:
     if request.subject != (("O", _GROUP), ("CN", f"{_USER}{name}")):
-        return f"its subject is {', '.join('='.join(pair) for pair in request.subject)}"
+        return f"the subject is {', '.join('='.join(pair) for pair in request.subject)}"
     own = {ipaddress.ip_address(address) for address in addresses}
     foreign = [dns for dns in request.dns_names if dns != name]
     foreign += [str(address) for address in request.addresses if address not in own]
     if foreign:
-        return f"it asks for names that are not its own: {', '.join(foreign)}"
-    return None if request.addresses or request.dns_names else "it names nothing"
+        return f"the request asks for names that are not the node's: {', '.join(foreign)}"
+    return None if request.addresses or request.dns_names else "the request names nothing"
 
 
 def approve_pending(nodes: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:

@@ -1,7 +1,7 @@
 """Certificate signing requests (PKCS#10), read by OpenSSL 3.
 
-OpenSSL's text is ambiguous where a name holds what separates names. So the names that were read are encoded again, and
-must be what the request holds, byte for byte. A request that asks for anything else than names is an error.
+OpenSSL's text is ambiguous where a name contains a separator of names. Therefore the names are encoded again after
+reading, and the result must equal the bytes of the request. A request for anything else than names is an error.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..system.commands import CommandError, run
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
-# Each value's type is told, commas and plus signs in it are escaped, and so is all that is not printable ASCII.
+# OpenSSL prints the type of each value, and escapes commas, plus signs and all that is not printable ASCII.
 _SUBJECT = "esc_2253,esc_ctrl,esc_msb,show_type,sep_comma_plus,sname"
 _LEFT_OUT = "no_header,no_version,no_subject,no_pubkey,no_signame,no_sigdump"
 _PEM = re.compile(
     r"-----BEGIN CERTIFICATE REQUEST-----\n(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n"
     r"-----END CERTIFICATE REQUEST-----\n"
 )
-# What OpenSSL prints of a request whose signature is right and whose only attribute is a list of alternative names.
+# OpenSSL's output for a request whose signature is right and whose only attribute is a list of alternative names.
 _PRINTED = re.compile(
     r"[a-zA-Z -]*verify OK\n"
     r" *Attributes:\n"
@@ -43,7 +43,7 @@ class RequestError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """What a request asks a certificate for. `subject` are its attributes, each with its short name, in their order."""
+    """The names that a certificate is requested for. `subject`: attributes with their short names, in their order."""
 
     subject: tuple[tuple[str, str], ...]
     dns_names: tuple[str, ...]
@@ -54,11 +54,11 @@ def read(content: bytes) -> Request:
     """Read a request: one block of PEM, signed by its own key.
 
     Raises:
-        RequestError: it is none, or asks for an extension or attribute beside the alternative names.
+        RequestError: the content is no request, or asks for an extension or attribute beside the alternative names.
     """
     pem = content.decode("ascii", "replace")
     if not _PEM.fullmatch(pem):
-        raise RequestError("it is not one block of PEM")
+        raise RequestError("the content is not one block of PEM")
     try:
         options = ("-verify", "-text", "-reqopt", _LEFT_OUT, "-subject", "-nameopt", _SUBJECT)
         printed = run(["openssl", "req", *options], stdin=pem, timeout=10, errors_too=True)
@@ -67,23 +67,23 @@ def read(content: bytes) -> Request:
         raise RequestError(str(error)) from error
     found = _PRINTED.fullmatch(printed)
     if not found:
-        raise RequestError("its signature is wrong, or it asks for something else than alternative names")
+        raise RequestError("the signature is wrong, or the request asks for something else than alternative names")
     if found["pem"] != pem:
-        raise RequestError("it holds more than a request, or is not in the form that OpenSSL writes")
+        raise RequestError("the content is more than a request, or not in the form that OpenSSL writes")
     request = _request(found["subject"], found["names"])
     if _ENCODED.findall(structure) != [encoded(request).hex().upper()]:
-        raise RequestError(f"its alternative names cannot be told apart: {found['names']}")
+        raise RequestError(f"the alternative names cannot be told apart: {found['names']}")
     return request
 
 
 def _request(subject: str, names: str) -> Request:
     pairs = [_PAIR.fullmatch(pair) for pair in subject.split(",")]
     if None in pairs:
-        raise RequestError(f"its subject is {subject}")
+        raise RequestError(f"the subject is {subject}")
     kinds = [name.partition(":") for name in names.split(", ")]
     foreign = [kind for kind, _, _ in kinds if kind not in {"DNS", "IP Address"}]
     if foreign:
-        raise RequestError(f"it asks for a name that is neither of DNS nor an address: {', '.join(foreign)}")
+        raise RequestError(f"the request asks for a name that is neither of DNS nor an address: {', '.join(foreign)}")
     return Request(
         subject=tuple((pair["key"], pair["value"]) for pair in pairs if pair),
         dns_names=tuple(value for kind, _, value in kinds if kind == "DNS"),

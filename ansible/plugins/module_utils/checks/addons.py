@@ -71,7 +71,7 @@ def _look(addon: state.WantedAddon, cluster: Cluster, _deadline: float, *, probi
     if addon.pod and probing:
         more, final = _look_at_pod(addon, cluster)
         problems += more
-        seen.append("its probe succeeded")
+        seen.append("the probe succeeded")
     return Verdict("not yet" if problems else ", ".join(seen), problems, final=final)
 
 

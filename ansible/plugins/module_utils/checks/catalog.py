@@ -54,7 +54,7 @@ READING: tuple[Check[Cluster], ...] = (
         "kubelets",
         "Every kubelet answers the API server with a certificate of the cluster, and has its settings",
         60,
-        "`kubectl get csr` shows requests that nobody approved; `journalctl -u kubelet` tells the kubelet's side; "
+        "`kubectl get csr` shows requests that wait for approval; `journalctl -u kubelet` tells the kubelet's side; "
         "apply again brings its settings",
         system.look_at_kubelets,
     ),

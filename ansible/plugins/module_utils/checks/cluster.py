@@ -36,7 +36,7 @@ class Cluster:
     def system(self, group: str, kind: str) -> list[dict[str, Any]]:
         """Return all objects of a kind, such as ("/apis/apps/v1", "deployments"), in the cluster's own namespaces.
 
-        They are asked for one by one: the users' namespaces may hold many thousands.
+        Each namespace is asked for its own: the users' namespaces may hold many thousands.
         """
         names = [document["metadata"]["name"] for document in self.api.get("/api/v1/namespaces")["items"]]
         paths = [f"{group}/namespaces/{name}/{kind}" for name in names if self.is_system(name)]

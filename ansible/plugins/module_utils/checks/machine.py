@@ -21,7 +21,7 @@ _AUDIT_TAIL = 2**20  # bytes at the end, which hold the newest entries
 
 @dataclass(frozen=True)
 class Machine:
-    """This machine, the API's load balancer, and the days for which certificates must still be valid."""
+    """The machine that checks itself, the API's load balancer, and the days that certificates must still be valid."""
 
     address: str
     control_plane: bool
@@ -62,7 +62,7 @@ def look_at_host(_machine: Machine, _deadline: float) -> Verdict:
 
 def judge_host(swap: Sequence[str], wanted: Mapping[str, int], current: Mapping[str, int | None]) -> Verdict:
     """Require that the kernel swaps to nothing and has the settings."""
-    problems = [f"it swaps to {area}" for area in swap]
+    problems = [f"the machine swaps to {area}" for area in swap]
     problems += [] if wanted else [f"{HOST.kernel_settings} holds none of the settings that an apply gave it"]
     differing = host_settings.settings_to_change(wanted, current)
     problems += [f"{key} is {now}, wanted {value}" for key, (now, value) in differing.items()]
@@ -82,9 +82,9 @@ def look_at_approver(_machine: Machine, _deadline: float) -> Verdict:
 
 def judge_timer(timer: units.Unit) -> Verdict:
     """Require that the timer starts with the machine, and has a next run."""
-    problems = [] if timer.enabled else ["its timer does not start with the machine"]
-    problems += [] if timer.active and timer.state in {"waiting", "running"} else [f"its timer is {timer.state}"]
-    return Verdict("it ran, and its timer will start it again", tuple(problems))
+    problems = [] if timer.enabled else ["the timer does not start with the machine"]
+    problems += [] if timer.active and timer.state in {"waiting", "running"} else [f"the timer is {timer.state}"]
+    return Verdict("the approver ran, and its timer will start it again", tuple(problems))
 
 
 def look_at_audit_log(machine: Machine, _deadline: float) -> Verdict:

@@ -29,7 +29,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Check(Generic[World]):
-    """One thing that must hold. `look` may raise, and its error is then the evidence. `limit` is in seconds.
+    """A condition that must hold. `look` may raise, and its error is then the evidence. `limit` is in seconds.
 
     `look` gets the world and the moment (time.monotonic) of its limit; `explain` adds evidence once it has failed.
     A check that does not apply to this world is left out.
@@ -46,7 +46,7 @@ class Check(Generic[World]):
 
 @dataclass(frozen=True)
 class Result:
-    """One check's outcome. `evidence` holds one line for each thing seen; `hint` is empty when it passed."""
+    """The outcome of a check. `evidence` holds one line for each thing seen; `hint` is empty when it passed."""
 
     name: str
     title: str

@@ -56,7 +56,7 @@ def _refusal(cluster: Cluster, node: WantedNode) -> Verdict:
         if error.status == 403 and "violates PodSecurity" in error.message:
             return Verdict(f"refused: {error.message.split(': ', 1)[-1]}")
         raise
-    return Verdict("accepted", ("its API server would have accepted a privileged Pod in a namespace without labels",))
+    return Verdict("accepted", ("the API server would have accepted a privileged Pod in a namespace without labels",))
 
 
 def _stored(cluster: Cluster, node: WantedNode) -> Verdict:

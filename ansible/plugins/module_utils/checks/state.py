@@ -24,7 +24,7 @@ class WantedNode:
 class WantedAddon:
     """An add-on as its `addon.yaml` describes it; a workload is (kind, namespace, name).
 
-    What proves that it does its work is one of these: `check`, the name of another check; `node_list`, a path in the
+    Its proof that it does its work is one of these: `check`, the name of another check; `node_list`, a path in the
     API of a list that has an entry for each node; `pod`, the objects of a Pod that succeeds.
     """
 
@@ -114,7 +114,7 @@ def node(document: Mapping[str, Any]) -> Node:
     return Node(
         name=document["metadata"]["name"],
         ready=bool(ready and ready["status"] == "True"),
-        reason=f"{ready.get('reason', '')}: {ready.get('message', '')}" if ready else "its kubelet never reported",
+        reason=f"{ready.get('reason', '')}: {ready.get('message', '')}" if ready else "the kubelet never reported",
         labels=document["metadata"].get("labels", {}),
         taints=frozenset(taint(t) for t in document["spec"].get("taints", ())),
         kubelet=status["nodeInfo"]["kubeletVersion"],
@@ -161,7 +161,7 @@ def _why_not_ready(status: Mapping[str, Any], *, assigned: bool) -> str:
     if reasons:
         return "; ".join(reasons[:2])
     if assigned and not containers:
-        return "its kubelet has not started it"
+        return "the kubelet has not started it"
     return f"{status.get('reason') or status.get('phase')}, but marked not ready, as when its node does not report"
 
 

@@ -123,7 +123,7 @@ def judge_settings(environment: Mapping[str, Any], running: Mapping[str, Any]) -
     wanted = {key: value for key, value in environment.items() if isinstance(value, int)}
     wanted = {"rotateCertificates": True, "serverTLSBootstrap": True, **wanted}
     return [
-        f"its kubelet runs with {key} {running.get(key)}, wanted is {value}"
+        f"the kubelet runs with {key} {running.get(key)}, wanted is {value}"
         for key, value in wanted.items()
         if running.get(key) != value
     ]

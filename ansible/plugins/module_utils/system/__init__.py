@@ -1,1 +1,1 @@
-"""The base of the node side: paths, programs, files, waiting, services. It imports nothing from outside itself."""
+"""The base of the node side: paths, programs, files, waiting, services. It imports no other package."""

@@ -52,7 +52,7 @@ def run(
     returned, too, before the rest.
 
     Raises:
-        CommandError: it failed, or took longer than `timeout` seconds.
+        CommandError: the program failed, or took longer than `timeout` seconds.
     """
     name = " ".join(argv[:3])
     try:
@@ -82,8 +82,8 @@ def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 60) -> s
     """Run kubectl, with 20 s for an API server to answer each request.
 
     While control planes come and go, the API is away for moments, and an API server that has just started on a small
-    machine is slow. kubectl is then run again, for `timeout` seconds in all. So its arguments must be such that twice
-    does no harm: get, apply, patch, approve, rollout status, and a delete that ignores what is gone already.
+    machine is slow. kubectl is then run again, for `timeout` seconds in all. Its arguments must therefore do no
+    harm when they run twice: get, apply, patch, approve, rollout status, and a delete that ignores a missing object.
 
     Raises:
         CommandError: the API refuses, or does not answer within `timeout` seconds.

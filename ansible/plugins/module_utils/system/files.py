@@ -17,7 +17,7 @@ from .paths import HOST
 
 @dataclass(frozen=True)
 class File:
-    """What a file should hold; `mode` is its permission bits."""
+    """A file with its wanted content; `mode` is its permission bits."""
 
     path: Path
     content: str

@@ -14,7 +14,7 @@ _PROPERTIES = "ActiveState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp,L
 
 @dataclass(frozen=True)
 class Unit:
-    """What systemd knows of a service; `since` is seconds since the epoch, 0 while it is not active.
+    """The state of a service in systemd; `since` is seconds since the epoch, 0 while it is not active.
 
     `state` is systemd's SubState, such as `waiting` or `elapsed` of a timer.
     """
@@ -42,7 +42,7 @@ def parse(shown: str) -> Unit:
 def actions(unit: Unit, newest_file: float, *, files_changed: bool, start: bool) -> list[str]:
     """Return what `systemctl` must do, in order.
 
-    A service that started before one of its files was written is restarted. So the next run completes one that was
+    A service that started before one of its files was written is restarted, because an earlier run may have been
     killed between writing and restarting.
     """
     needed = []

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 def attempts(seconds: float, *, pause: float = 1.0, least: float = 0.0) -> Iterator[float]:
     """Yield the seconds that are left: at once, and again after each pause of that many seconds.
 
-    It ends when fewer than `least` seconds would be left for the next attempt. The first one is always made.
+    The attempts end when fewer than `least` seconds would be left for the next attempt. The first one is always made.
     """
     deadline = time.monotonic() + seconds
     left = seconds

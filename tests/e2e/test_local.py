@@ -103,10 +103,13 @@ def test_a_claim_gets_a_volume_that_keeps_what_is_written(environment: Own) -> N
 
 def test_an_add_on_whose_data_would_be_lost_is_not_removed(environment: Own) -> None:
     environment.edit(no_volumes)
-    for command in ("plan", "apply"):
-        done = environment.pipeline(command)
-        assert done.returncode == 14
-        assert "claim default/data" in done.stderr
+    planned = environment.pipeline("plan")
+    assert planned.returncode == 0
+    assert "apply would refuse this" in planned.stdout
+    assert "claim default/data" in planned.stdout
+    done = environment.pipeline("apply")
+    assert done.returncode == 14
+    assert "claim default/data" in done.stderr
     assert environment.kubectl("get", "storageclass", "--output=name").split()
     environment.kubectl("delete", "pod/reader", "pvc/data")
     environment.edit(lambda document: document.pop("addons"))

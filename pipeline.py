@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from bootstrap.errors import PipelineError, UnreadAnswer, exit_codes, stopped, unusable_file
+from bootstrap.errors import PipelineError, UnreadAnswerError, exit_codes, stopped, unusable_file
 
 # The commands; a module of infra/commands for each.
 COMMANDS = (
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         return report(stopped(), options)
     except PipelineError as error:
         return report(error, options)
-    except UnreadAnswer:
+    except UnreadAnswerError:
         return _unread()
     except OSError as error:
         return report(unusable_file(error), options)

@@ -11,10 +11,10 @@ import yaml
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read(path: Path) -> Any:  # noqa: ANN401 - a YAML document holds anything
+def read(path: Path) -> Any:  # noqa: ANN401 - each caller validates it, or knows the shape of its own file
     """Return the document in a file.
 
     Raises:
         OSError, ValueError, yaml.YAMLError: the file cannot be read, or holds something else than one document.
     """
-    return yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506 - a safe loader
+    return _LOADER(path.read_text(encoding="utf-8")).get_single_data()

@@ -141,7 +141,7 @@ def stopped() -> InterruptedRunError:
     return InterruptedRunError("stopped", todo="run the same command again: it goes on where it was")
 
 
-class UnreadAnswer(Exception):  # noqa: N818 - it is no error of ours
+class UnreadAnswerError(Exception):
     """The reader of a command's answer has ended, as `head` does."""
 
 

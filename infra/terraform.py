@@ -149,7 +149,7 @@ class Terraform:
             )
         return done.stdout
 
-    def _stream(self, operation: str, progress: Progress, *words: str, **options: Any) -> Watcher:  # noqa: ANN401
+    def _stream(self, operation: str, progress: Progress, *words: str, **options: Any) -> Watcher:  # noqa: ANN401 - see _run
         log = self._new_log(operation)
         options |= {"json": IsFlagged, "input": False, "no_color": IsFlagged, "lock_timeout": f"{_LOCK_PATIENCE}s"}
         argv = self._argv(operation, *words, parallelism=_PARALLEL, **options)
@@ -186,7 +186,7 @@ class Terraform:
             reading = _Reading(lines, watcher)
             Retrying(retry=retry_if_result(lambda over: not over), wait=wait_fixed(0.1))(ended)
 
-    def _argv(self, operation: str, *words: str, **options: Any) -> list[str]:  # noqa: ANN401
+    def _argv(self, operation: str, *words: str, **options: Any) -> list[str]:  # noqa: ANN401 - see _run
         """Return the command line. python-terraform spells the options; its own way to start Terraform ties the two."""
         library = PythonTerraform(working_dir=str(self._workspace.folder), terraform_bin_path=str(self._program))
         argv: list[str] = library.generate_cmd_string(operation, *words, **options)

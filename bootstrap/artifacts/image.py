@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+_TEMPORARY = "/tmp"  # noqa: S108 - a folder of the image, not of this machine
 _OCI = "application/vnd.oci.image"
 _SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -49,7 +50,7 @@ def write_layer(target: Path, files: Mapping[str, Path], links: Mapping[str, str
     links = links or {}
     folders = {str(parent) for path in [*files, *links] for parent in PurePosixPath(path).parents} - {"/"}
     with tarfile.open(target, "w") as layer:
-        for path in sorted({*files, *links, *folders, "/tmp"}):  # noqa: S108 - a folder in the image
+        for path in sorted({*files, *links, *folders, _TEMPORARY}):
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.mode = 0o755
             if path in files:
@@ -60,7 +61,7 @@ def write_layer(target: Path, files: Mapping[str, Path], links: Mapping[str, str
             if path in links:
                 entry.type, entry.linkname = tarfile.SYMTYPE, links[path]
             else:
-                entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if path == "/tmp" else 0o755  # noqa: S108 - as above
+                entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if path == _TEMPORARY else 0o755
             layer.addfile(entry)
     return Blob(f"{_OCI}.layer.v1.tar", file_sha256(target), target.stat().st_size, target)
 

@@ -20,7 +20,7 @@ class _Model(Section):
 
 
 class _Switches(_Model):
-    def of(self, name: str) -> Any:  # noqa: ANN401 - a model of its own for each add-on
+    def of(self, name: str) -> Any:  # noqa: ANN401 - its model is generated, so no type names it
         """Return the section of an add-on; None for an add-on that has neither a switch nor values."""
         return getattr(self, _field(name), None)
 

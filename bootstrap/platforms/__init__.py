@@ -200,7 +200,7 @@ def registered() -> Mapping[str, Platform]:
     return {name: half(__name__, name, lab=False) for name in names}
 
 
-def half(package: str, cloud: str, *, lab: bool) -> Any:  # noqa: ANN401 - the layer knows its Protocol
+def half(package: str, cloud: str, *, lab: bool) -> Any:  # noqa: ANN401 - the calling layer names its Protocol
     """Return what a layer's package has for a cloud, wrapped by the package's embedded cloud if `lab`.
 
     The package has a module for each cloud with a constant `PLATFORM`, and one for the embedded cloud with a class
@@ -210,7 +210,7 @@ def half(package: str, cloud: str, *, lab: bool) -> Any:  # noqa: ANN401 - the l
     return importlib.import_module(f"{package}.{_WRAPPER}").Lab(platform) if lab else platform
 
 
-def half_of(package: str, environment: Environment) -> Any:  # noqa: ANN401 - as above
+def half_of(package: str, environment: Environment) -> Any:  # noqa: ANN401 - see half
     """Return what a layer's package has for the platform of an environment; see `half`."""
     return half(package, environment.cloud, lab=environment.lab)
 

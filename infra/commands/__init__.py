@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from bootstrap.config import loader
-from bootstrap.errors import UnreadAnswer
+from bootstrap.errors import UnreadAnswerError
 from bootstrap.process import stop_signals
 from infra.request import Options, Request
 
@@ -86,9 +86,9 @@ def answer(text: str) -> None:
     """Print a command's result.
 
     Raises:
-        UnreadAnswer: the reader of the output has ended.
+        UnreadAnswerError: the reader of the output has ended.
     """
     try:
         print(text, flush=True)
     except BrokenPipeError as ended:
-        raise UnreadAnswer from ended
+        raise UnreadAnswerError from ended

@@ -105,7 +105,7 @@ class Recorded(Silent):
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def update(self, item: str, state: str, *, passing: bool = False, done: bool = False) -> None:  # noqa: ARG002 - every line is kept
+    def update(self, item: str, state: str, *, passing: bool = False, done: bool = False) -> None:  # noqa: ARG002 - the Protocol has `done`
         self.told.append(f"{item}: {state}")
 
 

@@ -85,14 +85,14 @@ def run(check: Check[World], world: World) -> Result:
 def _look(check: Check[World], world: World, deadline: float) -> Verdict:
     try:
         return check.look(world, deadline)
-    except Exception as error:  # noqa: BLE001 - a check that raises has failed, and the others go on
+    except Exception as error:  # noqa: BLE001 - whatever a check raises is its result; the others go on
         return Verdict("could not look", (f"{type(error).__name__}: {error}",))
 
 
 def _explain(check: Check[World], world: World) -> Sequence[str]:
     try:
         return check.explain(world) if check.explain else ()
-    except Exception as error:  # noqa: BLE001 - a failed check without an explanation is still one
+    except Exception as error:  # noqa: BLE001 - the check has failed; its explanation may fail too
         return (f"no explanation: {type(error).__name__}: {error}",)
 
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import SchemaError
 
 from bootstrap import data
 from bootstrap.errors import ConfigurationError
@@ -25,6 +26,7 @@ FOLDER = Path(__file__).parents[1] / "ansible/addons"
 MANIFESTS = "manifests.yaml.j2"
 
 Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$")]
+Text = Annotated[str, Field(min_length=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 TYPES: Mapping[str, type] = {"boolean": bool, "integer": int, "string": str}
 Level = Literal["privileged", "baseline", "restricted"]
@@ -34,12 +36,21 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _free(key: str) -> str:
+    if hasattr(BaseModel, key):
+        raise ValueError(f"a value cannot be named {key}: each model has an attribute of this name")
+    return key
+
+
+Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_free)]
+
+
 class Value(_Strict):
     """A value that a user may set in the environment file; a string may have a pattern, an integer has limits."""
 
     type: Literal["boolean", "integer", "string"]
     default: bool | int | str
-    description: str
+    description: Text
     pattern: str | None = None
     minimum: int | None = None
     maximum: int | None = None
@@ -50,7 +61,24 @@ class Value(_Strict):
             raise ValueError(f"the default is not of the type {self.type}")
         if (self.type == "integer") != (self.minimum is not None) or (self.minimum is None) != (self.maximum is None):
             raise ValueError("write minimum and maximum for an integer, and only for one")
+        if self.pattern is not None and self.type != "string":
+            raise ValueError("only a string has a pattern")
+        self._refuse_wrong_default()
         return self
+
+    def limits(self) -> dict[str, Any]:
+        """Return the limits as pydantic's Field takes them."""
+        limits = {"pattern": self.pattern, "ge": self.minimum, "le": self.maximum}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    def _refuse_wrong_default(self) -> None:
+        field: Any = Annotated[TYPES[self.type], Field(**self.limits())]
+        try:
+            TypeAdapter(field).validate_python(self.default)
+        except SchemaError as error:
+            raise ValueError(f"the pattern is not one that can be used: {error}") from error
+        except ValidationError as error:
+            raise ValueError(f"the default is not valid: {error.errors()[0]['msg']}") from error
 
 
 class Traffic(_Strict):
@@ -128,10 +156,10 @@ class AddOn(_Strict):
     """
 
     kind: Name
-    description: str
+    description: Text
     default: Literal["required", "on", "off", "missing"]
     components: dict[str, str] = {}
-    values: dict[str, Value] = {}
+    values: dict[Key, Value] = {}
     namespaces: dict[str, Level] = {}
     firewall: list[Traffic] = []
     host: Host = Host()
@@ -146,9 +174,19 @@ def catalogue(folder: Path = FOLDER) -> Mapping[str, AddOn]:
     """Read every add-on of a folder, by name and sorted by it.
 
     Raises:
-        ConfigurationError: an `addon.yaml` is missing, cannot be read, or a key in it is wrong.
+        ConfigurationError: an `addon.yaml` is missing, cannot be read, or a key in it is wrong; or not exactly one
+            add-on of kind cni is on.
     """
-    return {path.name: _read(path / "addon.yaml") for path in sorted(folder.iterdir()) if path.is_dir()}
+    found = {path.name: _read(path / "addon.yaml") for path in sorted(folder.iterdir()) if path.is_dir()}
+    on = [name for name, addon in found.items() if addon.kind == "cni" and addon.default == "on"]
+    if len(on) != 1:
+        raise ConfigurationError(
+            f"{len(on)} add-ons of kind cni have `default: on`, and one is needed",
+            where=str(folder),
+            why=", ".join(on) or None,
+            todo="write `default: on` in the addon.yaml of the network that clusters get by default",
+        )
+    return found
 
 
 def _read(file: Path) -> AddOn:

@@ -76,9 +76,7 @@ def _title(name: str, part: str = "") -> str:
 
 
 def _value(value: Value) -> tuple[Any, Any]:
-    limits: dict[str, Any] = {"pattern": value.pattern, "ge": value.minimum, "le": value.maximum}
-    limits = {name: limit for name, limit in limits.items() if limit is not None}
-    field = Field(value.default, description=value.description, examples=[value.default], **limits)
+    field = Field(value.default, description=value.description, examples=[value.default], **value.limits())
     return TYPES[value.type], field
 
 

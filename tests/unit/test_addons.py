@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / "environments" / "local.yaml"
 NAMES = sorted(addons.catalogue())
 PRETEND = ROOT / "tests" / "pretend_addon"
+NUMBER = "type: integer, minimum: 1, maximum: 9, default: 2"
 DESCRIBED = (PRETEND / "ansible" / "addons" / "pretend" / "addon.yaml").read_text()
 
 
@@ -111,6 +112,22 @@ def test_values_and_conflicts_of_an_add_on_are_checked_like_every_key(tree: Path
         ("default: 2", "default: two", "values.replicas: "),
         ("maximum: 9, ", "", "values.replicas: "),
         ("pretend: restricted", "pretend: none", "namespaces.pretend: "),
+        ("default: 2", "default: 10", "values.replicas: "),
+        ("default: 2", "default: 2, pattern: a", "values.replicas: "),
+        (
+            "type: integer, minimum: 1, maximum: 9, default: 2",
+            "type: string, default: a, pattern: (",
+            "values.replicas: ",
+        ),
+        (
+            "type: integer, minimum: 1, maximum: 9, default: 2",
+            "type: string, default: a, pattern: b",
+            "values.replicas: ",
+        ),
+        ("replicas: {", "model_dump: {", "values.model_dump"),
+        ("replicas: {", "_replicas: {", "values._replicas"),
+        ("description: a pretend add-on", "description: ''", "description: "),
+        ("description: how many Pods", "description: ''", "values.replicas.description: "),
     ],
 )
 def test_a_mistake_in_an_addon_yaml_is_told_with_file_and_key(
@@ -124,6 +141,20 @@ def test_a_mistake_in_an_addon_yaml_is_told_with_file_and_key(
         addons.catalogue(tmp_path)
     assert error.value.where == str(file)
     assert str(error.value.why).startswith(place)
+
+
+@pytest.mark.parametrize("on", [0, 2])
+def test_one_network_of_pods_is_the_default(tmp_path: Path, on: int) -> None:
+    for index in range(2):
+        file = tmp_path / f"cni-{index}" / "addon.yaml"
+        file.parent.mkdir()
+        default = "on" if index < on else "off"
+        file.write_text(
+            DESCRIBED.replace("kind: ingress", "kind: cni").replace('default: "on"', f'default: "{default}"')
+        )
+    with pytest.raises(ConfigurationError) as error:
+        addons.catalogue(tmp_path)
+    assert error.value.where == str(tmp_path)
 
 
 def test_a_folder_without_an_addon_yaml_is_told(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TextIO
 
 from bootstrap.errors import PipelineError, UnreadAnswerError, exit_codes, stopped, unusable_file
 
@@ -54,8 +55,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _unread() -> int:
     """Return the exit code for output whose reader has ended, as `head` does: what a shell tells of such programs."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more
+    _silence(sys.stdout)
     return 128 + signal.SIGPIPE
+
+
+def _silence(stream: TextIO) -> None:
+    """Lead a stream nowhere: Python flushes it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -92,9 +98,18 @@ def _commands() -> ModuleType:
 def report(error: PipelineError, options: argparse.Namespace) -> int:
     """Print an error as people or, with --json, as programs read it; return its exit code."""
     if options.json:
-        print(json.dumps({"error": error.what, "exit_code": error.exit_code, "detail": str(error)}, indent=2))
-    print(f"error: {error}", file=sys.stderr)
+        document = {"error": error.what, "exit_code": error.exit_code, "detail": str(error)}
+        _tell(json.dumps(document, indent=2), sys.stdout)
+    _tell(f"error: {error}", sys.stderr)
     return error.exit_code
+
+
+def _tell(text: str, stream: TextIO) -> None:
+    """Print an error where that can be done: a stream that is closed or full must not hide the exit code."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        _silence(stream)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
+from bootstrap.artifacts.published import Artifact
 from bootstrap.config import stored
 from bootstrap.config.model import Environment
-from bootstrap.errors import PipelineError
+from bootstrap.errors import PipelineError, PreflightError
 from bootstrap.files import write_atomically
 from infra import ansible, inventory, ssh
 from infra.contract import Contract, Node
 from infra.recap import Recap
 from infra.run import Run
 from infra.workspace import Workspace
+
+_ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,16 @@ class Cluster:
     def inventory(self) -> inventory.Inventory:
         """Return Ansible's inventory, from the contract, the settings and the resolved artifacts."""
         workspace = self.run.workspace
-        artifacts = json.loads(workspace.artifacts.read_text(encoding="utf-8"))
-        served = self.run.platform.served(artifacts, workspace.lab)
+        try:
+            found = _ARTIFACTS.validate_json(workspace.artifacts.read_bytes())
+        except ValidationError as damage:
+            raise PreflightError(
+                "the list of artifacts is damaged",
+                where=str(workspace.artifacts),
+                why=str(damage),
+                todo="apply again: its step artifacts writes the list anew",
+            ) from damage
+        served = self.run.platform.served([asdict(artifact) for artifact in found], workspace.lab)
         return inventory.build(self.contract, self.environment, served, workspace.ssh_config)
 
     def reach(self, key: Path, give_up: threading.Event | None = None, nodes: Sequence[Node] | None = None) -> None:

@@ -87,6 +87,9 @@ def look(workspace: Workspace, bucket: str | None, run: str | None) -> Status:
         return _without_machines("partly", run)
     if contract is None and damage:
         return _without_machines("unknown", run, damage)
+    if contract is None and state:
+        lost = "an apply made machines, and Terraform's outputs are missing here; the next apply writes them anew"
+        return _without_machines("unknown", run, lost)
     if contract is None:
         elsewhere = f"the state is in the bucket {bucket}, where `plan` looks"
         return _without_machines("unknown", run, elsewhere) if bucket else _without_machines("nothing", run)
@@ -117,16 +120,34 @@ def _nodes(kubeconfig: Path) -> tuple[dict[str, tuple[str, str]], str]:
     """Return state and version of each node by name, and why the API could not be asked, if so."""
     if not kubeconfig.exists():
         return {}, "has no kubeconfig here: `kubeconfig` fetches it, once the install has got to its end"
-    document = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
-    cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
     try:
-        with httpx.Client(verify=_tls(cluster, user), timeout=10, trust_env=False) as client:
-            items = client.get(f"{cluster['server']}/api/v1/nodes").raise_for_status().json()["items"]
+        server, tls = _access(kubeconfig)
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ssl.SSLError) as damage:
+        return {}, f"is not known by the kubeconfig here ({damage!r}): `kubeconfig` fetches a new one"
+    try:
+        with httpx.Client(verify=tls, timeout=10, trust_env=False) as client:
+            items = client.get(f"{server}/api/v1/nodes").raise_for_status().json()["items"]
     except httpx.HTTPStatusError as error:
         return {}, f"refuses the kubeconfig: HTTP {error.response.status_code}; `kubeconfig` fetches a new one"
     except (httpx.HTTPError, ValueError) as error:
         return {}, f"does not answer: {error}"
     return {item["metadata"]["name"]: _state(item["status"]) for item in items}, ""
+
+
+def _access(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
+    """Return the API's URL and how to speak to it, by the context that the kubeconfig names as the current one.
+
+    Raises:
+        yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ssl.SSLError: it is damaged, or of another
+            cluster whose users have no certificate.
+    """
+    document = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+    clusters, users, contexts = (
+        {item["name"]: item[kind] for item in document[f"{kind}s"]} for kind in ("cluster", "user", "context")
+    )
+    context = contexts[document["current-context"]]
+    cluster = clusters[context["cluster"]]
+    return cluster["server"].rstrip("/"), _tls(cluster, users[context["user"]])
 
 
 def _tls(cluster: dict[str, str], user: dict[str, str]) -> ssl.SSLContext:

@@ -1,0 +1,62 @@
+"""What commands say of a workspace that is damaged, and of streams that take no answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from bootstrap.config import loader, stored
+from infra import history
+from infra.workspace import Workspace
+
+ROOT = Path(pipeline.__file__).parent
+LOCAL = str(ROOT / "environments" / "local.yaml")
+
+
+@pytest.mark.parametrize("outputs", [None, "{}"])
+def test_status_of_machines_whose_outputs_are_lost_does_not_call_them_nothing(
+    outputs: str | None, made: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history.made(made, Path(LOCAL))
+    made.outputs.unlink()
+    if outputs:
+        made.outputs.write_text(outputs)
+    assert pipeline.main(["status", LOCAL, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["made"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"", b"{}", b"\xff", b"clusters: []", b"current-context: x\nclusters: []\nusers: []\ncontexts: []\n"],
+)
+def test_status_with_a_kubeconfig_that_cannot_be_used_names_the_way_to_a_new_one(
+    content: bytes, made: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.kubeconfig.write_bytes(content)
+    assert pipeline.main(["status", LOCAL, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["made"] == "machines"
+    assert "`kubeconfig` fetches a new one" in found["problem"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"null", b'"x"', b"\xff", b"{}", b'[{"name": "kubelet"}]'])
+def test_a_damaged_list_of_artifacts_is_told_with_its_file(
+    content: bytes, made: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored.write(loader.load(LOCAL), made.environment)
+    made.artifacts.write_bytes(content)
+    assert pipeline.main(["inventory", LOCAL]) == 11
+    assert f"where: {made.artifacts}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["--json", "--json >/dev/full", "2>/dev/full", "--json | true"])
+def test_an_error_that_cannot_be_printed_keeps_its_exit_code(words: str) -> None:
+    script = f"set -o pipefail; {sys.executable} pipeline.py validate nowhere {words}"
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 10
+    assert "Traceback" not in done.stderr

@@ -26,6 +26,7 @@ class Api:
         self.there = there
         self.posted: list[dict[str, Any]] = []
         self.phase = "Succeeded"
+        self.states: list[dict[str, Any]] = []
 
     def get(self, path: str) -> dict[str, Any]:
         last = path.rpartition("/")[2].partition("?")[0]
@@ -33,10 +34,13 @@ class Api:
             return self.there[last]
         if path.endswith("/pods/probe") and any(item["kind"] == "Pod" for item in self.posted):
             metadata = {"namespace": "verify", "name": "probe"}
-            return {"metadata": metadata, "spec": {"containers": []}, "status": {"phase": self.phase}}
+            return {"metadata": metadata, "spec": {"containers": []}, "status": self._status()}
         if last in {"pods", "events"}:
             return {"items": []}
         raise ApiError(404, path)
+
+    def _status(self) -> dict[str, Any]:
+        return {"phase": self.phase, "containerStatuses": [{"name": "c", "state": state} for state in self.states]}
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if any(item["kind"] == body["kind"] for item in self.posted):
@@ -99,6 +103,23 @@ def test_the_pod_of_a_probe_must_succeed(phase: str, passed: bool) -> None:
     api.phase = phase
     assert _run(_cluster(api, replace(ADDON, pod=(CLAIM, POD)))).passed is passed
     assert [item["kind"] for item in api.posted] == ["PersistentVolumeClaim", "Pod"]
+
+
+@pytest.mark.parametrize(
+    ("states", "passed"),
+    [
+        ([{"terminated": {"exitCode": 0}}], True),
+        ([{"terminated": {"exitCode": 0}}, {"running": {}}], False),
+        ([{"terminated": {"exitCode": 1}}], False),
+        ([{"waiting": {"reason": "ContainerCreating"}}], False),
+    ],
+)
+def test_a_probe_has_done_its_work_when_all_containers_ended_without_error(
+    states: list[dict[str, Any]], passed: bool
+) -> None:
+    api = Api(server=_deployment(2))
+    api.phase, api.states = "Running", states
+    assert _run(_cluster(api, replace(ADDON, pod=(CLAIM, POD)))).passed is passed
 
 
 def test_what_an_interrupted_look_has_created_is_no_error() -> None:

@@ -53,9 +53,16 @@ def judge_node_list(wanted: state.Wanted, known: Sequence[str]) -> tuple[str, ..
 
 
 def judge_pod(document: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
-    """Return the reason why a probe's Pod has not succeeded, and whether it cannot succeed any more."""
-    phase = document.get("status", {}).get("phase")
-    if phase == "Succeeded":
+    """Return the reason why a probe's Pod has not succeeded, and whether it cannot succeed any more.
+
+    The kubelet writes the exit codes a second before the phase.
+    """
+    status = document.get("status", {})
+    phase = status.get("phase")
+    ends = [
+        container["state"].get("terminated", {}).get("exitCode") for container in status.get("containerStatuses", ())
+    ]
+    if phase == "Succeeded" or (ends and all(code == 0 for code in ends)):
         return (), False
     found = state.pod(document)
     return (f"{found.node or 'no node'}: Pod {found.namespace}/{found.name}: {found.reason}",), phase == "Failed"

@@ -4,8 +4,11 @@
 * `manifests.yaml.j2`: the objects that are applied, without namespaces, which `addon.yaml` lists
 * the files that `host.conflist` and `health.probe.pod` name
 
-All but the first are Ansible templates; their variables are the inventory's, and `values`, the user's values. A probe's
-image is agnhost, which every cluster has: `verify` has to work where an add-on was switched on but not yet applied.
+All but the first are Ansible templates. Their variables are `values`, the user's values, and those of the inventory
+that the argument spec of the role lists: `addons` for manifests, `container_runtime` for a conflist, `verify` for a
+probe.
+`cluster_images['NAME']` is the reference of the part NAME in lock.yaml. A probe's image is `cluster_images.agnhost`,
+which every cluster has: `verify` has to work where an add-on was switched on but not yet applied.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from bootstrap import platforms
 from bootstrap.config.addons import DEFAULT_CNI, EXAMPLE, Addons, Cni
 from bootstrap.config.values import Cidr, LabelKey, LabelValue, Name, Section, Url
 
+DEFAULT_VERSION = "1.36.3"  # a release whose programs all have their SHA-256
 _CLOUDS = platforms.registered()
 _Machines = TypeVar("_Machines", "ControlPlane", "Pool")
 
@@ -136,10 +137,10 @@ class Kubernetes(Section):
     """What is installed on the machines."""
 
     version: str = Field(
-        "1.36.3",
+        DEFAULT_VERSION,
         pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$",
         description="one of the releases in bootstrap/artifacts/lock.yaml",
-        examples=["1.36.3"],
+        examples=[DEFAULT_VERSION],
     )
     cni: Cni = Field(DEFAULT_CNI, description="network between the Pods", examples=[DEFAULT_CNI])
     kubelet: dict[str, Any] = Field(
@@ -239,7 +240,7 @@ class Environment(_WithBlocks, json_schema_extra={"allOf": [_required(name) for 
         description="the worker machines, by kind", examples=[[{"name": "general", "count": 3}]]
     )
     kubernetes: Kubernetes = Field(
-        Kubernetes(), description="what is installed on the machines", examples=[{"version": "1.36.3"}]
+        Kubernetes(), description="what is installed on the machines", examples=[{"version": DEFAULT_VERSION}]
     )
     addons: Addons = Field(
         Addons(),

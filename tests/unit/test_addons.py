@@ -17,7 +17,7 @@ from stacks.firewall import rules
 from bootstrap import addons
 from bootstrap.artifacts.lock import load
 from bootstrap.config import components
-from bootstrap.config.addons import Addons, Chosen, chosen
+from bootstrap.config.addons import DEFAULT_CNI, Addons, Chosen, chosen
 from bootstrap.config.components import chosen_addons, versions
 from bootstrap.config.model import Environment
 from bootstrap.errors import ConfigurationError
@@ -25,6 +25,9 @@ from bootstrap.errors import ConfigurationError
 ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / "environments" / "local.yaml"
 NAMES = sorted(addons.catalogue())
+SWITCHABLE = sorted(
+    name for name, addon in addons.catalogue().items() if addon.kind != "cni" and addon.default != "required"
+)
 PRETEND = ROOT / "tests" / "pretend_addon"
 NUMBER = "type: integer, minimum: 1, maximum: 9, default: 2"
 DESCRIBED = (PRETEND / "ansible" / "addons" / "pretend" / "addon.yaml").read_text()
@@ -163,25 +166,36 @@ def test_a_folder_without_an_addon_yaml_is_told(tmp_path: Path) -> None:
         addons.catalogue(tmp_path)
 
 
-def test_which_add_ons_a_cluster_has(environment: Environment) -> None:
-    def names(cni: str = "flannel", missing: frozenset[str] = frozenset(), **switches: bool) -> list[str]:
-        given = {name.replace("_", "-"): {"enabled": on} for name, on in switches.items()}
-        return [item.name for item in chosen(cni, Addons.model_validate(given), missing)]
+def _names(cni: str = DEFAULT_CNI, missing: frozenset[str] = frozenset(), **switches: bool) -> set[str]:
+    given = {name: {"enabled": on} for name, on in switches.items()}
+    return {item.name for item in chosen(cni, Addons.model_validate(given), missing)}
 
-    assert names() == ["flannel", "coredns", "metrics-server"]
-    assert names(metrics_server=False) == ["flannel", "coredns"]
-    assert "local-path-provisioner" in names(missing=frozenset({"storage"}))
-    assert "local-path-provisioner" in names(local_path_provisioner=True)
-    assert "local-path-provisioner" not in names(missing=frozenset({"storage"}), local_path_provisioner=False)
-    assert names("another") == ["coredns", "metrics-server"]
+
+def test_which_add_ons_a_cluster_has_by_default() -> None:
+    found = {name: addon for name, addon in addons.catalogue().items() if addon.kind != "cni"}
+    always = {name for name, addon in found.items() if addon.default in ("required", "on")}
+    assert _names() == {DEFAULT_CNI, *always}
+    assert _names("another") == always
+    for kind in {addon.kind for addon in found.values()}:
+        stand_ins = {name for name, addon in found.items() if addon.default == "missing" and addon.kind == kind}
+        assert _names(missing=frozenset({kind})) == {DEFAULT_CNI, *always, *stand_ins}
+
+
+@pytest.mark.parametrize("name", SWITCHABLE)
+def test_a_user_switches_an_add_on_on_and_off(name: str) -> None:
+    kind = frozenset({addons.catalogue()[name].kind})
+    assert name in _names(**{name: True})
+    assert name not in _names(missing=kind, **{name: False})
 
 
 def test_only_components_of_chosen_add_ons_are_wanted(environment: Environment) -> None:
     release = load().release(environment.kubernetes.version)
     lab = environment.model_copy(update={"lab": True})
-    assert versions(lab, release).keys() - versions(environment, release).keys() == {"local-path-provisioner"}
+    more = {item.name for item in chosen_addons(lab)} - {item.name for item in chosen_addons(environment)}
+    own = {part for name in more for part in addons.catalogue()[name].components}
+    assert own
+    assert versions(lab, release).keys() - versions(environment, release).keys() == own
     components = {part for item in chosen_addons(environment) for part in item.addon.components}
-    assert versions(environment, release) == dict(release)
     assert components <= versions(environment, release).keys()
 
 
@@ -260,5 +274,6 @@ def _sources() -> list[Path]:
     listed = [ROOT / "pipeline.py", ROOT / "Makefile"]
     for folder in ("ansible", "bootstrap", "cdktf", "infra"):
         listed += [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    left_out = (addons.FOLDER, ROOT / "bootstrap/artifacts/recipes", ROOT / "bootstrap/artifacts/lock.yaml")
+    generated = [ROOT / "bootstrap/artifacts" / name for name in ("recipes", "lock.yaml", "release/images.yaml")]
+    left_out = (addons.FOLDER, *generated)
     return [path for path in listed if not any(path.is_relative_to(place) for place in left_out)]

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bootstrap.config.model import Environment
 from infra import inventory
 from infra.contract import Contract
+
+ROLES = Path(__file__).parents[2] / "ansible" / "roles"
 
 
 def build(contract: Contract, environment: Environment) -> inventory.Inventory:
@@ -115,3 +118,14 @@ def listed(source: Path) -> object:
         "hosts": answer["_meta"]["hostvars"],
         "groups": {k: sorted(v.get("hosts", [])) for k, v in answer.items() if k != "_meta"},
     }
+
+
+def test_the_inventory_gives_each_variable_that_a_role_needs(contract: Contract, environment: Environment) -> None:
+    cluster = build(contract, environment)["cluster"]
+    hosts = cluster["children"]["control_plane"]["hosts"].values()
+    given = {*cluster["vars"], *(name for host in hosts for name in host)}
+    specs = [yaml.safe_load(path.read_text()) for path in ROLES.glob("*/meta/argument_specs.yml")]
+    options = [spec["argument_specs"]["main"].get("options", {}) for spec in specs]
+    needed = {name for each in options for name in each if name.startswith(("cluster_", "node_"))}
+    assert needed
+    assert needed <= given

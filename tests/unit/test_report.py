@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bootstrap.config import stored
-from bootstrap.config.model import Environment
+from bootstrap.config.model import Environment, Kubernetes
 from bootstrap.errors import ConfigurationError, ContractError, VerificationError
 from infra import drawing, report
 from infra.contract import Contract
@@ -68,7 +68,7 @@ def test_a_passed_run(folder: Path) -> None:
     html = (folder / "report.html").read_text()
     for text in (
         "prod is up and verified",
-        "Kubernetes 1.36.3",
+        f"Kubernetes {Kubernetes().version}",
         "2 of 2",
         "10.20.64.40",
         "203.0.113.7",

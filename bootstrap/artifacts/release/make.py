@@ -20,7 +20,12 @@ from bootstrap.files import write_atomically
 from bootstrap.process import architecture, run
 from bootstrap.progress import Progress
 
+IMAGES = Path(__file__).parent / "images.yaml"
 _KUBERNETES = "kubernetes"
+_HEAD = """\
+# What `kubeadm config images list` prints, by version of Kubernetes: the lock file must have all of it.
+# Written by `make release VERSION=…`.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Made:
 
 
 def make(version: str, source: Source, progress: Progress) -> Made:
-    """Write the release of a Kubernetes version into lock.yaml, recipes/ and kubelet.yaml; lock.yaml comes last.
+    """Write the release of a version into recipes/, kubelet.yaml, images.yaml and, at last, lock.yaml.
 
     Existing entries are kept. A later run adds pins that this run could not ask for.
 
@@ -51,7 +56,9 @@ def make(version: str, source: Source, progress: Progress) -> Made:
     lock = _lock(text)
     recipe = _recipe(lock, _KUBERNETES, version)
     changed = _write_recipe(recipe, version, progress)
-    versions = lock.releases.get(version) or belonging(lock, _images(recipe, progress))
+    listed = yaml.safe_load(IMAGES.read_text(encoding="utf-8"))
+    images = listed.get(version) or _images(recipe, progress)
+    versions = lock.releases.get(version) or belonging(lock, images)
     for name, of in versions.items():
         changed += _write_recipe(_recipe(lock, name, of), version, progress)
     fields = _fields(lock, recipe, progress)
@@ -62,7 +69,8 @@ def make(version: str, source: Source, progress: Progress) -> Made:
         text = _pinned(text, name, of, pins)
         missing.update(pins.missing)
     _lock(text)
-    changed += [*_replace(kubelet.FILE, fields), *_replace(FILE, text)]
+    changed += [*_replace(kubelet.FILE, fields), *_replace(IMAGES, _record({**listed, version: images}))]
+    changed += _replace(FILE, text)
     return Made(versions, tuple(changed), missing)
 
 
@@ -116,6 +124,11 @@ def _images(recipe: Recipe, progress: Progress) -> list[str]:
         programs = build(recipe, {"kubeadm"}, Path(folder), progress, Event())
         argv = [str(programs["kubeadm"]), "config", "images", "list", "--kubernetes-version", f"v{recipe.version}"]
         return run(argv, timeout=60).stdout.split()
+
+
+def _record(listed: Mapping[str, list[str]]) -> str:
+    newest_first = {version: listed[version] for version in sorted(listed, key=gomodules.numbers, reverse=True)}
+    return f"{_HEAD}{yaml.safe_dump(newest_first, sort_keys=False)}"
 
 
 def _recipe(lock: Lock, name: str, version: str) -> Recipe:

@@ -202,6 +202,9 @@ def lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy = tmp_path / "lock.yaml"
     copy.write_text(FILE.read_text())
     monkeypatch.setattr(make, "FILE", copy)
+    listed = tmp_path / "images.yaml"
+    listed.write_text(make.IMAGES.read_text())
+    monkeypatch.setattr(make, "IMAGES", listed)
     monkeypatch.setattr("bootstrap.artifacts.build.FOLDER", tmp_path)
     shutil.copytree(FILE.parent / "recipes", tmp_path / "recipes")
     monkeypatch.setattr(kubelet, "read", read)
@@ -232,15 +235,27 @@ def test_a_second_run_changes_nothing(lock_file: Path, release: str) -> None:
 
 
 def test_an_older_patch_release_leaves_the_kubelet_s_fields(lock_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    newest = next(iter(LOCK.releases))
-    older = f"{newest.rpartition('.')[0]}.0"
-    (lock_file.parent / "recipes" / f"kubernetes-{older}").mkdir()
+    older, own = next(iter(LOCK.releases.items()))
+    newer = f"{older}0"
+    whole = yaml.safe_load(lock_file.read_text())
+    del whole["releases"][older]
+    whole["releases"] = {newer: {**own, "kubernetes": newer}, **whole["releases"]}
+    lock_file.write_text(yaml.safe_dump(whole, sort_keys=False))
     monkeypatch.setattr(kubelet, "read", lambda _: {"KubeletConfiguration": {"other": "string"}})
-    monkeypatch.setattr(make, "_images", lambda *_: images(newest))
     monkeypatch.setattr(kubelet, "FILE", lock_file.with_name("kubelet.yaml"))
     kubelet.FILE.write_text("")
     assert made(older).changed == (lock_file,)
-    assert list(load(lock_file).releases)[:2] == [newest, older]
+    assert list(load(lock_file).releases)[:2] == [newer, older]
+
+
+def test_what_kubeadm_lists_is_asked_once_and_recorded(lock_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newest, *others = LOCK.releases
+    recorded = yaml.safe_load(make.IMAGES.read_text())
+    make.IMAGES.write_text(yaml.safe_dump({version: recorded[version] for version in others}))
+    assert made(newest).changed == (make.IMAGES,)
+    assert list(yaml.safe_load(make.IMAGES.read_text())) == [newest, *others]
+    monkeypatch.delattr(make, "_images")
+    assert made(newest).changed == ()
 
 
 def test_missing_pins_are_added_once_upstream_is_reached(server: Server, lock_file: Path) -> None:

@@ -156,9 +156,9 @@ def test_only_what_the_environment_uses_is_resolved(
     lab = environment.model_copy(update={"lab": True})
     resolve(lab.model_copy(update={"addons": addons}), "amd64", Silent())
     assert "metrics-server" not in asked
-    assert asked["kubernetes"] == "1.36.3"
+    assert asked["kubernetes"] == lab.kubernetes.version
     resolve(lab, "amd64", Silent())
-    assert asked["metrics-server"] == "0.9.0"
+    assert asked["metrics-server"] == load().shared["metrics-server"]
 
 
 def test_what_a_cloud_gets_does_not_depend_on_what_was_built_here(built: list[str]) -> None:

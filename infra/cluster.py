@@ -16,7 +16,7 @@ from bootstrap.config.model import Environment
 from bootstrap.errors import PipelineError, PreflightError
 from bootstrap.files import write_atomically
 from infra import ansible, inventory, ssh
-from infra.contract import Contract, Node
+from infra.contract import Contract, Node, from_outputs
 from infra.recap import Recap
 from infra.run import Run
 from infra.workspace import Workspace
@@ -50,11 +50,17 @@ class Cluster:
     def reach(self, key: Path, give_up: threading.Event | None = None, nodes: Sequence[Node] | None = None) -> None:
         """Write ssh_config, wait until the machines (or of them these `nodes`) answer, pin their host keys.
 
+        Machines that a plan takes away stay in ssh_config for as long as they are there.
+
         Raises:
             AnsibleError: a machine did not answer in time, or before `give_up` was set, or its host key has changed.
         """
         workspace, user = self.run.workspace, self.environment.ssh.user
-        config = ssh.configuration(self.contract, user=user, key=key, known_hosts=workspace.known_hosts)
+        there = from_outputs(workspace)
+        names = {node.name for node in self.contract.nodes}
+        leaving = tuple(node for node in there.nodes if node.name not in names) if there else ()
+        reachable = self.contract.model_copy(update={"nodes": (*self.contract.nodes, *leaving)})
+        config = ssh.configuration(reachable, user=user, key=key, known_hosts=workspace.known_hosts)
         write_atomically(workspace.ssh_config, config, mode=0o600)
         awaited = self.contract if nodes is None else self.contract.model_copy(update={"nodes": tuple(nodes)})
         try:

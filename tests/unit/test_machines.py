@@ -8,16 +8,17 @@ import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 import pipeline
 from bootstrap.config.model import Environment
 from bootstrap.errors import AnsibleError, InterruptedRunError
-from infra import key_pair
+from infra import cluster, key_pair, ssh
 from infra import run as runs
 from infra.cluster import Cluster
+from infra.contract import Contract
 from infra.request import Options, Request
 from infra.steps import machines, record_environment
 from infra.terraform import Terraform
@@ -143,3 +144,19 @@ def test_that_the_machines_are_prepared_is_recorded_when_they_are(
         else:
             machines.prepare_early(run, threading.Event())
             assert json.loads(run.workspace.prepared.read_text()) == ["controller-0", "big-disk-0", "big-disk-1"]
+
+
+def test_a_machine_that_a_plan_takes_away_stays_within_reach(
+    environment: Environment, contract_document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Contract.model_validate(contract_document)
+    smaller = whole.model_copy(update={"nodes": whole.nodes[:-1]})
+    request = Request("plan", environment, Path("prod.yaml"), Options("prod"), pipeline.APPLY)
+    monkeypatch.setattr(ssh, "wait_until_reachable", lambda *_, **__: None)
+    with runs.reading(request) as run:
+        record_environment(run)
+        run.workspace.outputs.write_text(json.dumps({"contract": {"value": contract_document}}))
+        cluster.of(run, smaller).reach(Path("/key"))
+        config = run.workspace.ssh_config.read_text()
+    for node in whole.nodes:
+        assert config.count(f"Host {node.name} ") == 1

@@ -150,7 +150,7 @@ def _read(path: Path, adapter: TypeAdapter[Document]) -> Document:
             "the report cannot be written: a file that it is made from is missing or unreadable",
             where=str(path),
             why=str(error),
-            todo="run verify again, which writes it",
+            todo="apply again, which writes it anew",
         ) from error
 
 

@@ -56,12 +56,11 @@ def published(lock: Lock, versions: Mapping[str, str], architecture: str, mirror
 def _published(recipe: Recipe, name: str, mirror: str | None) -> Artifact:
     part = recipe.component.parts[name]
     artifact = described(recipe, name, mirror)
+    source = "mirror" if mirror else "upstream"
     if part.kind == "image":
         digest = artifact.digest or ""
-        origin = f"upstream: {artifact.reference}" + (
-            f"@{digest}" if digest else ""
-        )  # a mirror does not apply to registries
-        return replace(artifact, sha256=digest.removeprefix("sha256:"), source="upstream", origin=origin)
+        origin = f"{source}: {artifact.reference}" + (f"@{digest}" if digest else "")
+        return replace(artifact, sha256=digest.removeprefix("sha256:"), source=source, origin=origin)
     sha256 = part.pin(recipe.version, recipe.architecture)
     if artifact.url is None or sha256 is None:
         raise PreflightError(
@@ -71,7 +70,6 @@ def _published(recipe: Recipe, name: str, mirror: str | None) -> Artifact:
             todo="run `make release VERSION=…` of this Kubernetes version where upstream can be reached, which adds it;"
             f" or choose another version, or {EMBEDDED_CLOUD}, which builds it",
         )
-    source = "mirror" if mirror else "upstream"
     return replace(artifact, sha256=sha256, source=source, origin=f"{source}: {artifact.url}")
 
 

@@ -46,7 +46,8 @@ def folder(tmp_path: Path, contract_document: dict[str, object], environment: En
             for host, end in (("big-disk-0", 90.0), ("controller-0", 75.0))
         ],
     }
-    part = {"name": "kubelet", "version": "1.36.3", "kind": "binary", "source": "cache", "origin": "upstream"}
+    origin = "upstream: https://dl.example.com/kubelet"
+    part = {"name": "kubelet", "version": "1.36.3", "kind": "binary", "source": "cache", "origin": origin}
     documents: dict[str, Any] = {
         "outputs.json": {"contract": {"value": contract_document}},
         "checks.json": [_check("api"), _check("nodes")],
@@ -64,7 +65,7 @@ def test_a_passed_run(folder: Path) -> None:
     document = json.loads((folder / "report.json").read_text())
     assert document["verdict"] == "passed"
     assert [node["name"] for node in document["cluster"]["nodes"]] == ["controller-0", "big-disk-0", "big-disk-1"]
-    assert document["parts"][0]["origin"] == "upstream"
+    assert document["parts"][0]["origin"].startswith("upstream: ")
     html = (folder / "report.html").read_text()
     for text in (
         "prod is up and verified",
@@ -72,7 +73,7 @@ def test_a_passed_run(folder: Path) -> None:
         "2 of 2",
         "10.20.64.40",
         "203.0.113.7",
-        "(first: upstream)",
+        "(first: upstream: https://dl.example.com/kubelet)",
     ):
         assert text in html
     assert "What failed" not in html

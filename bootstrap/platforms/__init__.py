@@ -175,7 +175,7 @@ class RealCloud:
         """Return the environment as it is: no default depends on other values."""
         return environment
 
-    def account_checks(self, environment: Environment) -> Sequence[ReadinessCheck]:  # noqa: ARG002 - `Platform`'s
+    def account_checks(self, environment: Environment) -> Sequence[ReadinessCheck]:
         """Return none."""
         return ()
 
@@ -186,8 +186,8 @@ class RealCloud:
     def adapted(
         self,
         configuration: dict[str, Any],
-        provider_version: str,  # noqa: ARG002 - `Platform`'s
-        endpoint: str | None,  # noqa: ARG002
+        provider_version: str,
+        endpoint: str | None,
     ) -> dict[str, Any]:
         """Return the configuration as it is."""
         return configuration

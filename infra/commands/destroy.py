@@ -26,7 +26,7 @@ def run(run: Run, options: Namespace) -> None:
         # The embedded cloud's machines are on this machine, and would have been found.
         lost = "; what was made with a state that is lost, or lies in another checkout, is not seen from here"
         shutil.rmtree(run.workspace.folder, ignore_errors=True)
-        answer(known if run.platform.takes_all_along else known + lost)
+        answer(known if run.platform.runs_here else known + lost)
         return
     confirm(run, f"This deletes the environment {name}: machines, disks, network, load balancer.")
     record_environment(run)

@@ -45,12 +45,8 @@ class Operations(Vocabulary, Protocol):
         """The platform in messages, such as `the cloud`."""
 
     @property
-    def starts(self) -> bool:
-        """Whether there is something to start before Terraform runs, and to stop after it."""
-
-    @property
-    def takes_all_along(self) -> bool:
-        """Whether stopping it removes whatever Terraform made and could not remove."""
+    def runs_here(self) -> bool:
+        """Whether it runs on this machine: started before Terraform, and stopped with all that Terraform made."""
 
     def preflight(self, environment: Environment, folder: Path) -> Sequence[Callable[[], object]]:
         """Return the checks of this machine beside bootstrap's own; each raises a PreflightError."""
@@ -79,9 +75,6 @@ class Operations(Vocabulary, Protocol):
     def running(self, folder: Path) -> bool:
         """Return whether it runs; a real cloud always does."""
 
-    def ended(self, folder: Path) -> bool:
-        """Return whether its machines are gone because it does not run; never so for a real cloud."""
-
     def lost(self, folder: Path) -> bool:
         """Return whether it ended by itself, and took machines with it that had been made."""
 
@@ -99,44 +92,39 @@ class RemoteCloud:
     """The operations on a cloud that runs without this machine; each cloud adds its vocabulary."""
 
     title: str = "the cloud"
-    starts: bool = False
-    takes_all_along: bool = False
+    runs_here: bool = False
 
-    def preflight(self, environment: Environment, folder: Path) -> Sequence[Callable[[], object]]:  # noqa: ARG002
+    def preflight(self, environment: Environment, folder: Path) -> Sequence[Callable[[], object]]:
         """Return none: bootstrap's checks are all."""
         return ()
 
     def start(self, environment: Environment, folder: Path, progress: Progress) -> None:
         """Do nothing: it runs."""
 
-    def endpoint(self, folder: Path) -> str | None:  # noqa: ARG002
+    def endpoint(self, folder: Path) -> str | None:
         """Return None: no other API takes its place."""
         return None
 
     def stop(self, folder: Path, progress: Progress) -> None:
         """Do nothing."""
 
-    def running(self, folder: Path) -> bool:  # noqa: ARG002
+    def running(self, folder: Path) -> bool:
         """Return True."""
         return True
 
-    def ended(self, folder: Path) -> bool:  # noqa: ARG002
+    def lost(self, folder: Path) -> bool:
         """Return False."""
         return False
 
-    def lost(self, folder: Path) -> bool:  # noqa: ARG002
-        """Return False."""
-        return False
-
-    def left(self, folder: Path) -> bool:  # noqa: ARG002
+    def left(self, folder: Path) -> bool:
         """Return False: nothing of it is on this machine."""
         return False
 
-    def problems(self, folder: Path) -> tuple[str, ...]:  # noqa: ARG002
+    def problems(self, folder: Path) -> tuple[str, ...]:
         """Return none: what it lacks, Terraform tells."""
         return ()
 
-    def served(self, artifacts: Artifacts, folder: Path) -> Artifacts:  # noqa: ARG002
+    def served(self, artifacts: Artifacts, folder: Path) -> Artifacts:
         """Return them as they are: machines fetch from upstream or the mirror."""
         return artifacts
 

@@ -84,4 +84,4 @@ def resume_at(run: Run, failed: Step) -> str:
 
 def platform_is_missing(run: Run, step: Step) -> bool:
     """Return whether a step needs a platform that an earlier step starts, and that does not run any more."""
-    return bool({"lab", "outputs"} & set(step.reads)) and run.platform.ended(run.workspace.lab)
+    return bool({"lab", "outputs"} & set(step.reads)) and not run.platform.running(run.workspace.lab)

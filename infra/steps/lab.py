@@ -28,5 +28,5 @@ def stop(run: Run) -> None:
 
 
 STEP = Step(
-    "lab", "start the embedded cloud", start, undo=stop, writes=("lab",), needed=lambda run: run.platform.starts
+    "lab", "start the embedded cloud", start, undo=stop, writes=("lab",), needed=lambda run: run.platform.runs_here
 )

@@ -115,9 +115,9 @@ def prepare_early(run: Run, ended: threading.Event) -> None:
 def delete(run: Run) -> None:
     """Run `terraform destroy` on whatever the state holds."""
     platform, workspace = run.platform, run.workspace
-    if not platform.takes_all_along:
+    if not platform.runs_here:
         synthesize(run)  # a shared state may hold what another checkout made
-    elif platform.ended(workspace.lab) or not workspace.stack.exists():
+    elif not platform.running(workspace.lab) or not workspace.stack.exists():
         return
     try:
         terraform = terraform_driver.of(run)
@@ -127,7 +127,7 @@ def delete(run: Run) -> None:
     except InterruptedRunError:
         raise
     except PipelineError as error:  # Terraform itself, or its provider, may be what cannot be had
-        if not platform.takes_all_along:
+        if not platform.runs_here:
             raise
         run.display.say(f"terraform destroy failed; stopping {run.platform.title} removes the rest: {error}")
 

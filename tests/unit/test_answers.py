@@ -82,7 +82,7 @@ def test_a_lab_is_taken_down_also_where_terraform_cannot_be_had(
 
     stopped: list[Path] = []
     monkeypatch.setattr(toolchain, "resolve", unavailable)
-    monkeypatch.setattr(Lab, "ended", lambda *_: False)
+    monkeypatch.setattr(Lab, "running", lambda *_: True)
     monkeypatch.setattr(cloud, "stop", lambda folder, _: stopped.append(folder))
     made.stack.write_text("{}")
     assert pipeline.main(["destroy", LOCAL, "--yes"]) == 0
@@ -272,7 +272,7 @@ def test_an_apply_that_was_declined_leaves_the_record(made: Workspace, monkeypat
     replacing = Plan((), (), ("aws_instance.big-disk-0",), (), outputs=True, vocabulary=aws.PLATFORM)
     terraform = SimpleNamespace(plan=lambda _: replacing, write_outputs=lambda: None)
     monkeypatch.setattr("infra.terraform.of", lambda _: terraform)
-    monkeypatch.setattr(Lab, "ended", lambda *_: False)
+    monkeypatch.setattr(Lab, "running", lambda *_: True)
     for damaged in (False, True):
         if damaged:
             made.state.unlink()  # as in a checkout that did not make the machines

@@ -218,7 +218,7 @@ def test_a_state_whose_lock_another_run_holds(
     thread.start()
     wait_for(started)
     monkeypatch.setattr(terraform, "_LOCK_PATIENCE", 1)
-    monkeypatch.setattr(Lab, "ended", lambda *_: False)
+    monkeypatch.setattr(Lab, "running", lambda *_: True)
     try:
         said = failed(capsys, 12, "apply", environment(), "--from", "machines")
     finally:

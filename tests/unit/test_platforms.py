@@ -69,9 +69,9 @@ def test_what_the_resources_of_a_plan_are(environment: Environment, lab: Environ
 def test_a_real_cloud_runs_without_us(environment: Environment, tmp_path: Path) -> None:
     platform = infra.platforms.operations(environment)
     assert platform.title == "the cloud"
-    assert not platform.starts
+    assert not platform.runs_here
     assert platform.running(tmp_path)
-    assert not any(answer(tmp_path) for answer in (platform.ended, platform.lost, platform.left))
+    assert not any(answer(tmp_path) for answer in (platform.lost, platform.left))
     artifacts = [{"path": "kubelet/1", "url": "https://upstream.example.com/kubelet"}]
     assert platform.served(artifacts, tmp_path) == artifacts
 
@@ -80,10 +80,8 @@ def test_the_embedded_cloud_that_does_not_run(lab: Environment, tmp_path: Path) 
     platform = infra.platforms.operations(lab)
     folder = tmp_path / "lab"
     assert platform.title == "the embedded cloud"
-    assert platform.starts
-    assert platform.takes_all_along
+    assert platform.runs_here
     assert not any(answer(folder) for answer in (platform.running, platform.lost, platform.left))
-    assert platform.ended(folder)
     assert platform.problems(folder) == ()
     (folder / "machines" / "i-1").mkdir(parents=True)
     assert platform.lost(folder)

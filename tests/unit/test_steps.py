@@ -99,7 +99,7 @@ def test_a_step_that_this_platform_does_not_need_is_left_out(apply: Run, perform
     def never(_: Run) -> None:
         raise AssertionError
 
-    perform(Step("lab", "", never, needed=lambda run: run.platform.starts))
+    perform(Step("lab", "", never, needed=lambda run: run.platform.runs_here))
     assert apply.display.timeline.stages == []
 
 
@@ -111,7 +111,7 @@ def test_a_failed_check_is_gone_on_with_by_checking_again(apply: Run) -> None:
 def test_where_the_platform_ended_an_apply_goes_on_with_its_start(
     environment: Environment, build: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Lab, "ended", lambda *_: True)
+    monkeypatch.setattr(Lab, "running", lambda *_: False)
     embedded = environment.model_copy(update={"lab": True})
     with runs.reading(Request("apply", embedded, build / "prod.yaml", Options("prod"), pipeline.APPLY)) as run:
         assert steps.resume_at(run, steps.load("install")) == "lab"

@@ -24,8 +24,7 @@ class Lab:
 
     wrapped: Operations
     title: str = "the embedded cloud"
-    starts: bool = True
-    takes_all_along: bool = True
+    runs_here: bool = True
 
     def machine(self, address: str) -> str | None:
         """Return what the wrapped cloud returns."""
@@ -61,10 +60,6 @@ class Lab:
     def running(self, folder: Path) -> bool:
         """Return whether its daemon lives."""
         return cloud.status(folder) is not None
-
-    def ended(self, folder: Path) -> bool:
-        """Return whether its daemon is not there."""
-        return not self.running(folder)
 
     def lost(self, folder: Path) -> bool:
         """Return whether disks are there and no daemon, as after the host's restart."""

@@ -19,15 +19,11 @@ def mermaid(environment: Environment) -> str:
 
 
 def _machines(environment: Environment, zone: int) -> list[str]:
-    zones = platforms.of(environment).zones(environment)
-    controllers = _in_zone(environment.control_plane.count, zone, zones)
-    lines = [f'    controller{number}["controller-{number}"]' for number in controllers]
+    here = [machine for machine in addresses.machines(environment) if machine.zone == zone]
+    controllers = [machine.name for machine in here if machine.role == "control-plane"]
+    lines = [f'    {name.replace("-", "")}["{name}"]' for name in controllers]
     for pool in environment.pools:
-        if count := len(_in_zone(pool.count, zone, zones)):
+        if count := sum(machine.role == "worker" and machine.pool == pool.name for machine in here):
             identifier = f"pool_{pool.name.replace('-', '_')}{zone}"
             lines.append(f'    {identifier}["{count} of pool {pool.name}<br/>{pool.machine}"]')
     return lines
-
-
-def _in_zone(count: int, zone: int, zones: tuple[str, ...]) -> list[int]:
-    return [number for number in range(count) if number % len(zones) == zone]

@@ -96,7 +96,7 @@ def test_a_role_stays_short(role: Path) -> None:
     assert all(task["name"] for task in tasks)
 
 
-def test_what_is_refused_is_refused_on_all_hosts_before_anything_is_touched() -> None:
+def test_what_is_refused_is_refused_on_all_hosts_before_the_cluster_changes() -> None:
     playbook = _load(_ROLES[0].parents[1] / "playbooks" / "site.yml")
     prepare, first = playbook[:2]
     assert "import_playbook" in next(key for key in prepare if key != "name")

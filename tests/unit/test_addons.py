@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Set
 from pathlib import Path
 
 import pytest
@@ -166,7 +167,7 @@ def test_a_folder_without_an_addon_yaml_is_told(tmp_path: Path) -> None:
         addons.catalogue(tmp_path)
 
 
-def _names(cni: str = DEFAULT_CNI, missing: frozenset[str] = frozenset(), **switches: bool) -> set[str]:
+def _names(switches: dict[str, bool], cni: str = DEFAULT_CNI, missing: Set[str] = frozenset()) -> set[str]:
     given = {name: {"enabled": on} for name, on in switches.items()}
     return {item.name for item in chosen(cni, Addons.model_validate(given), missing)}
 
@@ -174,18 +175,18 @@ def _names(cni: str = DEFAULT_CNI, missing: frozenset[str] = frozenset(), **swit
 def test_which_add_ons_a_cluster_has_by_default() -> None:
     found = {name: addon for name, addon in addons.catalogue().items() if addon.kind != "cni"}
     always = {name for name, addon in found.items() if addon.default in ("required", "on")}
-    assert _names() == {DEFAULT_CNI, *always}
-    assert _names("another") == always
+    assert _names({}) == {DEFAULT_CNI, *always}
+    assert _names({}, "another") == always
     for kind in {addon.kind for addon in found.values()}:
         stand_ins = {name for name, addon in found.items() if addon.default == "missing" and addon.kind == kind}
-        assert _names(missing=frozenset({kind})) == {DEFAULT_CNI, *always, *stand_ins}
+        assert _names({}, missing={kind}) == {DEFAULT_CNI, *always, *stand_ins}
 
 
 @pytest.mark.parametrize("name", SWITCHABLE)
 def test_a_user_switches_an_add_on_on_and_off(name: str) -> None:
-    kind = frozenset({addons.catalogue()[name].kind})
-    assert name in _names(**{name: True})
-    assert name not in _names(missing=kind, **{name: False})
+    kind = {addons.catalogue()[name].kind}
+    assert name in _names({name: True})
+    assert name not in _names({name: False}, missing=kind)
 
 
 def test_only_components_of_chosen_add_ons_are_wanted(environment: Environment) -> None:

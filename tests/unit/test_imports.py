@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "pipeline.py": {"bootstrap", "infra"},
     "infra": {"bootstrap", "infra"},  # downwards only: see LAYERS
     "infra/lab": {"bootstrap", "infra.lab"},
-    "infra/contract.py": {"bootstrap", "infra.workspace"},  # and no more, because cdktf stands on it
+    "infra/contract.py": {"bootstrap", "infra.workspace"},  # and no more, so that a stack may use it
     "infra/workspace.py": set(),
     "cdktf": {"stacks", "bootstrap", "infra.contract"},
     "bootstrap": {"bootstrap"},
@@ -36,7 +36,7 @@ MAY_IMPORT = {
 # An import never goes up. The longest entry that a module's name begins with gives its layer.
 LAYERS = {
     "bootstrap": 1,
-    "infra": 2,  # and, under cdktf, the stacks, which may use the contract
+    "infra": 2,  # and, under cdktf, the stacks
     "main": 2,
     "stacks": 2,
     "infra.steps": 3,

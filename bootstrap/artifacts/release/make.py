@@ -127,8 +127,9 @@ def _images(recipe: Recipe, progress: Progress) -> list[str]:
 
 
 def _record(listed: Mapping[str, list[str]]) -> str:
-    newest_first = {version: listed[version] for version in sorted(listed, key=gomodules.numbers, reverse=True)}
-    return f"{_HEAD}{yaml.safe_dump(newest_first, sort_keys=False)}"
+    newest_first = sorted(listed, key=gomodules.numbers, reverse=True)
+    lines = [line for version in newest_first for line in (f"{version}:", *(f"  - {name}" for name in listed[version]))]
+    return "\n".join([f"{_HEAD}---", *lines, ""])
 
 
 def _recipe(lock: Lock, name: str, version: str) -> Recipe:

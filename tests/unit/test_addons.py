@@ -226,8 +226,8 @@ def test_images_that_roles_name_are_of_every_cluster(environment: Environment) -
 
 
 def test_the_network_between_pods_says_what_the_firewall_lets_through(environment: Environment) -> None:
-    (vxlan,) = [rule for rule in rules(environment) if rule.protocol == "udp" and rule.source == "node"]
-    assert vxlan.ports == (8472, 8472)
+    (vxlan,) = [rule for rule in rules(environment) if rule.name == "vxlan"]
+    assert (vxlan.source, vxlan.target, vxlan.protocol, vxlan.ports) == ("node", "node", "udp", (8472, 8472))
 
 
 @pytest.mark.parametrize("name", NAMES)

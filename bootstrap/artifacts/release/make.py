@@ -11,6 +11,7 @@ from threading import Event
 
 import yaml
 
+from bootstrap.addons import catalogue
 from bootstrap.artifacts.build import Recipe, build
 from bootstrap.artifacts.download import Source
 from bootstrap.artifacts.lock import FILE, Lock
@@ -64,7 +65,7 @@ def make(version: str, source: Source, progress: Progress) -> Made:
     fields = _fields(lock, recipe, progress)
     text = document.add(text, ["releases"], version, versions)
     missing = {}
-    for name, of in _lock(text).release(version).items():
+    for name, of in {**_lock(text).release(version), **of_addons()}.items():
         pins = upstream.pins(lock.components[name], of, source, progress)
         text = _pinned(text, name, of, pins)
         missing.update(pins.missing)
@@ -93,6 +94,12 @@ def belonging(lock: Lock, images: Iterable[str]) -> dict[str, str]:
     followers = {name: component.follows for name, component in lock.components.items() if component.follows in found}
     found |= {name: _following(lock, name, found[str(leader)]) for name, leader in followers.items()}
     return {name: found[name] for name in lock.components if name in found}
+
+
+def of_addons() -> dict[str, str]:
+    """Return the components whose version an add-on names itself, which are the same in every release."""
+    named = [item for addon in catalogue().values() for item in addon.components.items()]
+    return {name: version for name, version in named if version != "release"}
 
 
 def _following(lock: Lock, name: str, version: str) -> str:

@@ -261,7 +261,8 @@ def test_what_kubeadm_lists_is_asked_once_and_recorded(lock_file: Path, monkeypa
 def test_missing_pins_are_added_once_upstream_is_reached(server: Server, lock_file: Path) -> None:
     """The newest Kubernetes as upstream would have it, in a lock file that knows none of its sums."""
     release, whole = next(iter(LOCK.releases)), yaml.safe_load(FILE.read_text())
-    for name, version in LOCK.release(release).items():
+    versions = {**LOCK.release(release), **make.of_addons()}
+    for name, version in versions.items():
         for part in whole["components"][name]["parts"].values():
             for kind in ("digest", *(["sha256"] if "sums" in part else [])):
                 part[kind] = {other: pin for other, pin in part.get(kind, {}).items() if other != version}
@@ -272,7 +273,7 @@ def test_missing_pins_are_added_once_upstream_is_reached(server: Server, lock_fi
                 files = [fill(part["url"], version, each).rpartition("/")[2] for each in ("amd64", "arm64")]
                 lines = [f"{'b' * 64}  {file}" for file in sorted(set(files))]
                 server.serve(f"/{url.partition('://')[2]}", "\n".join(lines).encode())
-    for image in references(LOCK.release(release)):
+    for image in references(versions):
         host, _, rest = image.partition("/")
         name, _, tag = rest.rpartition(":")
         server.serve(f"/{host}/v2/{name}/manifests/{tag}", INDEX, OCI_INDEX)
@@ -280,7 +281,7 @@ def test_missing_pins_are_added_once_upstream_is_reached(server: Server, lock_fi
     done = made(release, server.url)
     assert done.missing == {}
     written = load(lock_file)
-    for name, version in written.release(release).items():
+    for name, version in versions.items():
         for part in written.components[name].parts.values():
             assert part.digest.get(version) if part.kind == "image" else part.pin(version, "arm64")
             assert not part.sums or part.pin(version, "arm64") == "b" * 64

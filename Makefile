@@ -9,6 +9,7 @@ COMPONENT :=
 $(foreach name,env host from yes args version component,$(if $(filter command line,$(origin $(name))),$(error write it in capitals: $(name)=… does nothing)))
 PYTHON := .venv/bin/python
 PIPELINE = $(PYTHON) pipeline.py
+CONFIRMED = $(if $(filter 1 y yes true,$(YES)),--yes)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 
 .DEFAULT_GOAL := help
@@ -16,7 +17,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 ENVIRONMENTS = $(filter-out full,$(patsubst environments/%.yaml,%,$(wildcard environments/*.yaml)))
 COMMANDS := validate preflight plan apply status verify ssh kubeconfig destroy synth inventory graph
 
-.PHONY: help $(COMMANDS) check test e2e bench format golden schema release recipe
+.PHONY: help $(COMMANDS) check packages test e2e bench format golden schema release recipe
 
 help: # print this menu
 	@echo "make COMMAND ENV=name      an environment: $(ENVIRONMENTS), or a path to a file (environments/full.yaml has every key once)"
@@ -27,7 +28,7 @@ help: # print this menu
 	@sed -nE 's/^([a-z0-9]+):.* # (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 $(COMMANDS): .venv/installed
-	@$(PIPELINE) $@ $(call quoted,$(ENV)) $(if $(filter 1 y yes true,$(YES)),--yes) $(if $(FROM),--from $(FROM)) $(HOST) $(WORDS)
+	@$(PIPELINE) $@ $(call quoted,$(ENV)) $(CONFIRMED) $(if $(FROM),--from $(FROM)) $(HOST) $(WORDS)
 
 WORDS = $(ARGS)
 # A command for a machine's shell: as it is written, so that neither make nor this machine's shell takes a part of it.
@@ -54,11 +55,15 @@ SHELL_SCRIPTS = $(shell grep -rlE '^\#!(/usr)?/bin/(env )?(ba|da)?sh' .ci ansibl
 check: .venv/installed # format, lint and types
 	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy . && .venv/bin/yamllint -s . && .venv/bin/ansible-lint --offline -q ansible && .venv/bin/shellcheck $(SHELL_SCRIPTS)
 
-test: check # check, and every test that needs no machines
+test: packages check # check, and every test that needs no machines
 	.venv/bin/pytest -n 2 -m 'not e2e'
 
-e2e: .venv/installed # the whole on real machines; files side by side, because most of it is waiting
+e2e: packages .venv/installed # the whole on real machines; files side by side, because most of it is waiting
 	.venv/bin/pytest -n 2 --dist loadfile -m e2e tests/e2e
+
+# The tests go on without what was declined: a program may have come in another way.
+packages: # install what README.md names of Debian's packages (asks, unless YES=1)
+	-@bootstrap/packages.sh $(CONFIRMED) $$(sed -n 's/^apt-get install -y //p' README.md)
 
 bench: .venv/installed # figures of ENV per command, stage, host and task, kept in build/.bench
 	@PYTHONPATH=. $(PYTHON) tests/bench.py $(call quoted,$(ENV))
@@ -80,6 +85,7 @@ format: .venv/installed # format the code
 
 .venv/installed: requirements.txt
 	@echo 'installing the Python packages into .venv, once: it takes a few minutes'
+	@python3 -c 'import ensurepip' 2>/dev/null || bootstrap/packages.sh $(CONFIRMED) python3-venv
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	touch $@

@@ -14,7 +14,10 @@ from bootstrap.platforms import ReadinessCheck
 from bootstrap.process import find
 from bootstrap.progress import Progress
 
-_PROGRAMS = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
+PROGRAMS = {  # with the Debian packages that hold them
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+}
 _FREE_BYTES = 2 * 1024**3
 
 
@@ -43,7 +46,7 @@ def check(environment: Environment, folder: Path, key: Callable[[], object], pro
 
 
 def _programs() -> None:
-    missing = {program: package for program, package in _PROGRAMS.items() if not find(program)}
+    missing = {program: package for program, package in PROGRAMS.items() if not find(program)}
     if missing:
         raise PreflightError(
             f"{', '.join(missing)} is not installed", todo=f"apt-get install {' '.join(sorted(set(missing.values())))}"

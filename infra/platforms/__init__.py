@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from bootstrap import platforms
@@ -47,6 +48,10 @@ class Operations(Vocabulary, Protocol):
     @property
     def runs_here(self) -> bool:
         """Whether it runs on this machine: started before Terraform, and stopped with all that Terraform made."""
+
+    @property
+    def programs(self) -> Mapping[str, str]:
+        """The programs that it takes on this machine, each with the Debian package that holds it."""
 
     def preflight(self, environment: Environment, folder: Path) -> Sequence[Callable[[], object]]:
         """Return the checks of this machine beside bootstrap's own; each raises a PreflightError."""
@@ -93,6 +98,7 @@ class RemoteCloud:
 
     title: str = "the cloud"
     runs_here: bool = False
+    programs: Mapping[str, str] = MappingProxyType({})
 
     def preflight(self, environment: Environment, folder: Path) -> Sequence[Callable[[], object]]:
         """Return none: bootstrap's checks are all."""

@@ -109,7 +109,7 @@ def test_a_state_bucket_in_another_region_is_refused(aws: None, tmp_path: Path, 
 @mock_aws
 def test_missing_programs_name_their_package(aws: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(preflight, "_PROGRAMS", {"no-such-program": "its-package"})
+    monkeypatch.setattr(preflight, "PROGRAMS", {"no-such-program": "its-package"})
     with pytest.raises(PreflightError, match="apt-get install its-package"):
         preflight.check(environment(), tmp_path, made_in(tmp_path / "ssh"), Silent())
 
@@ -129,7 +129,7 @@ class Lines:
 def test_all_that_is_missing_is_told_at_once(
     no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(preflight, "_PROGRAMS", {"no-such-program": "its-package"})
+    monkeypatch.setattr(preflight, "PROGRAMS", {"no-such-program": "its-package"})
     monkeypatch.setattr(preflight, "_FREE_BYTES", 2**80)
     lines = Lines()
     with pytest.raises(UnreadyError) as caught:

@@ -26,6 +26,11 @@ class Lab:
     title: str = "the embedded cloud"
     runs_here: bool = True
 
+    @property
+    def programs(self) -> Mapping[str, str]:
+        """Return the programs of its daemon and of the machines."""
+        return readiness.PROGRAMS
+
     def machine(self, address: str) -> str | None:
         """Return what the wrapped cloud returns."""
         return self.wrapped.machine(address)

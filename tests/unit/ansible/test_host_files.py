@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -64,5 +66,5 @@ def test_a_program_that_outlives_its_module_keeps_the_lock(host: Path) -> None:
     with (host / "run/kube-pipeline/work.lock").open("w") as lock:
         with pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        run(["kill", number])
+        os.kill(int(number), signal.SIGTERM)
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -48,61 +48,6 @@ def test_error(path: Path) -> None:
     assert caught.value.exit_code == 10
 
 
-@pytest.mark.parametrize(
-    ("written", "kind"),
-    [
-        ("maxPods: ninety", "integer"),
-        ("maxPods: true", "integer"),
-        ("failSwapOn: 1", "boolean"),
-        ("evictionPressureTransitionPeriod: 5", "string"),
-        ("evictionHard: [100Mi]", "mapping"),
-        ("evictionHard: {memory.available: 100}", "string"),
-        ("authentication: {anonymous: {enabled: maybe}}", "boolean"),
-        ("registerWithTaints: [{key: 1}]", "string"),
-        ("tlsCipherSuites: any", "list"),
-    ],
-)
-def test_a_kubelet_s_setting_is_of_its_type(written: str, kind: str, tmp_path: Path) -> None:
-    file = tmp_path / "test.yaml"
-    text = (FILES / "aws.happy.smallest.yaml").read_text()
-    file.write_text(f"{text}\nkubernetes: {{kubelet: {{{written}}}}}\n")
-    with pytest.raises(InvalidEnvironmentError, match=rf"of type {kind}") as raised:
-        load(str(file))
-    assert f"kubernetes.kubelet.{written.partition(':')[0]}" in str(raised.value)
-
-
-def test_a_misspelt_setting_inside_another_one_is_told_with_its_place(tmp_path: Path) -> None:
-    file = tmp_path / "test.yaml"
-    text = (FILES / "aws.happy.smallest.yaml").read_text()
-    file.write_text(f"{text}\nkubernetes:\n  kubelet:\n    registerWithTaints:\n    - {{key: a, efect: NoSchedule}}\n")
-    with pytest.raises(InvalidEnvironmentError) as raised:
-        load(str(file))
-    (problem,) = raised.value.problems
-    assert problem.key == "kubernetes.kubelet.registerWithTaints[0].efect"
-    assert problem.line == len(file.read_text().splitlines())
-    assert '"effect"' in problem.todo
-
-
-def test_kinds_that_fit_are_taken(tmp_path: Path) -> None:
-    file = tmp_path / "test.yaml"
-    text = (FILES / "aws.happy.smallest.yaml").read_text()
-    fitting = "maxPods: 90, failSwapOn: null, evictionHard: {memory.available: 100Mi}, allowedUnsafeSysctls: []"
-    fitting += ", reservedMemory: [{numaNode: 0, limits: {memory: 1Gi, hugepages-1Gi: 2}}]"
-    fitting += ", logging: {flushFrequency: 5s, options: {text: {infoBufferSize: 0}}}"
-    file.write_text(f"{text}\nkubernetes: {{kubelet: {{{fitting}}}}}\n")
-    assert load(str(file)).kubernetes.kubelet["maxPods"] == 90
-
-
-def test_the_kubelet_s_settings_differ_by_release(tmp_path: Path) -> None:
-    file = tmp_path / "test.yaml"
-    text = (FILES / "aws.happy.smallest.yaml").read_text()
-    file.write_text(f"{text}\nkubernetes: {{version: 1.36.3, kubelet: {{memoryReservationPolicy: None}}}}\n")
-    assert load(str(file)).kubernetes.kubelet
-    file.write_text(file.read_text().replace("1.36.3", "1.35.4"))
-    with pytest.raises(InvalidEnvironmentError, match=r"the kubelet of Kubernetes 1\.35 has no such setting"):
-        load(str(file))
-
-
 def test_a_validated_environment_has_every_default_and_survives_being_written_down() -> None:
     environment = load(str(FILES / "aws.happy.smallest.yaml"))
     assert environment.network.bastion

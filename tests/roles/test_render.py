@@ -95,12 +95,14 @@ def _inventory() -> dict[str, Any]:
     return built
 
 
-def _render(folder: Path, *, strong: bool) -> Path:
+def _render(folder: Path, *, strong: bool, kubelet: dict[str, Any] | None = None) -> Path:
     program = Path(sys.executable).with_name("ansible-playbook")
     (folder / "hosts.json").write_text(json.dumps(_inventory()))
     settings = {"ANSIBLE_CONFIG": str(_HERE.parents[1] / "ansible" / "ansible.cfg"), "ANSIBLE_HOME": str(folder)}
     environment = {**os.environ, **settings}
-    variables = json.dumps({"output": str(folder), "strong": strong})
+    variables = json.dumps(
+        {"output": str(folder), "strong": strong} | ({"cluster_kubelet": kubelet} if kubelet else {})
+    )
     done = subprocess.run(
         [program, "-i", folder / "hosts.json", _HERE / "render.yml", "--extra-vars", variables],
         env=environment,
@@ -203,6 +205,26 @@ def test_what_a_host_lacks_is_allowed_for(strong: Path, weak: Path) -> None:
     units = [(folder / "general-0" / "containerd.service").read_text() for folder in (strong, weak)]
     assert ["OOMScoreAdjust=-999" in unit for unit in units] == [True, False]
     assert "LimitNOFILE=20000\n" in units[1]
+
+
+@pytest.mark.parametrize(
+    ("strong", "written"),
+    [
+        (True, {"maxOpenFiles": 200000, "resolvConf": None}),
+        (False, {"maxOpenFiles": 300000, "resolvConf": "", "oomScoreAdj": -998, "failCgroupV1": True}),
+    ],
+)
+def test_the_environment_s_setting_of_a_kubelet_is_in_force_on_every_host(
+    strong: bool,
+    written: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    folder = _render(tmp_path, strong=strong, kubelet=written)
+    cluster = _documents(folder / "control-plane-0" / "kubeadm.yaml")["KubeletConfiguration"]
+    for host in ("control-plane-0", "general-0"):
+        patch = json.loads((folder / host / "kubelet-patch.json").read_text())
+        assert {key: {**cluster, **patch}[key] for key in written} == written
+        assert patch.keys() >= {"apiVersion", "kind"}
 
 
 def test_containerd_is_configured_for_the_kubelet(strong: Path, weak: Path) -> None:

@@ -19,7 +19,6 @@ _KINDS = {
     "int_from_float": "a whole number",
     "float_type": "a number",
     "string_type": "text",
-    "bool_type": "true or false",
     "tuple_type": "a list",
     "too_short": "long enough",
     "dict_type": "a mapping of keys to values",
@@ -69,6 +68,8 @@ def _finding(detail: ErrorDetails, path: KeyPath, here: Mapping[str, Any], paren
                 f"{value} is out of range",
                 f"write {here['minimum']} to {here['maximum']} ({here['description']})",
             )
+        case "bool_type":
+            what, todo = f"{value} is not true or false", f"write true or false ({here.get('description', '')})"
         case _:
             what = f"{value} is not {_KINDS.get(kind, 'allowed here')}"
     return path, what, todo

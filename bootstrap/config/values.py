@@ -45,9 +45,14 @@ def _cidr(value: object) -> object:
 
 
 def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise wrong(f"{value} is not a URL", "write one such as https://mirror.example.com/kubernetes")
+    not_one = wrong(f"{value} is not a URL", "write one such as https://mirror.example.com/kubernetes")
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and " " not in value
+    except ValueError as error:  # a port that is no number, a bracket that is not closed
+        raise not_one from error
+    if not usable:
+        raise not_one
     if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1"}:
         raise wrong(f"{value} is not encrypted", "write an https:// URL: what has no pinned checksum is taken over TLS")
     if parts.username or parts.password:

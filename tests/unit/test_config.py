@@ -132,6 +132,12 @@ def test_merge_keys_and_dates() -> None:
     assert load(str(FILES / "aws.happy.date-is-text.yaml")).pools[0].labels == {"since": "2026-11-24"}
 
 
+def test_words_are_text_and_numbers_are_what_a_person_reads() -> None:
+    (pool,) = load(str(FILES / "aws.happy.words.yaml")).pools
+    words = {"spot": "yes", "off": "no", "on": "n", "time": "2026-11-24", "big": "1_000"}
+    assert (pool.count, pool.disk_gb, pool.labels) == (2, 50, words)
+
+
 def test_full_has_every_key() -> None:
     text = (ENVIRONMENTS / "full.yaml").read_text()
     document = TypeAdapter(dict[str, Any]).validate_json(schema())

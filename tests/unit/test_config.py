@@ -20,6 +20,7 @@ from bootstrap.config.model import Environment, Kubernetes
 from bootstrap.config.problems import InvalidEnvironmentError
 from bootstrap.config.reference import reference
 from bootstrap.errors import ConfigurationError
+from infra import inventory
 
 FILES = Path(__file__).parents[1] / "environments"
 HAPPY = sorted(FILES.glob("*.happy.yaml")) + sorted(FILES.glob("*.happy.*.yaml"))
@@ -136,6 +137,12 @@ def test_words_are_text_and_numbers_are_what_a_person_reads() -> None:
     (pool,) = load(str(FILES / "aws.happy.words.yaml")).pools
     words = {"spot": "yes", "off": "no", "on": "n", "time": "2026-11-24", "big": "1_000"}
     assert (pool.count, pool.disk_gb, pool.labels) == (2, 50, words)
+
+
+def test_labels_of_kubernetes_reach_the_nodes_through_the_administrator() -> None:
+    (pool,) = load(str(FILES / "aws.happy.labels-of-kubernetes.yaml")).pools
+    assert pool.labels["node-role.kubernetes.io/worker"] == ""
+    assert all(inventory._RESERVED_LABEL.match(key) for key in pool.labels)
 
 
 def test_full_has_every_key() -> None:

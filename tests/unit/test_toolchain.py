@@ -292,6 +292,7 @@ def test_synthesis_asks_for_a_provider_only_where_another_may_stand_in(
         raise PreflightError("the network is away")
 
     monkeypatch.setattr(toolchain, "resolve", resolve)
+    assert PROVIDER
     assert TerraformTools(environment, Silent()).provider_version() == PROVIDER.version
     with pytest.raises(PreflightError):
         TerraformTools(environment.model_copy(update={"lab": True}), Silent()).provider_version()

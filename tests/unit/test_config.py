@@ -49,6 +49,37 @@ def test_error(path: Path) -> None:
     assert caught.value.exit_code == 10
 
 
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("upstreams: 10.0.0.2", "upstreams"),
+        ("upstreams: [dns.example.com]", "upstreams[0]"),
+        ("upstreams: [10.0.0.2, 10.0.0.3:0]", "upstreams[1]"),
+        ("upstreams: [10.0.0.256]", "upstreams[0]"),
+        (f"upstreams: [{', '.join(['10.0.0.2'] * 16)}]", "upstreams"),
+        ("stub_domains: [corp.example.com]", "stub_domains"),
+        ("stub_domains: {corp.example.com: 10.0.0.2}", "stub_domains.corp.example.com"),
+        ("stub_domains: {corp.example.com: []}", "stub_domains.corp.example.com"),
+        ("stub_domains: {corp.example.com: [null]}", "stub_domains.corp.example.com[0]"),
+        ("stub_domains: {svc.cluster.local: [10.0.0.2]}", "stub_domains.svc.cluster.local"),
+        ("stub_domains: {'.': [10.0.0.2]}", "stub_domains.."),
+        ("stub_domains: {corp.example.com.: [10.0.0.2]}", "stub_domains.corp.example.com."),
+        ("zones: {example.com: [db A db]}", "zones.example.com[0]"),
+        ("zones: {example.com: [db A 10.0.0.1, '$INCLUDE /etc/shadow']}", "zones.example.com[1]"),
+        ("zones: {example.com: ['a TXT \"{{ lookup }}\"']}", "zones.example.com[0]"),
+    ],
+)
+def test_other_domains_of_the_cluster_s_dns_are_checked_in_all_depths(written: str, key: str, tmp_path: Path) -> None:
+    file = tmp_path / "test.yaml"
+    text = (FILES / "aws.happy.smallest.yaml").read_text()
+    file.write_text(f"{text}\naddons: {{coredns: {{values: {{{written}}}}}}}\n")
+    with pytest.raises(InvalidEnvironmentError) as raised:
+        load(str(file))
+    (problem,) = raised.value.problems
+    assert problem.key == f"addons.coredns.values.{key}"
+    assert "write" in problem.todo
+
+
 def test_a_validated_environment_has_every_default_and_survives_being_written_down() -> None:
     environment = load(str(FILES / "aws.happy.smallest.yaml"))
     assert environment.network.bastion
@@ -189,8 +220,12 @@ def _keys(document: dict[str, Any], node: dict[str, Any], path: str = "") -> Ite
         yield from _keys(document, field, f"{path}.{key}")
 
 
+_DNS = ".addons.coredns.values"
+_FREE = {".pools.labels", ".kubernetes.kubelet", f"{_DNS}.stub_domains", f"{_DNS}.zones"}  # their keys are the user's
+
+
 def _written(value: object, path: str = "") -> Iterator[str]:
-    if isinstance(value, dict) and path not in {".pools.labels", ".kubernetes.kubelet"}:
+    if isinstance(value, dict) and path not in _FREE:
         for key, inner in value.items():
             yield f"{path}.{key}"
             yield from _written(inner, f"{path}.{key}")

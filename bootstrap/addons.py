@@ -31,7 +31,10 @@ MANIFESTS = "manifests.yaml.j2"
 Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$")]
 Text = Annotated[str, Field(min_length=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-TYPES: Mapping[str, type] = {"boolean": bool, "integer": int, "string": str}
+TYPES: Mapping[str, type] = {"boolean": bool, "integer": int, "string": str, "list": list, "mapping": dict}
+_MOST = 15  # entries of a list
+# The patterns are Python's: those of pydantic's own engine cannot leave a name out.
+PATTERNS = ConfigDict(regex_engine="python-re")
 Level = Literal["privileged", "baseline", "restricted"]
 
 
@@ -49,10 +52,16 @@ Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_free)]
 
 
 class Value(_Strict):
-    """A value that a user may set in the environment file; a string may have a pattern, an integer has limits."""
+    """A value that a user may set in the environment file.
 
-    type: Literal["boolean", "integer", "string"]
-    default: bool | int | str
+    A string may have a pattern, an integer has limits. A list is one of strings, and a mapping one of such lists by
+    names; `pattern` is then that of each string, and `keys` that of the names. `example` shows one that is not empty.
+    """
+
+    type: Literal["boolean", "integer", "string", "list", "mapping"]
+    default: bool | int | str | list[str] | dict[str, list[str]]
+    example: list[str] | dict[str, list[str]] | None = None
+    keys: str | None = None
     description: Text
     pattern: str | None = None
     minimum: int | None = None
@@ -64,20 +73,36 @@ class Value(_Strict):
             raise ValueError(f"the default is not of the type {self.type}")
         if (self.type == "integer") != (self.minimum is not None) or (self.minimum is None) != (self.maximum is None):
             raise ValueError("write minimum and maximum for an integer, and only for one")
-        if self.pattern is not None and self.type != "string":
-            raise ValueError("only a string has a pattern")
-        self._refuse_wrong_default()
+        if self.pattern is not None and self.type not in {"string", "list", "mapping"}:
+            raise ValueError("only a string, and those of a list or mapping, have a pattern")
+        if (self.type == "mapping") != (self.keys is not None):
+            raise ValueError("write keys for a mapping, and only for one")
+        if self.example is not None and self.type not in {"list", "mapping"}:
+            raise ValueError("only a list or a mapping has an example; of the others, the default is one")
+        self._refuse_wrong(self.default)
+        self._refuse_wrong(self.shown)
         return self
 
-    def limits(self) -> dict[str, Any]:
-        """Return the limits as pydantic's Field takes them."""
-        limits = {"pattern": self.pattern, "ge": self.minimum, "le": self.maximum}
-        return {name: limit for name, limit in limits.items() if limit is not None}
+    @property
+    def shown(self) -> object:
+        """The value that shows how it is written."""
+        return self.default if self.example is None else self.example
 
-    def _refuse_wrong_default(self) -> None:
-        field: Any = Annotated[TYPES[self.type], Field(**self.limits())]
+    def field_type(self) -> Any:  # noqa: ANN401 - as pydantic takes it
+        """Return the type, with its limits, of the field in the environment file."""
+        text = Annotated[str, Field(pattern=self.pattern)]
+        if self.type == "list":
+            return Annotated[list[text], Field(max_length=_MOST)]
+        if self.type == "mapping":
+            name, texts = Annotated[str, Field(pattern=self.keys)], Annotated[list[text], Field(min_length=1)]
+            return dict[name, Annotated[texts, Field(max_length=_MOST)]]  # type: ignore[valid-type] # at run time only
+        limits = {"pattern": self.pattern, "ge": self.minimum, "le": self.maximum}
+        given: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
+        return Annotated[TYPES[self.type], Field(**given)]
+
+    def _refuse_wrong(self, value: object) -> None:
         try:
-            TypeAdapter(field).validate_python(self.default)
+            TypeAdapter(self.field_type(), config=PATTERNS).validate_python(value)
         except SchemaError as error:
             raise ValueError(f"the pattern is not one that can be used: {error}") from error
         except ValidationError as error:

@@ -16,6 +16,19 @@ class TerraformTools:
         self._progress = progress
         self._resolved: Toolchain | None = None
 
+    def provider_version(self) -> str:
+        """Return the version of the provider that the configuration is for, empty where none is needed.
+
+        It is known beforehand, and synthesis needs no network, unless another provider may stand in.
+
+        Raises:
+            PreflightError: neither can be had.
+        """
+        provider = platforms.of(self._environment).provider()
+        if provider and not provider.stand_in:
+            return provider.version
+        return self.resolve().provider_version if provider else ""
+
     def resolve(self) -> Toolchain:
         """Return the tools; the first call finds or fetches them.
 

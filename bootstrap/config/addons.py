@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field, create_model
 
-from bootstrap.addons import TYPES, AddOn, Value, catalogue
+from bootstrap.addons import PATTERNS, AddOn, Value, catalogue
 from bootstrap.config.values import Section
 
 _CNIS = tuple(name for name, addon in catalogue().items() if addon.kind == "cni")
@@ -16,7 +16,7 @@ DEFAULT_CNI = next(name for name in _CNIS if catalogue()[name].default == "on")
 
 
 class _Model(Section):
-    model_config = ConfigDict(validate_default=True)
+    model_config = ConfigDict(validate_default=True, **PATTERNS)
 
 
 class _Switches(_Model):
@@ -31,7 +31,7 @@ class Chosen:
 
     name: str
     addon: AddOn
-    values: Mapping[str, bool | int | str]
+    values: Mapping[str, Any]  # of JSON's types
 
 
 def chosen(cni: str, switches: _Switches, lacks: Set[str]) -> tuple[Chosen, ...]:
@@ -76,8 +76,7 @@ def _title(name: str, part: str = "") -> str:
 
 
 def _value(value: Value) -> tuple[Any, Any]:
-    field = Field(value.default, description=value.description, examples=[value.default], **value.limits())
-    return TYPES[value.type], field
+    return value.field_type(), Field(value.default, description=value.description, examples=[value.shown])
 
 
 def _switch(name: str, addon: AddOn) -> tuple[Any, Any] | None:
@@ -90,7 +89,7 @@ def _switch(name: str, addon: AddOn) -> tuple[Any, Any] | None:
     if addon.values:
         inner: dict[str, Any] = {key: _value(value) for key, value in addon.values.items()}
         values = create_model(_title(name, "Values"), __base__=_Model, __doc__=f"Values of {name}.", **inner)
-        defaults = {key: value.default for key, value in addon.values.items()}
+        defaults = {key: value.shown for key, value in addon.values.items()}
         fields["values"] = values, Field(values(), description="how it is set up", examples=[defaults])
     if not fields:
         return None

@@ -11,6 +11,7 @@ from typing import Any
 from bootstrap import addresses, platforms
 from bootstrap.config.addons import Addons, chosen
 from bootstrap.config.kubelet import kubelet_settings
+from bootstrap.config.kubelet_rules import NODE_PREFIX
 from bootstrap.config.model import ControlPlane, Environment, Kubernetes, Network, Pool, Ssh, State
 from bootstrap.config.problems import Finding
 from bootstrap.config.releases import version_downloadable, version_locked
@@ -18,7 +19,6 @@ from bootstrap.config.values import PRIVATE
 from bootstrap.errors import ConfigurationError
 from bootstrap.platforms import Check, Platform
 
-_NODE_PREFIX = 24  # kube-controller-manager's default: a /24 of Pod addresses for each node
 _WIDEST_SSH = 8
 # Shortest and longest prefix: kubeadm's for Pods, kube-apiserver's and kubeadm's for Services.
 _PREFIXES = {"pods": (8, 24), "services": (12, 28)}
@@ -56,10 +56,10 @@ def ranges_usable(platform: Platform, network: Network) -> Iterator[Finding]:
 def pods_fit(network: Network, control_plane: ControlPlane, pools: tuple[Pool, ...]) -> Iterator[Finding]:
     """Every node takes a /24 out of the Pods' range."""
     nodes = control_plane.count + sum(pool.count for pool in pools)
-    room: int = 2 ** max(_NODE_PREFIX - network.pods.prefixlen, 0)
+    room: int = 2 ** max(NODE_PREFIX - network.pods.prefixlen, 0)
     if nodes > room:
-        prefix = _NODE_PREFIX - (nodes - 1).bit_length()
-        what = f"{network.pods} has room for {room} nodes (a /{_NODE_PREFIX} each), and there are {nodes}"
+        prefix = NODE_PREFIX - (nodes - 1).bit_length()
+        what = f"{network.pods} has room for {room} nodes (a /{NODE_PREFIX} each), and there are {nodes}"
         yield ("network", "pods"), what, f"write a range of /{prefix} or wider"
 
 

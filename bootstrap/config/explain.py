@@ -19,7 +19,6 @@ _KINDS = {
     "int_from_float": "a whole number",
     "float_type": "a number",
     "string_type": "text",
-    "bool_type": "true or false",
     "tuple_type": "a list",
     "too_short": "long enough",
     "dict_type": "a mapping of keys to values",
@@ -44,7 +43,7 @@ def explain(error: ValidationError) -> Iterator[Finding]:
     }
     for path, detail in details:
         if detail["type"] != "missing" or path not in meant:
-            yield _finding(detail, path, _schema_at(schema, path), _schema_at(schema, path[:-1]))
+            yield _finding(detail, path, schema)
 
 
 def missing(path: KeyPath) -> Finding:
@@ -52,7 +51,8 @@ def missing(path: KeyPath) -> Finding:
     return path, "this key is missing", _to_add(path, _schema_at(Environment.model_json_schema(by_alias=True), path))
 
 
-def _finding(detail: ErrorDetails, path: KeyPath, here: Mapping[str, Any], parent: Mapping[str, Any]) -> Finding:
+def _finding(detail: ErrorDetails, path: KeyPath, schema: Mapping[str, Any]) -> Finding:
+    here, parent = _schema_at(schema, path), _schema_at(schema, path[:-1])
     kind, limits, todo = detail["type"], detail.get("ctx", {}), _expected(path, here)
     value = _shown(detail["input"])
     match kind:
@@ -69,9 +69,21 @@ def _finding(detail: ErrorDetails, path: KeyPath, here: Mapping[str, Any], paren
                 f"{value} is out of range",
                 f"write {here['minimum']} to {here['maximum']} ({here['description']})",
             )
+        case "bool_type":
+            what, todo = f"{value} is not true or false", f"write true or false ({here.get('description', '')})"
+        case "string_type":
+            what = f"{value} is not {_KINDS[kind]}"
         case _:
+            todo = _nearest(schema, path) or todo
             what = f"{value} is not {_KINDS.get(kind, 'allowed here')}"
     return path, what, todo
+
+
+def _nearest(schema: Mapping[str, Any], path: KeyPath) -> str | None:
+    """Return the example of the nearest key above, itself included, that has one."""
+    steps = [path[:length] for length in range(len(path), 0, -1)]
+    found = next(((step, here) for step in steps if (here := _schema_at(schema, step)).get("examples")), None)
+    return _expected(*found) if found else None
 
 
 def _to_add(path: KeyPath, here: Mapping[str, Any]) -> str:
@@ -111,8 +123,13 @@ def _schema_at(schema: Mapping[str, Any], path: KeyPath) -> Mapping[str, Any]:
         if isinstance(part, int):
             here = inner.get("items", {})
         else:
-            here = inner.get("properties", {}).get(part) or inner.get("additionalProperties") or {}
+            here = inner.get("properties", {}).get(part) or inner.get("additionalProperties") or _patterned(inner)
     return here if "properties" in here or not path else {**_dereferenced(schema, here), **here}
+
+
+def _patterned(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(iter(schema.get("patternProperties", {}).values()), {})
+    return found
 
 
 def _dereferenced(schema: Mapping[str, Any], here: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -38,6 +38,8 @@ def load(name_or_path: str) -> Environment:
         what = f"{name} is not the name of this file"
         findings.append((("name",), what, f"write {path.stem}, or rename the file"))
     problems = [Problem(where, what, todo, _line(source, where)) for where, what, todo in findings]
+    told = {problem.path for problem in source.problems}
+    problems = [problem for problem in problems if problem.path not in told]  # what follows from those
     if problems or source.problems:
         raise InvalidEnvironmentError(source.file, [*source.problems, *problems])
     environment = _validate(source)

@@ -12,7 +12,7 @@ from pydantic import Field, create_model, model_validator
 
 from bootstrap import platforms
 from bootstrap.config.addons import DEFAULT_CNI, EXAMPLE, Addons, Cni
-from bootstrap.config.values import Cidr, LabelKey, LabelValue, Name, Section, Url
+from bootstrap.config.values import Cidr, LabelKey, LabelValue, Name, Section, TaintKey, Url
 
 DEFAULT_VERSION = "1.36.3"  # a release whose programs all have their SHA-256
 _CLOUDS = platforms.registered()
@@ -97,7 +97,7 @@ class Network(Section):
 class Taint(Section):
     """A Kubernetes taint."""
 
-    key: LabelKey = Field(description="key of the taint", examples=["dedicated"])
+    key: TaintKey = Field(description="key of the taint", examples=["dedicated"])
     value: LabelValue = Field("", description="value of the taint, may be empty", examples=["batch"])
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
         description="what happens to Pods that do not tolerate it", examples=["NoSchedule"]

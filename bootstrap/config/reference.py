@@ -13,7 +13,7 @@ from bootstrap.config.model import Environment
 from bootstrap.config.values import Section
 
 NAME = "full"  # the name of the file and of the environment in it
-_WIDTH = 118
+_WIDTH = 112
 _HEAD = """\
 # yaml-language-server: $schema=schema.json
 # Every key once, written by `make schema`. A key marked "required" has no default; the others show an example, with

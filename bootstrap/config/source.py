@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +15,20 @@ import yaml
 from bootstrap.config.problems import InvalidEnvironmentError, KeyPath, Problem
 from bootstrap.errors import ConfigurationError
 
-_SCALARS = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str")}
+_CORE = "tag:yaml.org,2002:"
+_SCALARS = {f"{_CORE}{kind}" for kind in ("null", "bool", "int", "float", "str")}
+# Plain scalars that are no text, as YAML 1.2 reads them (its core schema). PyYAML reads those of YAML 1.1, in which 010
+# is eight, 1:30 ninety, and `on` a boolean. Dates stay text, as people mean them, and so does what no key can be: .inf.
+_NO_TEXT = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", [*"-+0123456789"]),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", [*"-+.0123456789"]),
+    ("merge", r"<<", ["<"]),
+)
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
+_LONGEST = 60  # characters of a text in a message
+_MOST = 100_000  # values of a file, each counted as often as aliases repeat it
 
 
 @dataclass(frozen=True)
@@ -26,13 +42,12 @@ class Source:
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that keeps a date as text, as people mean it."""
+    """A loader that takes as numbers, booleans and null what YAML 1.2 does."""
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+_Loader.yaml_implicit_resolvers = {}
+for _kind, _pattern, _first in _NO_TEXT:
+    _Loader.add_implicit_resolver(f"{_CORE}{_kind}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
 def read(path: Path, name: str) -> Source:
@@ -74,52 +89,100 @@ class _Reader:
         self._name = name
         self._lines: dict[KeyPath, int] = {(): 1}
         self._problems: list[Problem] = []
-        self._open: list[yaml.Node] = []
 
     def source(self) -> Source:
         root = self._loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
             todo = "start from environments/full.yaml, which has every key"
-            problem = Problem((), "the file holds no keys", todo, 1)
-            raise InvalidEnvironmentError(self._name, [problem])
+            raise InvalidEnvironmentError(self._name, [Problem((), "the file holds no keys", todo, 1)])
+        self._measure(root, {})
         return Source(self._name, self._mapping(root, ()), self._lines, tuple(self._problems))
 
+    def _measure(self, node: yaml.Node, sizes: dict[yaml.Node, int]) -> int:
+        """Return how many values a node unfolds to; `sizes` has those that are known, 0 while one is measured."""
+        if isinstance(node, yaml.ScalarNode):
+            return 1
+        if sizes.get(node) == 0:
+            raise self._refusal(node, "an alias contains itself", "write out what it stands for")
+        if node not in sizes:
+            sizes[node] = 0
+            pairs = isinstance(node, yaml.MappingNode)
+            inner = [item for pair in node.value for item in pair] if pairs else node.value
+            sizes[node] = 1 + sum(self._measure(item, sizes) for item in inner)
+        if sizes[node] > _MOST:
+            what = f"with its aliases, this unfolds to more than {_MOST} values"
+            raise self._refusal(node, what, "take aliases out")
+        return sizes[node]
+
+    def _refusal(self, node: yaml.Node, what: str, todo: str) -> InvalidEnvironmentError:
+        return InvalidEnvironmentError(self._name, [Problem((), what, todo, node.start_mark.line + 1)])
+
+    def _problem(self, node: yaml.Node, path: KeyPath, what: str, todo: str) -> None:
+        self._problems.append(Problem(path, what, todo, node.start_mark.line + 1))
+
     def _value(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401 - a YAML document holds anything
-        if node in self._open:
-            raise yaml.MarkedYAMLError(problem="an alias contains itself", problem_mark=node.start_mark)
-        self._open.append(node)
-        try:
-            if isinstance(node, yaml.MappingNode):
-                return self._mapping(node, path)
-            if isinstance(node, yaml.SequenceNode):
-                return [self._item(item, (*path, index)) for index, item in enumerate(node.value)]
-            if node.tag not in _SCALARS:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the tag {node.tag} has no meaning here", problem_mark=node.start_mark
-                )
-            try:
-                return self._loader.construct_object(node)
-            except ValueError as error:  # a malformed number such as 0x_, or one with thousands of digits
-                raise yaml.MarkedYAMLError(problem=f"no value: {error}", problem_mark=node.start_mark) from error
-        finally:
-            self._open.pop()
+        scalar = isinstance(node, yaml.ScalarNode)
+        if node.tag not in (_SCALARS if scalar else {f"{_CORE}map", f"{_CORE}seq"}):
+            self._problem(node, path, f"the tag {node.tag} has no meaning here", "take it out")
+            return None
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._item(item, (*path, index)) for index, item in enumerate(node.value)]
+        return self._scalar(node, path)
 
     def _item(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401 - see _value
         self._lines[path] = node.start_mark.line + 1
         return self._value(node, path)
+
+    def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401 - see _value
+        text, kind = str(node.value), node.tag.removeprefix(_CORE)
+        if kind == "str":
+            return self._text(node, path)
+        try:
+            return self._number(node, text, path) if kind in {"int", "float"} else self._loader.construct_object(node)
+        except (ValueError, KeyError):  # a tag stands before it, or it has thousands of digits
+            self._problem(
+                node, path, f"{_shown(text)} is no value of the type {kind}", "write one, and no tag before it"
+            )
+            return None
+
+    def _text(self, node: yaml.Node, path: KeyPath) -> str:
+        """Return a text that files and programs can hold; none of the keys has room for a second line."""
+        text = str(node.value)
+        if _usable(text) != text:
+            what = f"{_shown(text)} has characters that are no part of a text"
+            self._problem(node, path, what, "take line breaks, tabs and escapes out")
+        return _usable(text)
+
+    def _number(self, node: yaml.Node, text: str, path: KeyPath) -> int | float:
+        if _LEADING_ZERO.match(text):
+            plain = text.replace(text.lstrip("+-"), text.lstrip("+-0") or "0")
+            what = f"{_shown(text)} is {_shown(plain)} to some readers of YAML, and octal to others"
+            self._problem(node, path, what, f"write {_shown(plain)}, or '{_shown(text)}' in quotes for a text")
+            return 0
+        base = {"0x": 16, "0o": 8}.get(text[:2], 10)
+        number = float(text) if node.tag == f"{_CORE}float" else int(text, base)
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError
+        return number
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         self._find_duplicates(node, path)
         self._loader.flatten_mapping(node)
         data = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
-            line = key_node.start_mark.line + 1
-            self._lines[(*path, key)] = line
-            if key_node.tag != "tag:yaml.org,2002:str":
-                self._problems.append(
-                    Problem((*path, key), "this key is not text", f"write it in quotes: '{key}'", line)
+            if not isinstance(key_node, yaml.ScalarNode):
+                what = "a key is a list or a mapping"
+                self._problem(
+                    key_node, path, what, "write a word as the key; where a value was meant, put it in quotes"
                 )
+                continue
+            key = _usable(str(key_node.value))
+            self._text(key_node, (*path, key))
+            self._lines[(*path, key)] = key_node.start_mark.line + 1
+            if key_node.tag != f"{_CORE}str":
+                self._problem(key_node, (*path, key), "this key is not text", f"write it in quotes: '{key}'")
             data[key] = self._value(value_node, (*path, key))
         return data
 
@@ -128,6 +191,16 @@ class _Reader:
         for key_node, _ in node.value:
             key, line = str(key_node.value), key_node.start_mark.line + 1
             if key in first:
-                what = f"this key stands in line {first[key]} already"
-                self._problems.append(Problem((*path, key), what, "keep one of the two", line))
+                self._problem(
+                    key_node, (*path, key), f"this key stands in line {first[key]} already", "keep one of the two"
+                )
             first.setdefault(key, line)
+
+
+def _usable(text: str) -> str:
+    """Return a text without control characters, and without halves of characters, which no file can hold."""
+    return "".join(character for character in text if unicodedata.category(character) not in {"Cc", "Cs"})
+
+
+def _shown(text: str) -> str:
+    return ascii(text)[1:-1] if len(text) <= _LONGEST else f"{ascii(text[:_LONGEST])[1:-1]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from ipaddress import IPv4Network, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -14,7 +15,13 @@ PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16
 
 _WORD = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_RESERVED = re.compile(r"(.+\.)?(kubernetes|k8s)\.io")
+# Others give nodes these labels and take other values back: kubelets, kubeadm, and this project.
+_GIVEN_LABEL = re.compile(
+    r"kube-pipeline/.*|(beta\.)?kubernetes\.io/(arch|os|hostname)|(failure-domain\.beta|topology)\.kubernetes\.io/.*"
+    r"|(beta\.kubernetes|node\.kubernetes)\.io/instance-type|node-role\.kubernetes\.io/control-plane"
+)
+# The node controller gives and takes these taints by the state of a node.
+_GIVEN_TAINT = re.compile(r"kube-pipeline/.*|node\.(cloudprovider\.)?kubernetes\.io/.*")
 
 
 class Section(BaseModel):
@@ -45,9 +52,14 @@ def _cidr(value: object) -> object:
 
 
 def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise wrong(f"{value} is not a URL", "write one such as https://mirror.example.com/kubernetes")
+    not_one = wrong(f"{value} is not a URL", "write one such as https://mirror.example.com/kubernetes")
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and " " not in value
+    except ValueError as error:  # a port that is no number, a bracket that is not closed
+        raise not_one from error
+    if not usable:
+        raise not_one
     if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1"}:
         raise wrong(f"{value} is not encrypted", "write an https:// URL: what has no pinned checksum is taken over TLS")
     if parts.username or parts.password:
@@ -62,12 +74,19 @@ def _label_key(value: str) -> str:
             f"{value!r} is not a Kubernetes label key",
             "write NAME or DOMAIN/NAME: up to 63 letters, digits, '-', '_', '.', with a letter or digit at both ends",
         )
-    if _RESERVED.fullmatch(prefix):
-        raise wrong(
-            f"{value} has a prefix that Kubernetes keeps for itself",
-            f"write {name} or example.com/{name}: a kubelet may not set kubernetes.io and k8s.io labels on its node",
-        )
     return value
+
+
+def _free(given: re.Pattern[str]) -> Callable[[str], str]:
+    """Return the validator of a key that only what runs the cluster sets."""
+
+    def refuse(value: str) -> str:
+        if given.fullmatch(value):
+            name = value.rpartition("/")[2]
+            raise wrong(f"{value} is set by the cluster itself", f"write another key, such as example.com/{name}")
+        return value
+
+    return refuse
 
 
 def _label_value(value: str) -> str:
@@ -86,5 +105,6 @@ Cidr = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$"}),
 ]
 Url = Annotated[str, AfterValidator(_url), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
-LabelKey = Annotated[str, AfterValidator(_label_key)]
+LabelKey = Annotated[str, AfterValidator(_label_key), AfterValidator(_free(_GIVEN_LABEL))]
+TaintKey = Annotated[str, AfterValidator(_label_key), AfterValidator(_free(_GIVEN_TAINT))]
 LabelValue = Annotated[str, AfterValidator(_label_value)]

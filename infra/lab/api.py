@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+from inspect import signature
 from ipaddress import IPv4Address
+from typing import Any
 
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import ec2_backends
+from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend, Zone
 from moto.ec2.models.elastic_ip_addresses import ElasticAddress, ElasticAddressBackend
 from moto.ec2.models.instances import Instance, InstanceState
 from moto.ec2.models.security_groups import SecurityGroup
+from moto.ec2.models.subnets import Subnet, SubnetBackend
 from moto.moto_server import werkzeug_app as moto
 from werkzeug.serving import make_server
 
@@ -23,6 +27,7 @@ def start(addresses: Addresses) -> str:
     tell_groups_of_interfaces()
     keep_elastic_addresses_within(addresses)
     free_addresses_of_terminated_instances()
+    have_every_zone()
     api = OnlyUser(os.geteuid(), moto.DomainDispatcherApplication(moto.create_backend_app))
     server = make_server("127.0.0.1", 0, api, threaded=True, request_handler=moto.MotoRequestHandler)
     threading.Thread(target=server.serve_forever, name="api", daemon=True).start()
@@ -89,3 +94,18 @@ def free_addresses_of_terminated_instances() -> None:
         return before
 
     Instance.terminate = terminate_and_free  # type: ignore[assignment] # as moto calls it
+
+
+def have_every_zone() -> None:
+    """Let a subnet lie in whatever zone is asked for: moto's list lacks young and local ones, and guesses most."""
+    create = SubnetBackend.create_subnet
+
+    def create_anywhere(backend: SubnetBackend, *words: Any, **options: Any) -> Subnet:  # noqa: ANN401 - moto's own
+        wanted: str | None = signature(create).bind(backend, *words, **options).arguments.get("availability_zone")
+        region: str = vars(backend)["region_name"]
+        zones = RegionsAndZonesBackend.zones.setdefault(region, [])
+        if wanted and all(zone.name != wanted for zone in zones):
+            zones.append(Zone(wanted, region, f"{wanted}-id"))
+        return create(backend, *words, **options)
+
+    SubnetBackend.create_subnet = create_anywhere  # type: ignore[assignment] # as moto calls it

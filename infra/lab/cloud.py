@@ -133,7 +133,12 @@ def _launch(layout: Layout, environment: Environment, root: Path, artifacts: Pat
             *("sh", _FIRST_PROCESS, sys.executable, "-m", "infra.lab", *words),
         ],
         log=layout.log,
-        env={"PYTHONPATH": str(_PROJECT), "MOTO_AMIS_PATH": str(images)},
+        # moto lacks young regions, and has those of some partitions only when asked.
+        env={
+            "PYTHONPATH": str(_PROJECT),
+            "MOTO_AMIS_PATH": str(images),
+            "MOTO_ALLOW_NONEXISTENT_REGION": "true",
+        },
     )
 
 

@@ -22,7 +22,7 @@ def synthesize(run: Run) -> None:
             *(sys.executable, ROOT / "cdktf" / "main.py"),
             *("--environment", workspace.environment),
             *("--public-key", public_key),
-            *("--provider-version", run.tools.resolve().provider_version),
+            *("--provider-version", run.tools.provider_version()),
             *(["--endpoint", endpoint] if endpoint else []),
             *("--output", workspace.stack),
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -95,12 +96,12 @@ def _inventory() -> dict[str, Any]:
     return built
 
 
-def _render(folder: Path, *, strong: bool) -> Path:
+def _render(folder: Path, *, strong: bool, **more: object) -> Path:
     program = Path(sys.executable).with_name("ansible-playbook")
     (folder / "hosts.json").write_text(json.dumps(_inventory()))
     settings = {"ANSIBLE_CONFIG": str(_HERE.parents[1] / "ansible" / "ansible.cfg"), "ANSIBLE_HOME": str(folder)}
     environment = {**os.environ, **settings}
-    variables = json.dumps({"output": str(folder), "strong": strong})
+    variables = json.dumps({"output": str(folder), "strong": strong, **more})
     done = subprocess.run(
         [program, "-i", folder / "hosts.json", _HERE / "render.yml", "--extra-vars", variables],
         env=environment,
@@ -205,6 +206,26 @@ def test_what_a_host_lacks_is_allowed_for(strong: Path, weak: Path) -> None:
     assert "LimitNOFILE=20000\n" in units[1]
 
 
+@pytest.mark.parametrize(
+    ("strong", "written"),
+    [
+        (True, {"maxOpenFiles": 200000, "resolvConf": None}),
+        (False, {"maxOpenFiles": 300000, "resolvConf": "", "oomScoreAdj": -998, "failCgroupV1": True}),
+    ],
+)
+def test_the_environment_s_setting_of_a_kubelet_is_in_force_on_every_host(
+    strong: bool,
+    written: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    folder = _render(tmp_path, strong=strong, cluster_kubelet=written)
+    cluster = _documents(folder / "control-plane-0" / "kubeadm.yaml")["KubeletConfiguration"]
+    for host in ("control-plane-0", "general-0"):
+        patch = json.loads((folder / host / "kubelet-patch.json").read_text())
+        assert {key: {**cluster, **patch}[key] for key in written} == written
+        assert patch.keys() >= {"apiVersion", "kind"}
+
+
 def test_containerd_is_configured_for_the_kubelet(strong: Path, weak: Path) -> None:
     for folder, restricted in ((strong, False), (weak, True)):
         plugins = tomllib.loads((folder / "general-0" / "config.toml").read_text())["plugins"]
@@ -291,6 +312,43 @@ def test_the_runtime_gets_the_networks_configuration(strong: Path) -> None:
     (file,) = [file for file in files if file["path"] == "/etc/cni/net.d/10-flannel.conflist"]
     plugins = [plugin["type"] for plugin in json.loads(file["content"])["plugins"]]
     assert plugins == ["flannel", "portmap"]
+
+
+def test_dns_knows_other_domains_and_servers(strong: Path, tmp_path: Path) -> None:
+    plain = _addon(strong, "coredns")
+    assert "forward . /etc/resolv.conf {" in plain["ConfigMap"]["data"]["Corefile"]
+    assert plain["ConfigMap"]["data"]["Corefile"].count(":53 {") == 1
+
+    values = {
+        "upstreams": ["10.20.0.2", "10.20.0.3:5353"],
+        "stub_domains": {"corp.example.com": ["10.1.0.53", "10.1.1.53"]},
+        "zones": {
+            "internal.example.com": ["db A 10.20.0.200", "www 300 CNAME db"],
+            "corp.example.com": ["@ A 10.1.0.1"],
+        },
+    }
+    environment = _environment().model_dump(mode="json", by_alias=True)
+    environment["addons"]["coredns"]["values"] = values
+    wanted = inventory.addons(Environment.model_validate(environment))
+    found = _addon(_render(tmp_path, strong=True, cluster_addons=wanted), "coredns")
+    data = found["ConfigMap"]["data"]
+    main, corp, internal = re.split(r"^(?=\S+:53 \{)", data["Corefile"], flags=re.MULTILINE)[1:]
+    assert "forward . 10.20.0.2 10.20.0.3:5353 {" in main
+    assert "kubernetes cluster.local" in main
+    assert re.search(
+        r"file /etc/coredns/corp.example.com.zone \{\s+fallthrough\s+\}\s+forward . 10.1.0.53 10.1.1.53\n", corp
+    )
+    assert "forward" not in internal
+    assert "fallthrough" not in internal, "a name that its zone lacks does not exist"
+    assert data["Corefile"].count("{") == data["Corefile"].count("}")
+    lines = data["internal.example.com.zone"].splitlines()
+    assert lines[0] == "$ORIGIN internal.example.com."
+    assert [line.split()[2] for line in lines[2:4]] == ["SOA", "NS"]
+    assert lines[4:] == ["db A 10.20.0.200", "www 300 CNAME db"]
+    templates = [addon["Deployment"]["spec"]["template"] for addon in (plain, found)]
+    assert templates[0]["metadata"]["annotations"] != templates[1]["metadata"]["annotations"], "its Pods are made anew"
+    (volume,) = templates[1]["spec"]["volumes"]
+    assert "items" not in volume["configMap"], "all files are there"
 
 
 def test_dns_survives_the_loss_of_a_node(strong: Path) -> None:

@@ -168,6 +168,17 @@ def test_growing_adds_what_is_new_and_changes_nothing_else(what: str, environmen
     assert {address: after[address] for address in before} == before
 
 
+def test_the_provider_takes_a_region_that_it_does_not_know_where_that_is_wanted(environment: Environment) -> None:
+    def provider(**settings: object) -> dict[str, Any]:
+        block = aws.settings(environment).model_dump() | settings
+        given = synthesize(changed(environment, aws=block), KEY.read_text(), NEWEST)
+        found: dict[str, Any] = given["provider"]["aws"][0]
+        return found
+
+    assert "skip_region_validation" not in provider()
+    assert provider(region="eu-central-3", skip_region_validation=True)["skip_region_validation"] is True
+
+
 def test_a_zone_more_moves_no_subnet(environment: Environment) -> None:
     block = aws.settings(environment).model_dump() | {"zones": (*aws.settings(environment).zones, "eu-central-1c")}
     before, after = resources(environment), resources(changed(environment, aws=block))

@@ -20,6 +20,7 @@ from bootstrap.config.model import Environment, Kubernetes
 from bootstrap.config.problems import InvalidEnvironmentError
 from bootstrap.config.reference import reference
 from bootstrap.errors import ConfigurationError
+from infra import inventory
 
 FILES = Path(__file__).parents[1] / "environments"
 HAPPY = sorted(FILES.glob("*.happy.yaml")) + sorted(FILES.glob("*.happy.*.yaml"))
@@ -49,58 +50,34 @@ def test_error(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "kind"),
+    ("written", "key"),
     [
-        ("maxPods: ninety", "integer"),
-        ("maxPods: true", "integer"),
-        ("failSwapOn: 1", "boolean"),
-        ("evictionPressureTransitionPeriod: 5", "string"),
-        ("evictionHard: [100Mi]", "mapping"),
-        ("evictionHard: {memory.available: 100}", "string"),
-        ("authentication: {anonymous: {enabled: maybe}}", "boolean"),
-        ("registerWithTaints: [{key: 1}]", "string"),
-        ("tlsCipherSuites: any", "list"),
+        ("upstreams: 10.0.0.2", "upstreams"),
+        ("upstreams: [dns.example.com]", "upstreams[0]"),
+        ("upstreams: [10.0.0.2, 10.0.0.3:0]", "upstreams[1]"),
+        ("upstreams: [10.0.0.256]", "upstreams[0]"),
+        (f"upstreams: [{', '.join(['10.0.0.2'] * 16)}]", "upstreams"),
+        ("stub_domains: [corp.example.com]", "stub_domains"),
+        ("stub_domains: {corp.example.com: 10.0.0.2}", "stub_domains.corp.example.com"),
+        ("stub_domains: {corp.example.com: []}", "stub_domains.corp.example.com"),
+        ("stub_domains: {corp.example.com: [null]}", "stub_domains.corp.example.com[0]"),
+        ("stub_domains: {svc.cluster.local: [10.0.0.2]}", "stub_domains.svc.cluster.local"),
+        ("stub_domains: {'.': [10.0.0.2]}", "stub_domains.."),
+        ("stub_domains: {corp.example.com.: [10.0.0.2]}", "stub_domains.corp.example.com."),
+        ("zones: {example.com: [db A db]}", "zones.example.com[0]"),
+        ("zones: {example.com: [db A 10.0.0.1, '$INCLUDE /etc/shadow']}", "zones.example.com[1]"),
+        ("zones: {example.com: ['a TXT \"{{ lookup }}\"']}", "zones.example.com[0]"),
     ],
 )
-def test_a_kubelet_s_setting_is_of_its_type(written: str, kind: str, tmp_path: Path) -> None:
+def test_other_domains_of_the_cluster_s_dns_are_checked_in_all_depths(written: str, key: str, tmp_path: Path) -> None:
     file = tmp_path / "test.yaml"
     text = (FILES / "aws.happy.smallest.yaml").read_text()
-    file.write_text(f"{text}\nkubernetes: {{kubelet: {{{written}}}}}\n")
-    with pytest.raises(InvalidEnvironmentError, match=rf"of type {kind}") as raised:
-        load(str(file))
-    assert f"kubernetes.kubelet.{written.partition(':')[0]}" in str(raised.value)
-
-
-def test_a_misspelt_setting_inside_another_one_is_told_with_its_place(tmp_path: Path) -> None:
-    file = tmp_path / "test.yaml"
-    text = (FILES / "aws.happy.smallest.yaml").read_text()
-    file.write_text(f"{text}\nkubernetes:\n  kubelet:\n    registerWithTaints:\n    - {{key: a, efect: NoSchedule}}\n")
+    file.write_text(f"{text}\naddons: {{coredns: {{values: {{{written}}}}}}}\n")
     with pytest.raises(InvalidEnvironmentError) as raised:
         load(str(file))
     (problem,) = raised.value.problems
-    assert problem.key == "kubernetes.kubelet.registerWithTaints[0].efect"
-    assert problem.line == len(file.read_text().splitlines())
-    assert '"effect"' in problem.todo
-
-
-def test_kinds_that_fit_are_taken(tmp_path: Path) -> None:
-    file = tmp_path / "test.yaml"
-    text = (FILES / "aws.happy.smallest.yaml").read_text()
-    fitting = "maxPods: 90, failSwapOn: null, evictionHard: {memory.available: 100Mi}, allowedUnsafeSysctls: []"
-    fitting += ", reservedMemory: [{numaNode: 0, limits: {memory: 1Gi, hugepages-1Gi: 2}}]"
-    fitting += ", logging: {flushFrequency: 5s, options: {text: {infoBufferSize: 0}}}"
-    file.write_text(f"{text}\nkubernetes: {{kubelet: {{{fitting}}}}}\n")
-    assert load(str(file)).kubernetes.kubelet["maxPods"] == 90
-
-
-def test_the_kubelet_s_settings_differ_by_release(tmp_path: Path) -> None:
-    file = tmp_path / "test.yaml"
-    text = (FILES / "aws.happy.smallest.yaml").read_text()
-    file.write_text(f"{text}\nkubernetes: {{version: 1.36.3, kubelet: {{memoryReservationPolicy: None}}}}\n")
-    assert load(str(file)).kubernetes.kubelet
-    file.write_text(file.read_text().replace("1.36.3", "1.35.4"))
-    with pytest.raises(InvalidEnvironmentError, match=r"the kubelet of Kubernetes 1\.35 has no such setting"):
-        load(str(file))
+    assert problem.key == f"addons.coredns.values.{key}"
+    assert "write" in problem.todo
 
 
 def test_a_validated_environment_has_every_default_and_survives_being_written_down() -> None:
@@ -187,6 +164,18 @@ def test_merge_keys_and_dates() -> None:
     assert load(str(FILES / "aws.happy.date-is-text.yaml")).pools[0].labels == {"since": "2026-11-24"}
 
 
+def test_words_are_text_and_numbers_are_what_a_person_reads() -> None:
+    (pool,) = load(str(FILES / "aws.happy.words.yaml")).pools
+    words = {"spot": "yes", "off": "no", "on": "n", "time": "2026-11-24", "big": "1_000"}
+    assert (pool.count, pool.disk_gb, pool.labels) == (2, 50, words)
+
+
+def test_labels_of_kubernetes_reach_the_nodes_through_the_administrator() -> None:
+    (pool,) = load(str(FILES / "aws.happy.labels-of-kubernetes.yaml")).pools
+    assert pool.labels["node-role.kubernetes.io/worker"] == ""
+    assert all(inventory._RESERVED_LABEL.match(key) for key in pool.labels)
+
+
 def test_full_has_every_key() -> None:
     text = (ENVIRONMENTS / "full.yaml").read_text()
     document = TypeAdapter(dict[str, Any]).validate_json(schema())
@@ -231,8 +220,12 @@ def _keys(document: dict[str, Any], node: dict[str, Any], path: str = "") -> Ite
         yield from _keys(document, field, f"{path}.{key}")
 
 
+_DNS = ".addons.coredns.values"
+_FREE = {".pools.labels", ".kubernetes.kubelet", f"{_DNS}.stub_domains", f"{_DNS}.zones"}  # their keys are the user's
+
+
 def _written(value: object, path: str = "") -> Iterator[str]:
-    if isinstance(value, dict) and path not in {".pools.labels", ".kubernetes.kubelet"}:
+    if isinstance(value, dict) and path not in _FREE:
         for key, inner in value.items():
             yield f"{path}.{key}"
             yield from _written(inner, f"{path}.{key}")

@@ -46,7 +46,7 @@ def test_where_machines_are(environment: Environment, lab: Environment) -> None:
 
 def test_an_account_is_checked_where_there_is_one(environment: Environment, lab: Environment) -> None:
     names = [check.name for check in bootstrap.platforms.of(environment).account_checks(environment)]
-    assert names == ["credentials", "zones", "machine image", "state bucket"]
+    assert names == ["credentials", "zones", "machine types", "machine image", "state bucket"]
     assert not bootstrap.platforms.of(lab).account_checks(lab)
 
 

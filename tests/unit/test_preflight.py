@@ -93,6 +93,24 @@ def test_what_is_missing_is_named(aws: None, tmp_path: Path, changes: dict[str, 
 
 
 @mock_aws
+@pytest.mark.parametrize(
+    ("changes", "key", "advice"),
+    [
+        ({"pools": [{"name": "web", "count": 1, "machine": "t3.lagre"}]}, "pools[0].machine", "did you mean t3.large"),
+        ({"control_plane": {"count": 1, "machine": "m5.nothing-like-it"}}, "control_plane.machine", "of this region"),
+        ({"network": {"bastion": {"machine": "t4g.micro"}}}, "network.bastion.machine", "Intel or AMD"),
+    ],
+)
+def test_a_machine_type_that_the_region_lacks_is_told_with_its_key(
+    aws: None, changes: dict[str, object], key: str, advice: str
+) -> None:
+    with pytest.raises(PreflightError) as caught:
+        aws_account.Account(environment(aws=NOWHERE, **changes)).machine_types()
+    assert key in str(caught.value)
+    assert advice in str(caught.value.todo)
+
+
+@mock_aws
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])  # the first is where buckets lie that name no region
 def test_a_state_bucket_in_another_region_is_refused(aws: None, tmp_path: Path, region: str) -> None:
     place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
@@ -253,6 +271,8 @@ def test_a_role_s_credentials_are_waited_for_no_longer_than_the_rest(
         ("credentials", "InvalidClientTokenId", 403, "has to be enabled"),
         ("credentials", "ServiceUnavailable", 503, "wait a little"),
         ("zones", "UnauthorizedOperation", 403, "allow ec2:DescribeAvailabilityZones"),
+        ("machine_types", "UnauthorizedOperation", 403, "allow ec2:DescribeInstanceTypes"),
+        ("machine_types", "InvalidInstanceType", 400, "of this region"),
         ("machine_image", "UnauthorizedOperation", 403, "allow ec2:DescribeImages"),
         ("machine_image", "InvalidAMIID.NotFound", 400, "set aws.machine_image"),
         ("machine_image", "RequestLimitExceeded", 400, "wait a little"),

@@ -21,6 +21,7 @@ from bootstrap.platforms.lab.old_provider import OldProvider
 from bootstrap.progress import Silent
 from infra.request import Options, Request
 from infra.run import reading
+from infra.terraform_tools import TerraformTools
 from tests.unit.artifacts.conftest import Server
 
 SCRIPT = '#!/bin/sh\necho "{\\"terraform_version\\": \\"%s\\"}"\necho asked >> "$0.log"\n'
@@ -282,6 +283,21 @@ def test_a_command_resolves_its_tools_once_with_its_provider_and_mirror(
     with reading(Request("plan", mirrored, Path("prod.yaml"), Options("prod"), ())) as run:
         assert [run.tools.resolve(), run.tools.resolve()] == [found, found]
     assert asked == [PROVIDER, MIRROR]
+
+
+def test_synthesis_asks_for_a_provider_only_where_another_may_stand_in(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(*_: object) -> toolchain.Toolchain:
+        raise PreflightError("the network is away")
+
+    monkeypatch.setattr(toolchain, "resolve", resolve)
+    assert PROVIDER
+    assert TerraformTools(environment, Silent()).provider_version() == PROVIDER.version
+    with pytest.raises(PreflightError):
+        TerraformTools(environment.model_copy(update={"lab": True}), Silent()).provider_version()
+    monkeypatch.setattr(platforms, "of", lambda _: SimpleNamespace(provider=lambda: None))
+    assert TerraformTools(environment, Silent()).provider_version() == ""
 
 
 def test_a_cloud_that_needs_no_provider(tmp_path: Path, internet: Internet) -> None:

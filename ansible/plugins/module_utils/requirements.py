@@ -88,6 +88,19 @@ def shortages(state: State, wanted: Mapping[str, Any]) -> list[str]:
     return lacks
 
 
+def unfit(kubelet: Mapping[str, Any], facts: Facts) -> list[str]:
+    """Return a sentence for each setting of the kubelet, from the environment, with which it would not work here."""
+    resolver = kubelet.get("resolvConf")
+    missing = bool(resolver) and not (HOST.root / str(resolver).lstrip("/")).is_file()
+    found = {
+        f"the host has no file {resolver}, which kubernetes.kubelet.resolvConf names: take the key out, or take an"
+        " image that has the file": missing,
+        "the host has cgroup v1, and kubernetes.kubelet.failCgroupV1 keeps a kubelet from starting there: take the key"
+        " out, or take an image with cgroup v2": bool(kubelet.get("failCgroupV1")) and facts.cgroup_version == 1,
+    }
+    return [text for text, wrong in found.items() if wrong]
+
+
 def other_version(installed: str, version: str) -> str | None:
     """Return what is wrong when a node's kubelet (`kubelet --version`) is not of the wanted version; else None."""
     found = installed.strip().rpartition(" v")[2]

@@ -10,7 +10,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts import Facts, as_ansible_facts, gather_facts
 from ansible.module_utils.membership import MEMBER
-from ansible.module_utils.requirements import State, gather_state, other_version, problems, shortages
+from ansible.module_utils.requirements import State, gather_state, other_version, problems, shortages, unfit
 from ansible.module_utils.system.commands import CommandError, run
 from ansible.module_utils.system.files import exclusive
 
@@ -31,6 +31,10 @@ options:
     description: The wanted version of Kubernetes.
     type: str
     required: true
+  kubelet:
+    description: The environment's settings of every kubelet.
+    type: dict
+    default: {}
   systems:
     description: Supported systems by their C(ID) in os-release, with the oldest version of each.
     type: dict
@@ -98,6 +102,7 @@ def main() -> None:
         argument_spec={
             "address": {"type": "str", "required": True},
             "version": {"type": "str", "required": True},
+            "kubelet": {"type": "dict", "default": {}},
             "systems": {"type": "dict", "required": True},
             "memory_mb": {"type": "int", "required": True},
             "cpus": {"type": "int", "required": True},
@@ -113,7 +118,7 @@ def main() -> None:
         facts, state = _look(wanted)
     except CommandError as error:
         module.fail_json(msg=f"this host does not meet the requirements: {error}")
-    found = problems(state, wanted, wanted["address"])
+    found = problems(state, wanted, wanted["address"]) + unfit(wanted["kubelet"], facts)
     found += _outdated(wanted["version"]) if facts.membership == MEMBER else shortages(state, wanted)
     if sys.version_info < (3, 9):  # noqa: UP036 - this runs on the host's Python, whichever that is
         found.append(f"the host's Python is {sys.version.split()[0]}, 3.9 is required: install a newer python3")

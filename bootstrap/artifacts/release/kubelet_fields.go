@@ -1,9 +1,9 @@
 // Prints the fields of the kubelet's configuration file with their types, to all depths, as JSON.
 //
 // It runs in a copy of a recipe for Kubernetes: the compiler knows the types, and no reader of source text has to.
-// Output: {"KubeletConfiguration": {"maxPods": "integer", "registerWithTaints": "list of Taint", …}, "Taint": {…}, …}.
-// A type is boolean, integer, number, string, "string or number" (a quantity), any, "list of TYPE", "map of TYPE", or
-// another struct of the output.
+// Output: {"KubeletConfiguration": {"maxPods": "int32", "registerWithTaints": "list of Taint", …}, "Taint": {…}, …}.
+// A type is boolean, a kind of integer as Go names it (int32), number, string, duration, quantity, any, "list of TYPE",
+// "map of TYPE", or another struct of the output.
 package main
 
 import (
@@ -13,14 +13,13 @@ import (
 	"reflect"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/kubelet/config/v1beta1"
 )
 
-// Types with a form of their own in JSON say it for OpenAPI: apimachinery's Duration and Quantity.
-type (
-	described   interface{ OpenAPISchemaType() []string }
-	alternative interface{ OpenAPIV3OneOfTypes() []string }
-)
+// A type with a form of its own in JSON says it for OpenAPI.
+type described interface{ OpenAPISchemaType() []string }
 
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
@@ -42,8 +41,10 @@ func (found structs) name(kind reflect.Type, origins map[string]string) string {
 		return found.name(kind.Elem(), origins)
 	}
 	switch value := reflect.Zero(kind).Interface().(type) {
-	case alternative:
-		return strings.Join(value.OpenAPIV3OneOfTypes(), " or ")
+	case metav1.Duration:
+		return "duration"
+	case resource.Quantity, resource.QuantityValue:
+		return "quantity"
 	case described:
 		return strings.Join(value.OpenAPISchemaType(), " or ")
 	}
@@ -59,7 +60,7 @@ func (found structs) name(kind reflect.Type, origins map[string]string) string {
 		return "number"
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return "integer"
+		return kind.Kind().String()
 	case reflect.Slice:
 		return "list of " + found.name(kind.Elem(), origins)
 	case reflect.Map:

@@ -27,7 +27,12 @@ class Aws(Section):
     """Where on AWS the machines live."""
 
     region: str = Field(
-        pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="AWS region", examples=["eu-central-1", "us-east-2"]
+        pattern=r"^[a-z0-9][-a-z0-9]*$", description="AWS region", examples=["eu-central-1", "us-east-2"]
+    )
+    skip_region_validation: bool = Field(
+        False,
+        description="true: take a region that is younger than the list of this release, as Terraform's provider does",
+        examples=[False],
     )
     zones: tuple[str, ...] = Field(
         min_length=1,
@@ -65,13 +70,14 @@ class AwsPlatform(RealCloud):
         return "amd64"
 
     def account_checks(self, environment: Environment) -> Sequence[ReadinessCheck]:
-        """Return the checks of credentials, zones, image and bucket."""
+        """Return the checks of credentials, zones, machine types, image and bucket."""
         from bootstrap.platforms.aws.account import Account  # noqa: PLC0415 - boto3 takes a second to import
 
         account, known = Account(environment), frozenset({"credentials"})
         return (
             ReadinessCheck("credentials", account.credentials),
             ReadinessCheck("zones", account.zones, known),
+            ReadinessCheck("machine types", account.machine_types, known),
             ReadinessCheck("machine image", account.machine_image, known),
             ReadinessCheck("state bucket", account.state_bucket, known),
         )

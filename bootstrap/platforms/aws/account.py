@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import boto3
 from botocore import exceptions
 from botocore.config import Config
+from botocore.model import ServiceModel
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
@@ -34,6 +36,11 @@ class Account:
 
     def __init__(self, environment: Environment) -> None:
         self._settings, self._state = aws.settings(environment), environment.state
+        bastion = environment.network.bastion
+        keys = {f"pools[{index}].machine": pool.machine for index, pool in enumerate(environment.pools)}
+        keys |= {"control_plane.machine": environment.control_plane.machine}
+        keys |= {"network.bastion.machine": bastion.machine} if bastion else {}
+        self._types = {name: key for key, name in keys.items()}  # by type, a key that names it
 
     @cached_property
     def _client(self) -> Callable[[str], Any]:
@@ -67,6 +74,40 @@ class Account:
                 where=self._settings.region,
                 todo=f"choose aws.zones among {', '.join(sorted(there))}",
             )
+
+    def machine_types(self) -> None:
+        """Check that the region has the types of the machines, and that they run what is installed on them."""
+        with self._errors("the machine types cannot be listed", denied="allow ec2:DescribeInstanceTypes"):
+            client = self._client("ec2")
+            try:
+                found = client.describe_instance_types(InstanceTypes=sorted(self._types))["InstanceTypes"]
+            except exceptions.ClientError as error:
+                if error.response["Error"]["Code"] != "InvalidInstanceType":
+                    raise
+                # AWS names those that it lacks; botocore's list, of this release, may lack younger ones.
+                missing = {name for name in self._types if name in str(error)}
+                raise self._no_type(missing or set(self._types), client.meta.service_model) from error
+        there = {kind["InstanceType"]: kind["ProcessorInfo"]["SupportedArchitectures"] for kind in found}
+        if lacking := set(self._types) - there.keys():
+            raise self._no_type(lacking, self._client("ec2").meta.service_model)
+        for name, where in sorted(self._types.items()):
+            if "x86_64" not in there[name]:
+                raise PreflightError(
+                    f"the machine type {name} is for {', '.join(there[name])}",
+                    where=where,
+                    why="clusters on AWS are installed for amd64 only so far",
+                    todo=f"set {where} to a type with processors of Intel or AMD, such as t3.large",
+                )
+
+    def _no_type(self, missing: Set[str], model: ServiceModel) -> PreflightError:
+        name = min(missing)
+        near = difflib.get_close_matches(name, model.shape_for("InstanceType").enum, n=1)
+        return PreflightError(
+            f"there is no machine type {name}",
+            where=self._settings.region,
+            why="not every region has every type",
+            todo=f"{f'did you mean {near[0]}? ' if near else ''}Set {self._types[name]} to one of this region",
+        )
 
     def machine_image(self) -> None:
         """Check that the image exists, for this architecture."""

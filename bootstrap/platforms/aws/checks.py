@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib.util
+import json
 import re
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.config.problems import Finding, KeyPath
@@ -23,10 +28,34 @@ def name_usable(name: str) -> Iterator[Finding]:
         yield ("name",), what, f"choose another, such as {name.removeprefix('internal-')}-internal"
 
 
+def region_known(block: Aws) -> Iterator[Finding]:
+    """AWS decides which regions there are, and its library has a list of them."""
+    if not _known(block):
+        known = regions()
+        near = difflib.get_close_matches(block.region, known, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"write one of {', '.join(known)}."
+        todo = f"{meant} Where AWS has it all the same, write skip_region_validation: true beside it"
+        yield ("aws", "region"), f"{block.region} is not a region of AWS that is known here", todo
+
+
+def _known(block: Aws) -> bool:
+    return block.skip_region_validation or block.region in regions()
+
+
+@cache
+def regions() -> tuple[str, ...]:
+    """Return the regions of all partitions, sorted: from the data of botocore, which takes a second to import."""
+    library = importlib.util.find_spec("botocore")
+    folder = Path((library and library.origin) or "").parent
+    partitions = json.loads((folder / "data/partitions.json").read_text(encoding="utf-8"))["partitions"]
+    names = {name for partition in partitions for name in partition["regions"]}
+    return tuple(sorted(name for name in names if not name.endswith("-global")))
+
+
 def zones_of_region(block: Aws) -> Iterator[Finding]:
     """A zone belongs to the region and is named once."""
-    pattern = re.compile(rf"{re.escape(block.region)}(-[a-z]+-[0-9]+)?[a-z]")
-    for index, zone in enumerate(block.zones):
+    pattern = re.compile(rf"{re.escape(block.region)}([a-z]|-[-a-z0-9]*[a-z0-9])")  # a local zone's name goes on
+    for index, zone in enumerate(block.zones if _known(block) else ()):
         path = ("aws", "zones", index)
         if not pattern.fullmatch(zone):
             yield path, f"{zone} is not a zone of {block.region}", f"write one such as {block.region}a"
@@ -66,6 +95,7 @@ def _type(path: KeyPath, written: str) -> Iterator[Finding]:
 
 CHECKS: tuple[Check, ...] = (
     (name_usable, ("name",)),
+    (region_known, ("block",)),
     (zones_of_region, ("block",)),
     (real_image, ("block",)),
     (control_plane_type, ("control_plane",)),

@@ -11,4 +11,6 @@ from bootstrap.platforms import aws
 def configuration(environment: Environment) -> dict[str, Any]:
     """Return the provider's block; credentials come from the usual places, never from here."""
     tags = {"Cluster": environment.name, "ManagedBy": "kube-pipeline"}
-    return {"region": aws.settings(environment).region, "default_tags": [{"tags": tags}]}
+    settings = aws.settings(environment)
+    skipped = {"skip_region_validation": True} if settings.skip_region_validation else {}
+    return {"region": settings.region, **skipped, "default_tags": [{"tags": tags}]}

@@ -4,7 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from module_utils.requirements import State, name_servers, openssl_major, other_version, problems, shortages
+from module_utils import requirements
+from module_utils.facts import Facts
+from module_utils.requirements import State, name_servers, openssl_major, other_version, problems, shortages, unfit
+from module_utils.system.paths import HOST
 
 _WANTED = {
     "systems": {"debian": 12, "ubuntu": 22.04},
@@ -75,6 +78,26 @@ def test_a_node_that_has_filled_its_disk_is_still_one() -> None:
 def test_a_node_of_another_version_is_refused() -> None:
     assert other_version("Kubernetes v1.36.3\n", "1.36.3") is None
     assert "set kubernetes.version back to 1.36.3" in str(other_version("Kubernetes v1.36.3\n", "1.37.0"))
+
+
+@pytest.mark.parametrize(
+    ("kubelet", "key"),
+    [
+        ({"resolvConf": "/etc/nowhere"}, "resolvConf"),
+        ({"resolvConf": "/etc"}, "resolvConf"),
+        ({"failCgroupV1": True}, "failCgroupV1"),
+        ({"resolvConf": "", "failCgroupV1": False}, ""),
+        ({"resolvConf": "/etc/resolv.conf", "maxPods": 50}, ""),
+    ],
+)
+def test_a_kubelet_s_setting_that_does_not_fit_the_host_is_told(
+    kubelet: dict[str, object], key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/resolv.conf").touch()
+    monkeypatch.setattr(requirements, "HOST", replace(HOST, root=tmp_path))
+    facts = Facts(1, True, True, 0, False, "/etc/resolv.conf", "absent")
+    assert [f"kubernetes.kubelet.{key}" in problem for problem in unfit(kubelet, facts)] == [True] * bool(key)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 from moto import mock_aws
+from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
 from moto.ec2.models.elastic_ip_addresses import ElasticAddressBackend
 from moto.ec2.models.instances import Instance
+from moto.ec2.models.subnets import SubnetBackend
 
-from infra.lab.api import free_addresses_of_terminated_instances, keep_elastic_addresses_within
+from infra.lab.api import free_addresses_of_terminated_instances, have_every_zone, keep_elastic_addresses_within
 from infra.lab.layout import Addresses
 from infra.lab.wanted import HealthCheck, Listener, LoadBalancer, Machine, read
 
@@ -55,6 +57,27 @@ def machine(subnet: str, address: str) -> str:
     )
     identity: str = answer["Instances"][0]["InstanceId"]
     return identity
+
+
+@pytest.mark.parametrize(
+    ("region", "zone"),
+    [
+        ("eusc-de-east-1", "eusc-de-east-1a"),
+        ("us-east-1", "us-east-1-wl1-bos-wlz-1"),
+        ("eu-central-9", "eu-central-9z"),
+    ],
+)
+def test_a_subnet_lies_in_whatever_zone_aws_may_name(region: str, zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SubnetBackend, "create_subnet", SubnetBackend.create_subnet)
+    monkeypatch.setattr(RegionsAndZonesBackend, "zones", dict(RegionsAndZonesBackend.zones))
+    for name in ("MOTO_ALLOW_NONEXISTENT_REGION", "MOTO_EC2_LOAD_DEFAULT_AMIS"):
+        monkeypatch.setenv(name, str(name.startswith("MOTO_ALLOW")).lower())
+    have_every_zone()
+    with mock_aws():
+        ec2 = client("ec2", region)
+        vpc = ec2.create_vpc(CidrBlock="10.79.0.0/16")["Vpc"]["VpcId"]
+        made = ec2.create_subnet(VpcId=vpc, CidrBlock="10.79.0.0/20", AvailabilityZone=zone)["Subnet"]
+        assert made["AvailabilityZone"] == zone
 
 
 def test_instances_are_wanted_until_they_are_terminated(subnet: tuple[str, str]) -> None:

@@ -121,11 +121,16 @@ class Traffic(_Strict):
 class Host(_Strict):
     """The needs of an add-on on each host: kernel modules, and a CNI configuration list (the name of its template).
 
+    bridge: the bridge that it puts Pods at. lease: the file in which it keeps the host's range of Pods, as a variable
+    whose name ends in SUBNET. A network that has both is mended when its Node is made anew with another range.
+
     kube-proxy runs in every cluster. A field that leaves it out comes with the first CNI that replaces it.
     """
 
     modules: list[str] = []
     conflist: str | None = None
+    bridge: str | None = None
+    lease: str | None = None
 
 
 class Workload(_Strict):

@@ -22,6 +22,11 @@ Inventory = dict[str, Any]  # in the form of Ansible's YAML inventory
 _RESERVED_LABEL = re.compile(r"(?!topology\.kubernetes\.io/(zone|region)$)([^/]*\.)?(kubernetes|k8s)\.io/")
 # Control planes run no Pods of users, wherever there are workers.
 _CONTROL_PLANE_TAINT = {"key": "node-role.kubernetes.io/control-plane", "value": "", "effect": "NoSchedule"}
+# kubeadm gives them once, when a control plane joins; a Node that is made anew has to get them again.
+_CONTROL_PLANE_LABELS = {
+    "node-role.kubernetes.io/control-plane": "",
+    "node.kubernetes.io/exclude-from-external-load-balancers": "",
+}
 _DNS = 10  # the address of the cluster's DNS, counted from the beginning of the Services' range, as kubeadm counts
 
 
@@ -92,6 +97,7 @@ def _host(node: Node, contract: Contract) -> Inventory:
 def _labels(node: Node, contract: Contract) -> dict[str, str]:
     return {
         **node.labels,
+        **(_CONTROL_PLANE_LABELS if node.role == "control-plane" else {}),
         "kube-pipeline/pool": node.pool,
         "topology.kubernetes.io/region": contract.region,
         "topology.kubernetes.io/zone": node.zone,

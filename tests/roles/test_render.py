@@ -147,6 +147,8 @@ def test_what_is_the_clusters_is_the_control_planes_to_apply(strong: Path) -> No
     hosts = ("control-plane-0", "general-0")
     settings = [json.loads((strong / host / "settings.json").read_text()) for host in hosts]
     assert [found["proxy"]["mode"] for found in settings] == ["nftables", "nftables"]
+    assert [found["api"] for found in settings] == ["10.20.0.10", "api.example.com"]  # which their kubelets ask
+    assert settings[0]["network"]["bridge"] == "cni0"
     assert settings[0]["fixed"]["network.pods"] == "10.244.0.0/16"
     assert settings[0]["fixed"] == settings[1]["fixed"]
     assert settings[0]["peers"] == []  # the other control plane is no member yet

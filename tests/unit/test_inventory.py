@@ -129,3 +129,11 @@ def test_the_inventory_gives_each_variable_that_a_role_needs(contract: Contract,
     needed = {name for each in options for name in each if name.startswith(("cluster_", "node_"))}
     assert needed
     assert needed <= given
+
+
+def test_a_control_plane_has_the_labels_that_kubeadm_gives_once(contract: Contract, environment: Environment) -> None:
+    built = inventory.build(contract, environment, [], Path("/x"))
+    nodes, role = built["cluster"]["vars"]["cluster_nodes"], "node-role.kubernetes.io/control-plane"
+    assert [name for name, node in nodes.items() if role in node["labels"]] == ["controller-0"]
+    host = built["cluster"]["children"]["control_plane"]["hosts"]["controller-0"]
+    assert role not in host["node_kubelet_labels"]  # a kubelet may not give itself that one

@@ -89,12 +89,21 @@ def converge(addons: Sequence[AddOn], *, dry_run: bool) -> list[dict[str, str]]:
     ]
     objects = [item for addon in addons for item in addon.labelled()]
     # Stale objects stay in the record until they are gone, for a run that is interrupted.
-    found = _apply(objects, _record(_merged(record, wanted) if stale else wanted), dry_run=dry_run)
+    found = _apply(objects, [_record(_merged(record, wanted) if stale else wanted)], dry_run=dry_run)
     if stale:
         found += _remove(stale, dry_run=dry_run)
         if not dry_run:
             _put([_record(wanted)])
     return found
+
+
+def apply(objects: Sequence[Object], *, dry_run: bool) -> list[dict[str, str]]:
+    """Make the cluster have these objects, which no add-on owns; return the changes as `converge` does.
+
+    Raises:
+        CommandError: the API does not answer, or refuses an object.
+    """
+    return _apply(objects, (), dry_run=dry_run)
 
 
 def refuse_held(wanted: Collection[str], *, dry_run: bool) -> None:
@@ -153,15 +162,15 @@ def items(output: str) -> list[Object]:
     return list(document["items"]) if document["kind"] == "List" else [document]
 
 
-def _apply(objects: Sequence[Object], record: Object, *, dry_run: bool) -> list[dict[str, str]]:
+def _apply(objects: Sequence[Object], records: Sequence[Object], *, dry_run: bool) -> list[dict[str, str]]:
     before = existing(objects)
     known = {identity(item) for item in before}
     if dry_run:  # the server would refuse a new object whose namespace is new, too: a dry run makes neither
         new = [item for item in objects if identity(item) not in known]
         old = [item for item in objects if identity(item) in known]
         return differences([], new) + (differences(before, _put(old, "--dry-run=server")) if old else [])
-    after = _put([record, *objects])  # the record first: an interrupted run leaves no object that it does not list
-    return differences(before, [item for item in after if identity(item) != identity(record)])
+    after = _put([*records, *objects])  # the record first: an interrupted run leaves no object that it does not list
+    return differences(before, [item for item in after if identity(item) not in map(identity, records)])
 
 
 def _remove(stale: Sequence[tuple[str, Object]], *, dry_run: bool) -> list[dict[str, str]]:
@@ -286,4 +295,5 @@ def _header(item: Object) -> str:
 
 
 def _text(item: Object | None) -> str:
-    return json.dumps(item, indent=1, sort_keys=True) + "\n" if item else ""
+    # A text of several lines, such as a file in a ConfigMap, is compared by its lines.
+    return json.dumps(item, indent=1, sort_keys=True).replace("\\n", "\n") + "\n" if item else ""

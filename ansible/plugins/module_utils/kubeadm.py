@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from typing import Any
 
 from .api import speaks_tls
 from .membership import PARTIAL, membership
-from .node_settings import Settings, confirm, read
+from .node_settings import confirm
 from .registration import prompt_registration
 from .system.commands import CommandError, kubectl, run
 from .system.files import write
@@ -26,9 +27,10 @@ class RefusedError(Exception):
     """The call would destroy a cluster."""
 
 
-def cluster_config(wanted: Settings) -> str:
-    """Return all documents for kubeadm init; kube-proxy's depends on hosts that may be away."""
-    return f"{HOST.kubeadm_config.read_text(encoding='utf-8')}\n---\n{json.dumps(wanted['kube-proxy'])}\n"
+def cluster_config(proxy: Mapping[str, Any] | None) -> str:
+    """Return all documents for kubeadm; kube-proxy's depends on hosts that may be away."""
+    own = HOST.kubeadm_config.read_text(encoding="utf-8")
+    return f"{own}\n---\n{json.dumps(proxy)}\n" if proxy else own
 
 
 def init(endpoint: tuple[str, int], members: Sequence[str], unreached: Sequence[str], timeout: float) -> None:
@@ -61,7 +63,8 @@ def init(endpoint: tuple[str, int], members: Sequence[str], unreached: Sequence[
             f"a Kubernetes API answers at {endpoint[0]}:{endpoint[1]}, but no control plane of the inventory belongs to"
             " it: another cluster has this address, or the inventory is not this cluster's"
         )
-    _perform(["kubeadm", "init"], cluster_config(read(HOST.settings_wanted)), timeout)
+    # kube-proxy comes with the module `kubeadm_objects`, which makes it whole at once.
+    _perform(["kubeadm", "init", "--skip-phases=addon/kube-proxy"], cluster_config(None), timeout)
 
 
 def join(config: str, *, control_plane: bool, timeout: float) -> None:

@@ -49,6 +49,36 @@ def described(patches: Mapping[str, Node]) -> Iterator[str]:
             yield f"{name}: taints {', '.join(taints) or 'none'}"
 
 
+def left_by_shutdown(pods: Sequence[Node]) -> list[tuple[str, str]]:
+    """Return namespace and name of the Pods that an orderly shutdown of their node ended, and that have successors.
+
+    A Deployment makes a new Pod for each, and leaves the old one. Those of a Job tell how it went, and stay. So do
+    those that a kubelet evicted, because they tell what a node lacks.
+    """
+    found = []
+    for pod in pods:
+        metadata, status = pod["metadata"], pod["status"]
+        replaced = any(owner["kind"] == "ReplicaSet" for owner in metadata.get("ownerReferences", []))
+        by_kubelet = any(item.get("reason") == "TerminationByKubelet" for item in status.get("conditions", []))
+        ended = status.get("phase") in {"Failed", "Succeeded"} and status.get("reason") != "Evicted"
+        if replaced and by_kubelet and ended:
+            found.append((metadata["namespace"], metadata["name"]))
+    return found
+
+
+def clear_left_by_shutdown(*, dry_run: bool) -> list[str]:
+    """Delete the Pods that a shutdown of their node left behind; return them as namespace/name.
+
+    Raises:
+        CommandError: the API does not answer.
+    """
+    ended = "--field-selector=status.phase!=Running,status.phase!=Pending"
+    found = left_by_shutdown(json.loads(kubectl("get", "pods", "--all-namespaces", ended, "--output=json"))["items"])
+    for namespace, name in found if not dry_run else ():
+        kubectl("delete", "pod", f"--namespace={namespace}", name, "--ignore-not-found", "--wait=false")
+    return [f"{namespace}/{name}" for namespace, name in found]
+
+
 def waiting(nodes: Sequence[Node], awaited: Sequence[str], serving: Mapping[str, bool]) -> dict[str, str]:
     """Return for each awaited node that is not ready or does not serve the reason."""
     known = {node["metadata"]["name"]: node for node in nodes}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,17 +11,14 @@ from tempfile import TemporaryDirectory
 
 from .api import KUBELET_PORT, speaks_tls, unready
 from .etcd import etcdctl
-from .kubeadm import cluster_config, kubelet_errors
+from .kubeadm import kubelet_errors
 from .node_settings import PARTS, Settings, generated, read, save
-from .system.commands import CommandError, kubectl, run
+from .system.commands import CommandError, run
 from .system.files import File, apply, changes, write
 from .system.paths import HOST
 from .system.wait import attempts
 
 _STEADY = 3  # answers in a row, a second apart: a kubelet that refuses its settings listens for a moment, too
-_PROXY = ("--namespace=kube-system", "daemonset/kube-proxy")
-_PROXY_HASH = "kube-pipeline/settings"  # annotation of kube-proxy's Pods
-_PROXY_SECONDS = 10  # for each node, since a tenth of all kube-proxies starts at a time
 
 
 class PutBackError(CommandError):
@@ -76,7 +71,7 @@ def reconfigure(node: Node, sections: Sequence[str]) -> list[str]:
                 _upload()
     if "kube-proxy" in sections:
         with _changing("kube-proxy", wanted):
-            restarted += _kube_proxy(node, wanted) if node.acting else []
+            pass  # the module `kubeadm_objects` takes them from there
     return restarted
 
 
@@ -248,22 +243,3 @@ def _restart_kubelet(node: Node) -> None:
         if answers == _STEADY:
             return
     raise CommandError(f"the kubelet did not come up; its last errors:\n{kubelet_errors()}")
-
-
-def _kube_proxy(node: Node, wanted: Settings) -> list[str]:
-    digest = hashlib.sha256(json.dumps(wanted["kube-proxy"], sort_keys=True).encode()).hexdigest()
-    template = json.loads(kubectl("get", *_PROXY, "--output=json"))["spec"]["template"]
-    changed = template["metadata"].get("annotations", {}).get(_PROXY_HASH) != digest
-    if changed:
-        path = HOST.runtime / "kube-proxy.yaml"
-        write(path, cluster_config(wanted).encode(), 0o600)
-        run(["kubeadm", "init", "phase", "addon", "kube-proxy", f"--config={path}"])
-        patch = {
-            "template": {"metadata": {"annotations": {_PROXY_HASH: digest}}},
-            "updateStrategy": {"rollingUpdate": {"maxUnavailable": "10%"}},
-        }
-        kubectl("patch", *_PROXY, f"--patch={json.dumps({'spec': patch})}")
-    nodes = kubectl("get", "nodes", "--output=name").split()
-    timeout = node.timeout + _PROXY_SECONDS * len(nodes)
-    kubectl("rollout", "status", *_PROXY, f"--timeout={timeout:.0f}s", timeout=timeout + 10)
-    return ["kube-proxy"] if changed else []

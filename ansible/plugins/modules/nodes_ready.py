@@ -6,7 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.join_credentials import revoke
 from ansible.module_utils.membership import MEMBER, membership
-from ansible.module_utils.nodes_ready import NotReadyError, converge, described
+from ansible.module_utils.nodes_ready import NotReadyError, clear_left_by_shutdown, converge, described
 from ansible.module_utils.records import RecordError
 from ansible.module_utils.system.commands import CommandError
 
@@ -17,6 +17,7 @@ description:
   - Approves the kubelets' requests for serving certificates whose names and addresses are the inventory's, waits until
     every awaited node is ready and serves, and gives nodes their labels and taints. Labels and taints of another
     origin stay.
+  - Removes the Pods of Deployments that an orderly shutdown of their node has ended; they have successors.
   - Records the nodes in the ConfigMap C(kube-pipeline-nodes) in C(kube-system), by which renewals are approved
     later, and by which the next run knows the labels to remove.
 options:
@@ -51,6 +52,7 @@ EXAMPLES = r"""
 RETURN = r"""
 patches: {description: What was changed of each node., type: dict, returned: success}
 approved: {description: Nodes whose certificate was approved., type: list, elements: str, returned: success}
+cleared: {description: Pods that were removed., type: list, elements: str, returned: success}
 """
 
 
@@ -69,12 +71,15 @@ def main() -> None:
         module.exit_json(changed=True, patches={}, approved=[])
     try:
         patches, approved = converge(wanted, awaited, timeout, dry_run=module.check_mode)
+        cleared = clear_left_by_shutdown(dry_run=module.check_mode)
         if module.params["revoke"] and not module.check_mode:
             revoke()
     except (CommandError, NotReadyError, RecordError) as error:
         module.fail_json(msg=str(error))
-    shown = {"before": "", "after": "".join(f"{line}\n" for line in described(patches))}
-    module.exit_json(changed=bool(patches or approved), patches=patches, approved=approved, diff=shown)
+    lines = [*described(patches), *(f"Pod {name}, which a shutdown of its node ended, removed" for name in cleared)]
+    shown = {"before": "", "after": "".join(f"{line}\n" for line in lines)}
+    changed = bool(patches or approved or cleared)
+    module.exit_json(changed=changed, patches=patches, approved=approved, cleared=cleared, diff=shown)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,19 @@ def test_new_and_changed_objects_are_named() -> None:
     assert found[1]["before"] == ""
 
 
+def test_a_file_in_an_object_is_compared_by_its_lines() -> None:
+    (found,) = addons.differences([_object("a", "x\nmode: b\n")], [_object("a", "x\nmode: c\n")])
+    assert set(found["after"].splitlines()) - set(found["before"].splitlines()) == {"mode: c"}
+
+
+def test_objects_of_no_add_on_are_applied_without_a_record(server: Server) -> None:
+    assert _names(addons.apply([_object("a", "1")], dry_run=True)) == ["ConfigMap default/a"]
+    assert server.objects == {}
+    assert _names(addons.apply([_object("a", "1")], dry_run=False)) == ["ConfigMap default/a"]
+    assert addons.apply([_object("a", "1")], dry_run=False) == []
+    assert [item["metadata"]["name"] for item in server.objects.values()] == ["a"]
+
+
 def test_kubectl_prints_none_one_or_many() -> None:
     one = _object("a", "1")
     assert addons.items("\n") == []

@@ -1,10 +1,23 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from module_utils import nodes_ready
-from module_utils.nodes_ready import Node, approve_until_served, described, patch, waiting
+from module_utils.nodes_ready import (
+    Node,
+    approve_until_served,
+    clear_left_by_shutdown,
+    described,
+    left_by_shutdown,
+    patch,
+    waiting,
+)
+
+if TYPE_CHECKING:
+    from tests.unit.ansible.conftest import FakeProgram
 
 _TAINT = {"key": "dedicated", "value": "web", "effect": "NoSchedule"}
 _NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}
@@ -87,3 +100,30 @@ def test_waiting_for_certificates_ends_in_time(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(nodes_ready, "_serving", lambda _: {"a": False})
     monkeypatch.setattr(nodes_ready, "approve_pending", lambda _: ([], ["csr-1: it names nothing"]))
     assert approve_until_served({"a": ["10.0.0.1"]}, timeout=0.5) == []
+
+
+def _ended(name: str, owner: str, phase: str, cause: str = "TerminationByKubelet", **status: str) -> Node:
+    conditions = [{"type": "DisruptionTarget", "status": "True", "reason": cause}]
+    metadata = {"name": name, "namespace": "web", "ownerReferences": [{"kind": owner}]}
+    return {"metadata": metadata, "status": {"phase": phase, "conditions": conditions, **status}}
+
+
+def test_pods_that_a_shutdown_ended_and_that_have_successors_are_left_over() -> None:
+    pods = [
+        _ended("failed", "ReplicaSet", "Failed", reason="Terminated"),
+        _ended("succeeded", "ReplicaSet", "Succeeded"),
+        _ended("evicted", "ReplicaSet", "Failed", reason="Evicted"),
+        _ended("preempted", "ReplicaSet", "Failed", cause="PreemptionByScheduler"),
+        _ended("runs", "ReplicaSet", "Running"),
+        _ended("job", "Job", "Failed"),
+        {"metadata": {"name": "bare", "namespace": "web"}, "status": {"phase": "Failed"}},
+    ]
+    assert left_by_shutdown(pods) == [("web", "failed"), ("web", "succeeded")]
+
+
+def test_a_plan_tells_of_them_and_an_apply_deletes_them(fake_program: FakeProgram) -> None:
+    fake_program("kubectl", f"echo '{json.dumps({'items': [_ended('a', 'ReplicaSet', 'Succeeded')]})}'")
+    assert clear_left_by_shutdown(dry_run=True) == ["web/a"]
+    assert not any("delete" in call for call in fake_program.calls())
+    assert clear_left_by_shutdown(dry_run=False) == ["web/a"]
+    assert "delete pod --namespace=web a" in fake_program.calls()[-1]

@@ -264,18 +264,9 @@ def test_the_acting_nodes_kubelet_goes_first_and_then_the_clusters_copy(
     ]
 
 
-def test_kube_proxy_is_started_anew_once(tmp_path: Path, fake_program: FakeProgram) -> None:
-    HOST.kubeadm_config.write_text("kind: ClusterConfiguration")
-    template = tmp_path / "template"
-    template.write_text('{"spec": {"template": {"metadata": {}}}}')
-    fake_program("kubeadm", f"cat {HOST.runtime}/kube-proxy.yaml > {tmp_path}/given")
-    fake_program(
-        "kubectl",
-        f'case "$*" in *"get --namespace"*) cat {template};; *patch*) for word; do last=$word; done;'
-        f' echo "$last" | sed s/^--patch=// > {template};; *"get nodes"*) echo node/a;; esac',
-    )
-    acting = replace(_NODE, acting=True, timeout=60)
-    assert reconfigure.reconfigure(acting, ["kube-proxy"]) == ["kube-proxy"]
-    assert '{"mode": "nftables"}' in (tmp_path / "given").read_text()
-    assert reconfigure.reconfigure(acting, ["kube-proxy"]) == []
-    assert "--timeout=70s" in fake_program.calls()[-1]  # a node more, ten seconds more
+def test_kube_proxys_settings_are_noted_for_the_module_that_applies_them(fake_program: FakeProgram) -> None:
+    wanted = node_settings.read(HOST.settings_wanted)
+    node_settings.save(HOST.settings_wanted, {**wanted, "kube-proxy": {"mode": "iptables"}})
+    assert reconfigure.reconfigure(replace(_NODE, acting=True), ["kube-proxy"]) == []
+    assert _in_force("kube-proxy") == {"mode": "iptables"}
+    assert fake_program.calls() == []

@@ -9,6 +9,7 @@ WANTED = state.Wanted(
     api_host="api",
     api_port=6443,
     dns_domain="cluster.local",
+    dns_address="10.96.0.10",
     addons=(),
     kubelet={},
     nodes=(

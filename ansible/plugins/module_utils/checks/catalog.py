@@ -89,7 +89,7 @@ PROBING: tuple[Check[Cluster], ...] = (
     ),
     Check(
         "dns",
-        "Pods on every node find a Service by its name",
+        "Pods on every node find a Service by its name, over UDP and over TCP",
         30,
         "where Pods do not reach Services, fix that first; else look at the cluster's DNS server",
         traffic.look_at_dns,
@@ -101,6 +101,28 @@ PROBING: tuple[Check[Cluster], ...] = (
         "where Pods do not reach each other, fix that first; "
         "else look at kube-proxy on that node, and whether a firewall lets ports 30000-32767 through between nodes",
         traffic.look_at_node_ports,
+    ),
+    Check(
+        "node_port_local",
+        "A Service of policy Local answers on its Pods' nodes only, and sees who calls",
+        30,
+        "where the check “node_port” fails, too, fix that first; else look at kube-proxy on that node",
+        traffic.look_at_local_node_ports,
+    ),
+    Check(
+        "host_port",
+        "A Pod answers on the port of its node that it asks for",
+        30,
+        f"the plugin portmap in {HOST.etc}/cni/net.d leads there: `nft list tables` on that node shows its rules, "
+        "which a new start of the Pod makes anew",
+        traffic.look_at_host_ports,
+    ),
+    Check(
+        "outward",
+        "Pods on every node reach what is outside of the Pod network under their node's address",
+        30,
+        "the CNI's Pod on that node sets up that replacement when it starts: delete that Pod, or apply again",
+        traffic.look_at_outward,
     ),
     Check(
         "pod_security",

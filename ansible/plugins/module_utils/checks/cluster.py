@@ -67,5 +67,5 @@ class Cluster:
 
 def concurrently(look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
     """Look at all items at the same time; return the results in the order of the items."""
-    with ThreadPoolExecutor(max_workers=16) as pool:
+    with ThreadPoolExecutor(max_workers=64) as pool:
         return list(pool.map(look, items))

@@ -49,6 +49,7 @@ class Wanted:
     api_host: str
     api_port: int
     dns_domain: str
+    dns_address: str
     addons: tuple[WantedAddon, ...]
     kubelet: Mapping[str, Any]
     nodes: tuple[WantedNode, ...]

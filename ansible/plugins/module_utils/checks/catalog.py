@@ -36,7 +36,7 @@ READING: tuple[Check[Cluster], ...] = (
     ),
     Check(
         "system_pods",
-        "All Pods of the system are ready",
+        "All Pods that an apply installs are ready",
         90,
         "`kubectl -n NAMESPACE describe pod NAME` and `kubectl -n NAMESPACE logs NAME` tell more",
         system.look_at_system_pods,

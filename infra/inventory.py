@@ -104,6 +104,16 @@ def _taints(node: Node, contract: Contract) -> list[dict[str, str]]:
     return taints if alone or node.role == "worker" else [*taints, dict(_CONTROL_PLANE_TAINT)]
 
 
+def _schedulable(contract: Contract) -> list[str]:
+    """Return the nodes that take Pods of add-ons: those without a taint, or with such as all add-ons tolerate."""
+    return [node.name for node in contract.nodes if all(map(_tolerated, _taints(node, contract)))]
+
+
+def _tolerated(taint: Mapping[str, str]) -> bool:
+    keeps_none_away = taint["effect"] == "PreferNoSchedule"
+    return keeps_none_away or taint == _CONTROL_PLANE_TAINT or taint["key"] == "CriticalAddonsOnly"
+
+
 def _nodes(contract: Contract) -> Inventory:
     """Return by name what the roles need of every node, also of one whose host does not answer in a run."""
     return {
@@ -147,6 +157,7 @@ def _variables(
         "cluster_dns_domain": "cluster.local",
         "cluster_dns_address": str(contract.networks.services[_DNS]),
         "cluster_nodes": _nodes(contract),
+        "cluster_schedulable_nodes": _schedulable(contract),
         "cluster_cni": environment.kubernetes.cni,
         "cluster_kubelet": environment.kubernetes.kubelet,
         "cluster_addons": addons(environment),

@@ -182,6 +182,19 @@ def test_the_users_kubelet_settings_are_merged_over_the_defaults(strong: Path) -
     assert kubelet["serverTLSBootstrap"] is True
 
 
+def test_add_ons_have_as_many_pods_as_nodes_take_them(strong: Path) -> None:
+    replicas = {name: _addon(strong, name)["Deployment"]["spec"]["replicas"] for name in ("coredns", "metrics-server")}
+    assert replicas == {"coredns": 2, "metrics-server": 2}, "two control planes, and a worker with a taint"
+    tolerated = {
+        name: {
+            toleration["key"]
+            for toleration in _addon(strong, name)["Deployment"]["spec"]["template"]["spec"]["tolerations"]
+        }
+        for name in ("coredns", "metrics-server", "local-path-provisioner")
+    }
+    assert len({frozenset(keys) for keys in tolerated.values()}) == 1, "one count of nodes is for all of them"
+
+
 def test_what_a_host_lacks_is_allowed_for(strong: Path, weak: Path) -> None:
     settings = [(folder / "control-plane-0" / "settings.json").read_text() for folder in (strong, weak)]
     proxies = [json.loads(text)["proxy"] for text in settings]

@@ -5,6 +5,7 @@ Every variable `cluster_*` and `node_*` of the roles is computed here, and nowhe
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,10 @@ Inventory = dict[str, Any]  # in the form of Ansible's YAML inventory
 _RESERVED_LABEL = re.compile(r"(?!topology\.kubernetes\.io/(zone|region)$)([^/]*\.)?(kubernetes|k8s)\.io/")
 # Control planes run no Pods of users, wherever there are workers.
 _CONTROL_PLANE_TAINT = {"key": "node-role.kubernetes.io/control-plane", "value": "", "effect": "NoSchedule"}
+# How long a machine that shuts down waits for its Pods, where the environment says nothing.
+_SHUTDOWN = "60s"
+_DURATION = re.compile(r"([0-9.]+)(ns|us|µs|ms|s|m|h)")  # parts of a duration as Go writes it, such as 1m30s
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DNS = 10  # the address of the cluster's DNS, counted from the beginning of the Services' range, as kubeadm counts
 
 
@@ -136,6 +141,15 @@ def addons(environment: Environment) -> list[Inventory]:
     ]
 
 
+def _shutdown_seconds(kubelet: Mapping[str, Any]) -> int:
+    """Return for how many seconds a kubelet with these settings of the environment delays a shutdown."""
+    by_priority = kubelet.get("shutdownGracePeriodByPodPriority")
+    if by_priority:
+        return sum(int(item["shutdownGracePeriodSeconds"]) for item in by_priority)
+    parts = _DURATION.findall(str(kubelet.get("shutdownGracePeriod", _SHUTDOWN)))
+    return math.ceil(sum(float(number) * _SECONDS[unit] for number, unit in parts))
+
+
 def _variables(
     contract: Contract,
     environment: Environment,
@@ -160,6 +174,7 @@ def _variables(
         "cluster_schedulable_nodes": _schedulable(contract),
         "cluster_cni": environment.kubernetes.cni,
         "cluster_kubelet": environment.kubernetes.kubelet,
+        "cluster_shutdown_seconds": _shutdown_seconds(environment.kubernetes.kubelet),
         "cluster_addons": addons(environment),
         "cluster_mirror": str(environment.artifacts.mirror or "").rstrip("/"),
         "cluster_artifacts": [dict(artifact) for artifact in artifacts],

@@ -182,6 +182,17 @@ def test_the_users_kubelet_settings_are_merged_over_the_defaults(strong: Path) -
     assert kubelet["serverTLSBootstrap"] is True
 
 
+def test_systemd_logind_lets_the_kubelet_delay_a_shutdown_whatever_other_packages_say(strong: Path) -> None:
+    file = json.loads((strong / "general-0" / "shutdown-delay.json").read_text())
+    assert file["content"] == "[Login]\nInhibitDelayMaxSec=60\n"
+    template = Path(__file__).parents[2] / "infra" / "lab" / "machine" / "usr" / "lib" / "systemd" / "logind.conf.d"
+    others = [path.name for path in template.iterdir()]
+    assert others
+    assert all(Path(file["path"]).name > name for name in (*others, "99-kubelet.conf")), "the last one decides"
+    kubelet = _documents(strong / "control-plane-0" / "kubeadm.yaml")["KubeletConfiguration"]
+    assert (kubelet["shutdownGracePeriod"], kubelet["shutdownGracePeriodCriticalPods"]) == ("60s", "20s")
+
+
 def test_add_ons_have_as_many_pods_as_nodes_take_them(strong: Path) -> None:
     replicas = {name: _addon(strong, name)["Deployment"]["spec"]["replicas"] for name in ("coredns", "metrics-server")}
     assert replicas == {"coredns": 2, "metrics-server": 2}, "two control planes, and a worker with a taint"

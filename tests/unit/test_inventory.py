@@ -108,6 +108,25 @@ def test_a_pool_for_critical_add_ons_takes_them(contract_document: dict[str, Any
     assert contract_document["nodes"][1]["name"] in variables["cluster_schedulable_nodes"]
 
 
+@pytest.mark.parametrize(
+    ("kubelet", "seconds"),
+    [
+        ({}, 60),
+        ({"shutdownGracePeriod": "1m30s"}, 90),
+        ({"shutdownGracePeriod": "0s"}, 0),
+        ({"shutdownGracePeriod": "1500ms"}, 2),
+        ({"shutdownGracePeriod": "1.5h"}, 5400),
+        ({"shutdownGracePeriodByPodPriority": [{"priority": 0, "shutdownGracePeriodSeconds": 20}] * 2}, 40),
+    ],
+)
+def test_a_shutdown_is_delayed_for_as_long_as_the_kubelet_gives_to_pods(
+    kubelet: dict[str, Any], seconds: int, contract: Contract, environment: Environment
+) -> None:
+    settings = environment.kubernetes.model_copy(update={"kubelet": kubelet})
+    built = build(contract, environment.model_copy(update={"kubernetes": settings}))
+    assert built["cluster"]["vars"]["cluster_shutdown_seconds"] == seconds
+
+
 def test_the_clusters_variables_follow_from_its_nodes_networks_and_artifacts(
     contract: Contract, environment: Environment
 ) -> None:

@@ -159,6 +159,15 @@ class Host:
         return self.etc / "containerd/certs.d"
 
     @property
+    def shutdown_delay(self) -> Path:
+        """Return how long a shutdown may be delayed, written by the role `kubelet`.
+
+        The last file in the order of names decides: the kubelet's own is 99-kubelet.conf, that of Debian's unattended
+        upgrades begins with a letter.
+        """
+        return self.etc / "systemd/logind.conf.d/zz-kubernetes.conf"
+
+    @property
     def kernel_settings(self) -> Path:
         """Return the kernel settings for each start.
 

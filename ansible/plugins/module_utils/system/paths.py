@@ -154,6 +154,11 @@ class Host:
         return self.root / "etc"
 
     @property
+    def network_plugins(self) -> Path:
+        """Return the folder of the configuration of Pods' networks."""
+        return self.etc / "cni/net.d"
+
+    @property
     def registries(self) -> Path:
         """Return where containerd finds the mirrors of registries, written by the role `container_runtime`."""
         return self.etc / "containerd/certs.d"

@@ -8,6 +8,7 @@ from .runner import Verdict
 from .state import CONTROL_PLANE, SYSTEM, Node, Pod, Wanted, WantedNode, Workload
 
 _TOLD = 3  # Pods of others that are not ready
+_SHOWN = 160  # characters of the reason of each
 _STATIC = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -103,7 +104,7 @@ def judge_system_pods(wanted: Wanted, pods: Sequence[Pod], workloads: Sequence[W
     ]
     problems += _missing(wanted, own)
     seen = f"{sum(pod.ready for pod in own)} of {len(own)} system Pods ready"
-    others = [f"{_described(pod)}: {pod.reason}" for pod in live if not pod.ready and pod not in own]
+    others = [f"{_described(pod)}: {pod.reason[:_SHOWN]}" for pod in live if not pod.ready and pod not in own]
     if others:
         more = f" and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
         seen += f"; not installed by apply, and not ready: {'; '.join(others[:_TOLD])}{more}"

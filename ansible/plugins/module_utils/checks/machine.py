@@ -88,7 +88,8 @@ def judge_images(wanted: Sequence[str], present: Mapping[str, artifacts.Held]) -
     problems = [f"{name} is gone" for name in wanted if name not in present]
     loose = [name for name in wanted if name in present and not present[name].pinned]
     problems += [f"{name} is not pinned: the kubelet may remove it when the disk fills" for name in loose]
-    return Verdict(f"{len(wanted)} images, all pinned", tuple(problems), final=True)
+    seen = f"{len(wanted) - len(problems)} of {len(wanted)} images are there and pinned"
+    return Verdict(seen, tuple(problems), final=True)
 
 
 def look_at_shutdown(machine: Machine, _deadline: float) -> Verdict:
@@ -114,7 +115,7 @@ def judge_shutdown(wanted: int, longest: float, inhibitors: Sequence[Sequence[An
     problems = [] if delays else ["the kubelet delays no shutdown: Pods would be killed at once"]
     if longest < wanted:
         problems.append(f"systemd-logind delays a shutdown for {longest:.0f} s at most, wanted are {wanted} s")
-    return Verdict(f"a shutdown waits {wanted} s for Pods", tuple(problems))
+    return Verdict(f"a shutdown waits {min(wanted, longest) if delays else 0:.0f} s for Pods", tuple(problems))
 
 
 def look_at_approver(_machine: Machine, _deadline: float) -> Verdict:

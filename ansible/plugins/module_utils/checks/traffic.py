@@ -60,18 +60,21 @@ def look_at_node_ports(cluster: Cluster, deadline: float) -> Verdict:
 
 def look_at_local_node_ports(cluster: Cluster, deadline: float) -> Verdict:
     """Dial a Service of policy Local: each node with a Pod tells who called, and where there is none nobody answers."""
-    addresses, ports, serving = _addresses(cluster), cluster.probes.ports, cluster.server.name
-    dials = network.local_ports(cluster.probes.ready, addresses, cluster.here, ports.local)
-    dialled = _dial_all(cluster, dials, deadline)
-    if not cluster.probes.ready:
-        return dialled
+    dials = network.local_ports(cluster.probes.ready, _addresses(cluster), cluster.here, cluster.probes.ports.local)
+    looks = (partial(_dial_all, cluster, dials, deadline), partial(_look_at_refusals, cluster))
+    dialled, refused = concurrently(lambda look: look(), looks)
+    problems = (*dialled.problems, *refused.problems)
+    return Verdict(f"{dialled.seen}, {refused.seen}", problems, final=dialled.final and not refused.problems)
+
+
+def _look_at_refusals(cluster: Cluster) -> Verdict:
+    """Call on all nodes the Service of policy Local that one node serves."""
+    port, serving = cluster.probes.ports.single, cluster.server.name
     # What this machine calls on itself is no call from outside, and any Pod would answer it.
-    called = {node: address for node, address in addresses.items() if node == serving or node != cluster.here}
-    open_at = dict(zip(called, concurrently(partial(_takes_calls, ports.single), called.values())))
-    problems = network.judge_single(serving, open_at, ports.single)
+    called = {n: a for n, a in _addresses(cluster).items() if port and (n == serving or n != cluster.here)}
+    open_at = dict(zip(called, concurrently(partial(_takes_calls, port), called.values())))
     refusing = sum(not is_open for is_open in open_at.values())
-    seen = f"{dialled.seen}, {refusing} nodes without a Pod refuse"
-    return Verdict(seen, (*dialled.problems, *problems), final=dialled.final and not problems)
+    return Verdict(f"{refusing} nodes without a Pod refuse", network.judge_single(serving, open_at, port))
 
 
 def look_at_host_ports(cluster: Cluster, deadline: float) -> Verdict:

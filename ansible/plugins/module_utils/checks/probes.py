@@ -73,7 +73,9 @@ class Probes:
         self.api.post(f"/apis/apps/v1/namespaces/{self.namespace}/daemonsets", daemon_set)
         # The others are made while the Pods start.
         service = self._create_service("", {"selector": _LABELS})
-        local = self._create_service("local", {"selector": _LABELS, **_LOCAL})
+        # kube-proxy waits a second after each change: this one comes before the Pods are ready.
+        early = {"publishNotReadyAddresses": True}
+        local = self._create_service("local", {"selector": _LABELS, **_LOCAL, **early})
         single = self._create_service("single", _LOCAL)
         self._serve_on_one_node(single["metadata"]["name"], server, api_port)
         self._create_namespace(f"{self.namespace}-plain", {})

@@ -15,7 +15,7 @@ from .system import explain
 
 # 5 s for a probe Pod's call and 10 s for its search for a name, one of which it reports, and time for the report.
 _DIAL_SECONDS = 12.0
-_REFUSAL_SECONDS = 1.0  # a node that takes a call does so in a few milliseconds; one that refuses says nothing
+_REFUSAL_SECONDS = 0.5  # a node that takes a call does so in a few milliseconds; one that refuses says nothing
 
 
 def look_at_probes(cluster: Cluster, _deadline: float) -> Verdict:

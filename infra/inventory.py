@@ -5,6 +5,7 @@ Every variable `cluster_*` and `node_*` of the roles is computed here, and nowhe
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,9 @@ from typing import Any
 
 from bootstrap.addons import FOLDER
 from bootstrap.config.components import chosen_addons
+from bootstrap.config.kubelet_together import SHUTDOWN
 from bootstrap.config.model import Environment
+from bootstrap.config.quantities import nanoseconds
 from infra.contract import Contract, Node
 
 Inventory = dict[str, Any]  # in the form of Ansible's YAML inventory
@@ -110,6 +113,16 @@ def _taints(node: Node, contract: Contract) -> list[dict[str, str]]:
     return taints if alone or node.role == "worker" else [*taints, dict(_CONTROL_PLANE_TAINT)]
 
 
+def _schedulable(contract: Contract) -> list[str]:
+    """Return the nodes that take Pods of add-ons: those without a taint, or with such as all add-ons tolerate."""
+    return [node.name for node in contract.nodes if all(map(_tolerated, _taints(node, contract)))]
+
+
+def _tolerated(taint: Mapping[str, str]) -> bool:
+    keeps_none_away = taint["effect"] == "PreferNoSchedule"
+    return keeps_none_away or taint == _CONTROL_PLANE_TAINT or taint["key"] == "CriticalAddonsOnly"
+
+
 def _nodes(contract: Contract) -> Inventory:
     """Return by name what the roles need of every node, also of one whose host does not answer in a run."""
     return {
@@ -130,6 +143,15 @@ def addons(environment: Environment) -> list[Inventory]:
         | item.addon.model_dump(mode="json", include=parts)
         for item in chosen_addons(environment)
     ]
+
+
+def _shutdown_seconds(kubelet: Mapping[str, Any]) -> int:
+    """Return for how many seconds a kubelet with these settings of the environment delays a shutdown."""
+    by_priority = kubelet.get("shutdownGracePeriodByPodPriority")
+    if by_priority:
+        return sum(int(item["shutdownGracePeriodSeconds"]) for item in by_priority)
+    length = nanoseconds(str(kubelet.get("shutdownGracePeriod", SHUTDOWN["shutdownGracePeriod"])))
+    return math.ceil((length or 0) / 10**9)
 
 
 def _variables(
@@ -153,8 +175,10 @@ def _variables(
         "cluster_dns_domain": "cluster.local",
         "cluster_dns_address": str(contract.networks.services[_DNS]),
         "cluster_nodes": _nodes(contract),
+        "cluster_schedulable_nodes": _schedulable(contract),
         "cluster_cni": environment.kubernetes.cni,
         "cluster_kubelet": environment.kubernetes.kubelet,
+        "cluster_shutdown_seconds": _shutdown_seconds(environment.kubernetes.kubelet),
         "cluster_addons": addons(environment),
         "cluster_mirror": str(environment.artifacts.mirror or "").rstrip("/"),
         "cluster_artifacts": [dict(artifact) for artifact in artifacts],

@@ -20,13 +20,15 @@ _KUBERNETES = {  # of the kubelet itself, where the pipeline has none
     "cgroupsPerQOS": True,
     "enforceNodeAllocatable": ["pods"],
 }
+# Of every kubelet whose file gives no times by priority, the other form of the same.
+SHUTDOWN = {"shutdownGracePeriod": "60s", "shutdownGracePeriodCriticalPods": "20s"}
 _RESERVATIONS = ("kubeReserved", "systemReserved", "evictionHard")
 
 
 def together(written: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what a kubelet would refuse of these settings, each of which is right in itself."""
     own = data.read(DEFAULTS)["_settings_kubelet_defaults"]
-    defaults = {**_KUBERNETES, **own}
+    defaults = {**_KUBERNETES, **own, **({} if written.get("shutdownGracePeriodByPodPriority") else SHUTDOWN)}
     settings = {**defaults, **{key: value for key, value in written.items() if value is not None}}
     for key in _RESERVATIONS:  # Ansible merges mappings
         settings[key] = {**defaults.get(key, {}), **settings[key]}
@@ -61,8 +63,8 @@ def _shutdown(settings: Mapping[str, Any]) -> Told:
             yield key, f"{settings[key]} is shorter than a second", "write 0s, or 1s or more"
     if settings.get("shutdownGracePeriodByPodPriority"):
         if _length(settings, whole) or _length(settings, critical):
-            what = f"the kubelet takes this or {whole}, which is {settings[whole]}, but not both"
-            yield "shutdownGracePeriodByPodPriority", what, f"write {whole}: 0s and {critical}: 0s beside it"
+            what = f"the kubelet takes this or {whole} and {critical}, but not both"
+            yield "shutdownGracePeriodByPodPriority", what, f"take {whole} and {critical} out"
     elif _length(settings, critical) > _length(settings, whole):
         what = f"{critical} {settings[critical]} is longer than {whole} {settings[whole]}, of which it is a part"
         yield f"{whole} {critical}", what, f"write {critical} too, and no longer"

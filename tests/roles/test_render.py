@@ -18,6 +18,7 @@ from bootstrap.addons import catalogue
 from bootstrap.artifacts.lock import fill, load
 from bootstrap.config.addons import DEFAULT_CNI
 from bootstrap.config.components import versions
+from bootstrap.config.kubelet_together import SHUTDOWN
 from bootstrap.config.model import Environment
 from infra import inventory
 from infra.contract import Contract
@@ -185,6 +186,30 @@ def test_the_users_kubelet_settings_are_merged_over_the_defaults(strong: Path) -
     assert kubelet["serverTLSBootstrap"] is True
 
 
+def test_systemd_logind_lets_the_kubelet_delay_a_shutdown_whatever_other_packages_say(strong: Path) -> None:
+    file = json.loads((strong / "general-0" / "shutdown-delay.json").read_text())
+    assert file["content"] == "[Login]\nInhibitDelayMaxSec=60\n"
+    template = Path(__file__).parents[2] / "infra" / "lab" / "machine" / "usr" / "lib" / "systemd" / "logind.conf.d"
+    others = [path.name for path in template.iterdir()]
+    assert others
+    assert all(Path(file["path"]).name > name for name in (*others, "99-kubelet.conf")), "the last one decides"
+    kubelet = _documents(strong / "control-plane-0" / "kubeadm.yaml")["KubeletConfiguration"]
+    assert {key: kubelet[key] for key in SHUTDOWN} == SHUTDOWN
+
+
+def test_add_ons_have_as_many_pods_as_nodes_take_them(strong: Path) -> None:
+    replicas = {name: _addon(strong, name)["Deployment"]["spec"]["replicas"] for name in ("coredns", "metrics-server")}
+    assert replicas == {"coredns": 2, "metrics-server": 2}, "two control planes, and a worker with a taint"
+    tolerated = {
+        name: {
+            toleration["key"]
+            for toleration in _addon(strong, name)["Deployment"]["spec"]["template"]["spec"]["tolerations"]
+        }
+        for name in ("coredns", "metrics-server", "local-path-provisioner")
+    }
+    assert len({frozenset(keys) for keys in tolerated.values()}) == 1, "one count of nodes is for all of them"
+
+
 def test_what_a_host_lacks_is_allowed_for(strong: Path, weak: Path) -> None:
     settings = [(folder / "control-plane-0" / "settings.json").read_text() for folder in (strong, weak)]
     proxies = [json.loads(text)["proxy"] for text in settings]
@@ -216,9 +241,7 @@ def test_what_a_host_lacks_is_allowed_for(strong: Path, weak: Path) -> None:
     ],
 )
 def test_the_environment_s_setting_of_a_kubelet_is_in_force_on_every_host(
-    strong: bool,
-    written: dict[str, Any],
-    tmp_path: Path,
+    strong: bool, written: dict[str, Any], tmp_path: Path
 ) -> None:
     folder = _render(tmp_path, strong=strong, cluster_kubelet=written)
     cluster = _documents(folder / "control-plane-0" / "kubeadm.yaml")["KubeletConfiguration"]

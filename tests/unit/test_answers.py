@@ -225,11 +225,11 @@ def test_status_of_what_is_being_made_does_not_advise_against_it(
 @pytest.mark.usefixtures("made")
 def test_status_of_what_stands_tells_who_works_on_it(build: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with locks.exclusive(lock(build), "local", "apply, process 1"):
-        assert pipeline.main(["status", LOCAL]) == 0
+        assert pipeline.main(["status", LOCAL]) == 15
         assert "it is being worked on: apply, process 1" in capsys.readouterr().out
-        assert pipeline.main(["status", LOCAL, "--json"]) == 0
+        assert pipeline.main(["status", LOCAL, "--json"]) == 15
         assert json.loads(capsys.readouterr().out)["run"] == "apply, process 1"
-    assert pipeline.main(["status", LOCAL]) == 0
+    assert pipeline.main(["status", LOCAL]) == 15
     assert "it is being worked on" not in capsys.readouterr().out
 
 
@@ -241,7 +241,7 @@ def test_status_after_a_destroy_that_was_stopped_says_so(made: Workspace, capsys
     assert pipeline.main(["status", LOCAL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["made"] == "partly"
     history.made(made, Path(LOCAL))
-    assert pipeline.main(["status", LOCAL]) == 0
+    assert pipeline.main(["status", LOCAL]) == 15
     assert "nodes are ready" in capsys.readouterr().out
 
 
@@ -297,7 +297,7 @@ def test_a_damaged_record_stops_what_works_there(damaged: Workspace, capsys: pyt
 
 
 def test_a_damaged_record_does_not_stop_what_looks(damaged: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    assert pipeline.main(["status", LOCAL]) == 0
+    assert pipeline.main(["status", LOCAL]) == 15
     assert "nodes are ready" in capsys.readouterr().out
     assert pipeline.main(["ssh", LOCAL]) == 2, "it knows the machines"
     damaged.outputs.unlink()

@@ -11,7 +11,7 @@ import pytest
 
 import pipeline
 from bootstrap.config import loader, stored
-from infra import history
+from infra import history, status
 from infra.workspace import Workspace
 
 ROOT = Path(pipeline.__file__).parent
@@ -38,10 +38,34 @@ def test_status_with_a_kubeconfig_that_cannot_be_used_names_the_way_to_a_new_one
     content: bytes, made: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made.kubeconfig.write_bytes(content)
-    assert pipeline.main(["status", LOCAL, "--json"]) == 0
+    assert pipeline.main(["status", LOCAL, "--json"]) == 15
     found = json.loads(capsys.readouterr().out)
     assert found["made"] == "machines"
     assert "`kubeconfig` fetches a new one" in found["problem"]
+
+
+@pytest.mark.parametrize(
+    ("states", "code"),
+    [
+        (("Ready", "Ready", "Ready"), 0),
+        (("Ready", "Ready", "NotReady"), 15),
+        (("Ready", "Ready", None), 15),
+        (("NotReady", "NotReady", "NotReady"), 15),
+    ],
+)
+@pytest.mark.usefixtures("made")
+def test_status_tells_a_script_whether_every_machine_is_a_ready_node(
+    states: tuple[str | None, ...], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("controller-0", "big-disk-0", "big-disk-1")
+    answer = {name: (state, "v1.36.3") for name, state in zip(names, states, strict=True) if state}
+    monkeypatch.setattr(status, "_nodes", lambda _: (answer, ""))
+    assert pipeline.main(["status", LOCAL]) == code
+    assert all(name in capsys.readouterr().out for name in names[:1])
+    assert pipeline.main(["status", LOCAL, "--json"]) == code
+    found = json.loads(capsys.readouterr().out)
+    assert found["healthy"] is (code == 0)
+    assert [node["state"] for node in found["nodes"]] == [state or "absent" for state in states]
 
 
 @pytest.mark.parametrize("content", [b"{", b"null", b'"x"', b"\xff", b"{}", b'[{"name": "kubelet"}]'])

@@ -82,6 +82,51 @@ def test_control_planes_run_no_pods_of_users_where_there_are_workers(
     assert taints() == []
 
 
+@pytest.mark.parametrize(
+    ("taints", "nodes"),
+    [
+        ([["NoSchedule"], ["NoSchedule"]], ["controller-0"]),
+        ([["NoExecute"], ["PreferNoSchedule", "NoExecute"]], ["controller-0"]),
+        ([["NoSchedule"], []], ["controller-0", "big-disk-1"]),
+        ([["PreferNoSchedule"], []], ["controller-0", "big-disk-0", "big-disk-1"]),
+        ([], ["controller-0"]),
+    ],
+)
+def test_add_ons_run_on_nodes_that_take_them(
+    taints: list[list[str]], nodes: list[str], contract_document: dict[str, Any], environment: Environment
+) -> None:
+    for worker, effects in zip(contract_document["nodes"][1:], taints, strict=False):
+        worker["taints"] = [{"key": "dedicated", "value": effect, "effect": effect} for effect in effects]
+    del contract_document["nodes"][1 + len(taints) :]
+    variables = build(Contract.model_validate(contract_document), environment)["cluster"]["vars"]
+    assert variables["cluster_schedulable_nodes"] == nodes
+
+
+def test_a_pool_for_critical_add_ons_takes_them(contract_document: dict[str, Any], environment: Environment) -> None:
+    contract_document["nodes"][1]["taints"] = [{"key": "CriticalAddonsOnly", "value": "true", "effect": "NoSchedule"}]
+    variables = build(Contract.model_validate(contract_document), environment)["cluster"]["vars"]
+    assert contract_document["nodes"][1]["name"] in variables["cluster_schedulable_nodes"]
+
+
+@pytest.mark.parametrize(
+    ("kubelet", "seconds"),
+    [
+        ({}, 60),
+        ({"shutdownGracePeriod": "1m30s"}, 90),
+        ({"shutdownGracePeriod": "0s"}, 0),
+        ({"shutdownGracePeriod": "1500ms"}, 2),
+        ({"shutdownGracePeriod": "1.5h"}, 5400),
+        ({"shutdownGracePeriodByPodPriority": [{"priority": 0, "shutdownGracePeriodSeconds": 20}] * 2}, 40),
+    ],
+)
+def test_a_shutdown_is_delayed_for_as_long_as_the_kubelet_gives_to_pods(
+    kubelet: dict[str, Any], seconds: int, contract: Contract, environment: Environment
+) -> None:
+    settings = environment.kubernetes.model_copy(update={"kubelet": kubelet})
+    built = build(contract, environment.model_copy(update={"kubernetes": settings}))
+    assert built["cluster"]["vars"]["cluster_shutdown_seconds"] == seconds
+
+
 def test_the_clusters_variables_follow_from_its_nodes_networks_and_artifacts(
     contract: Contract, environment: Environment
 ) -> None:

@@ -119,7 +119,8 @@ def test_a_setting_of_the_pipeline_s_own_is_refused_with_the_reason(written: str
         ("shutdownGracePeriodCriticalPods: 2m", "shutdownGracePeriodCriticalPods"),
         ("{shutdownGracePeriod: 500ms, shutdownGracePeriodCriticalPods: 0s}", "shutdownGracePeriod"),
         (
-            "shutdownGracePeriodByPodPriority: [{priority: 0, shutdownGracePeriodSeconds: 5}]",
+            "{shutdownGracePeriod: 9s, shutdownGracePeriodCriticalPods: 1s,"
+            " shutdownGracePeriodByPodPriority: [{priority: 0, shutdownGracePeriodSeconds: 5}]}",
             "shutdownGracePeriodByPodPriority",
         ),
         ("serializeImagePulls: true", "serializeImagePulls"),

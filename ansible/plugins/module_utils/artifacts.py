@@ -24,10 +24,7 @@ _BLOCK = 1 << 20
 _RETRY_SECONDS = 10  # for a server that cannot be reached
 _CTR = ("ctr", "--namespace", "k8s.io")
 _CTR_SECONDS = 600
-_PINNED = (
-    "--label",
-    "io.cri-containerd.pinned=pinned",
-)  # the kubelet removes other unused images
+_PINNED = "io.cri-containerd.pinned=pinned"  # the kubelet removes unused images without this label
 
 
 class ArtifactError(Exception):
@@ -56,6 +53,14 @@ class Artifact:
         return cls(**{field: item[field] for field in cls.__dataclass_fields__ if field in item})
 
 
+@dataclass(frozen=True)
+class Held:
+    """An image that containerd holds."""
+
+    digest: str
+    pinned: bool
+
+
 # The installed artifacts by name: the checksum of each, and size and time of its files, which show a later change.
 State = dict[str, Any]
 
@@ -79,12 +84,13 @@ def missing_programs(wanted: Sequence[Artifact], state: State) -> list[Artifact]
     return [item for item in wanted if item.kind != "image" and not _installed(item, state.get(item.name))]
 
 
-def missing_images(wanted: Sequence[Artifact], state: State, present: Mapping[str, str]) -> list[Artifact]:
-    """Return the images that containerd does not hold with the digest that an earlier call found in the archive."""
+def missing_images(wanted: Sequence[Artifact], state: State, present: Mapping[str, Held]) -> list[Artifact]:
+    """Return the images that containerd does not hold pinned and with the digest that an earlier call found."""
 
     def held(item: Artifact) -> bool:
-        digest = present.get(str(item.reference))
-        return digest is not None and state.get(item.name) == {"sha256": item.sha256, "digest": digest}
+        image = present.get(str(item.reference))
+        known = {"sha256": item.sha256, "digest": image.digest if image else None}
+        return image is not None and image.pinned and state.get(item.name) == known
 
     return [item for item in wanted if item.kind == "image" and not held(item)]
 
@@ -101,17 +107,20 @@ def import_images(items: Sequence[Artifact]) -> State:
     for item in items:
         if item.reference not in present:
             raise ArtifactError(f"{item.name}: the archive at {item.url} holds no image {item.reference}")
-    return {item.name: {**sums[item.name], "digest": present[str(item.reference)]} for item in items}
+        if not present[item.reference].pinned:  # an import leaves the labels of an image that was there
+            _ctr(item, "label", item.reference, _PINNED)
+    return {item.name: {**sums[item.name], "digest": present[str(item.reference)].digest} for item in items}
 
 
-def images() -> dict[str, str]:
-    """Return the digest of each image that containerd holds for Kubernetes, by its name.
+def images() -> dict[str, Held]:
+    """Return the images that containerd holds for Kubernetes, by name.
 
     Raises:
         CommandError: containerd does not answer, or is not installed.
     """
     rows = (line.split() for line in run([*_CTR, "images", "list"]).splitlines()[1:])
-    return {row[0]: row[2] for row in rows if len(row) > 2}
+    # The labels are the last column.
+    return {row[0]: Held(row[2], _PINNED in row[-1].split(",")) for row in rows if len(row) > 2}
 
 
 def _each(items: Sequence[Artifact], work: Callable[[Artifact], State]) -> State:
@@ -175,13 +184,13 @@ def _import(item: Artifact) -> State:
         _pull(item, str(item.reference))
     else:
         with _fetched(item) as download:
-            _ctr(item, "import", "--local", *_PINNED, str(download))
+            _ctr(item, "import", "--local", "--label", _PINNED, str(download))
     return {"sha256": item.sha256}
 
 
 def _pull(item: Artifact, name: str) -> None:
     source = f"{name.rpartition(':')[0]}@{item.digest}" if item.digest else name
-    _ctr(item, "pull", "--hosts-dir", str(HOST.registries), *_PINNED, source)
+    _ctr(item, "pull", "--hosts-dir", str(HOST.registries), "--label", _PINNED, source)
     if source != name:
         _ctr(item, "tag", "--local", "--force", source, name)  # the name that Pods use; labels are kept
 

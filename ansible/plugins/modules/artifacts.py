@@ -6,6 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.artifacts import (
     Artifact,
     ArtifactError,
+    Held,
     images,
     import_images,
     install_programs,
@@ -88,10 +89,10 @@ def _converge(wanted: list[Artifact], *, images_wanted: bool, check: bool) -> li
     return missing
 
 
-def _present(*, check: bool) -> dict[str, str]:
+def _present(*, check: bool) -> dict[str, Held]:
     """Return containerd's images; none where a dry run finds no running containerd."""
     try:
-        found: dict[str, str] = images()
+        found: dict[str, Held] = images()
     except CommandError:
         if not check:
             raise

@@ -19,7 +19,7 @@ module: cluster_checks
 short_description: Check a whole Kubernetes cluster from one of its control planes
 description:
   - Compares the cluster with the inventory, and tries its network with a Pod on every node.
-  - The Pods live in a namespace C(kube-pipeline-verify-*), which is removed at the end, also after a failure.
+  - The Pods live in namespaces C(kube-pipeline-verify-*), which are removed at the end, also after a failure.
   - A failed check is no failure of the module; it is one of its results.
   - In check mode nothing is put into the cluster, and the checks that need it are left out.
 options:
@@ -41,6 +41,10 @@ options:
     required: true
   dns_domain:
     description: The cluster's domain in DNS.
+    type: str
+    required: true
+  dns_address:
+    description: Address of the cluster's DNS server.
     type: str
     required: true
   addons:
@@ -85,6 +89,7 @@ EXAMPLES = r"""
     api_host: api.prod.internal
     api_port: 6443
     dns_domain: cluster.local
+    dns_address: 10.96.0.10
     addons: []
     kubelet: {maxPods: 110}
     nodes: {controller-0: {addresses: [10.20.0.10], labels: {}, taints: []}}
@@ -117,6 +122,7 @@ SPEC = {
     "api_host": {"type": "str", "required": True},
     "api_port": {"type": "int", "required": True},
     "dns_domain": {"type": "str", "required": True},
+    "dns_address": {"type": "str", "required": True},
     "addons": {"type": "list", "elements": "dict", "required": True, "options": ADDON_SPEC},
     "kubelet": {"type": "dict", "required": True},
     "nodes": {"type": "dict", "required": True},
@@ -132,6 +138,7 @@ def wanted(parameters: dict[str, Any]) -> state.Wanted:
         api_host=parameters["api_host"],
         api_port=parameters["api_port"],
         dns_domain=parameters["dns_domain"],
+        dns_address=parameters["dns_address"],
         addons=tuple(map(addon, parameters["addons"])),
         kubelet=parameters["kubelet"],
         nodes=tuple(

@@ -11,8 +11,9 @@ DOCUMENTATION = r"""
 module: machine_checks
 short_description: Check one machine of a Kubernetes cluster from inside
 description:
-  - Asks the API through the load balancer, reads when the machine's certificates expire, and looks for swap and for
-    kernel settings that were changed. On a control plane it runs the approver of certificates and tries the audit log.
+  - Asks the API through the load balancer, reads when the machine's certificates expire, and looks for swap, for
+    kernel settings that were changed, for images that are gone, and for the time that a shutdown gives to Pods.
+  - On a control plane it runs the approver of certificates and tries the audit log.
   - A failed check is no failure of the module; it is one of its results.
 options:
   address:
@@ -35,6 +36,15 @@ options:
     description: Days for which every certificate must still be valid.
     type: int
     required: true
+  shutdown_seconds:
+    description: Seconds for which a shutdown waits for Pods.
+    type: int
+    required: true
+  images:
+    description: References of the images that were imported on the machine.
+    type: list
+    elements: str
+    required: true
 """
 
 EXAMPLES = r"""
@@ -45,6 +55,8 @@ EXAMPLES = r"""
     api_host: api.prod.internal
     api_port: 6443
     certificate_days: 30
+    shutdown_seconds: 60
+    images: ["registry.k8s.io/pause:3.10"]
 """
 
 RETURN = r"""
@@ -64,6 +76,8 @@ def main() -> None:
             "api_host": {"type": "str", "required": True},
             "api_port": {"type": "int", "required": True},
             "certificate_days": {"type": "int", "required": True},
+            "shutdown_seconds": {"type": "int", "required": True},
+            "images": {"type": "list", "elements": "str", "required": True},
         },
         supports_check_mode=True,
     )

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from module_utils import artifacts
-from module_utils.artifacts import Artifact, ArtifactError
+from module_utils.artifacts import Artifact, ArtifactError, Held
 from module_utils.system.paths import HOST
+
+NAME = "registry.example/tool:1.0"
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -114,9 +116,11 @@ def ctr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "#!/bin/sh\n"
         f'[ $2 = import ] && for file; do :; done && cat "$file" > {tmp_path}/imported\n'
         f'echo "$@" >> {tmp_path}/calls\n'
-        'echo "REF TYPE DIGEST SIZE"; echo "registry.example/tool:1.0 manifest sha256:abc 1"\n'
+        f'echo "REF TYPE DIGEST SIZE PLATFORMS LABELS"'
+        f'; echo "registry.example/tool:1.0 manifest sha256:abc 1.5 MiB linux/amd64 $(cat {tmp_path}/labels)"\n'
     )
     program.chmod(0o755)
+    (tmp_path / "labels").write_text("io.cri-containerd.image=managed,io.cri-containerd.pinned=pinned")
     monkeypatch.setattr(artifacts, "_CTR", (str(program),))
     return tmp_path / "imported"
 
@@ -127,9 +131,20 @@ def test_an_image_is_imported_and_remembered_by_its_digest(tmp_path: Path, serve
     state = artifacts.import_images([image])
     assert ctr.read_bytes() == content
     assert state["tool"]["digest"] == "sha256:abc"
-    assert artifacts.missing_images([image], state, {"registry.example/tool:1.0": "sha256:abc"}) == []
-    assert artifacts.missing_images([image], state, {"registry.example/tool:1.0": "sha256:def"}) == [image]
-    assert artifacts.missing_images([image], {}, {"registry.example/tool:1.0": "sha256:abc"}) == [image]
+    held = artifacts.images()
+    assert artifacts.missing_images([image], state, held) == []
+    assert artifacts.missing_images([image], state, {NAME: Held("sha256:def", pinned=True)}) == [image]
+    assert artifacts.missing_images([image], {}, held) == [image]
+
+
+@pytest.mark.parametrize("labels", ["-", "io.cri-containerd.image=managed", "io.cri-containerd.pinned=no"])
+def test_an_image_that_the_kubelet_may_remove_is_pinned(labels: str, tmp_path: Path, server: str, ctr: Path) -> None:
+    image = _serve(tmp_path, server, "tool", b"image", kind="image", members={}, reference=NAME)
+    state = artifacts.import_images([image])
+    (tmp_path / "labels").write_text(labels)
+    assert artifacts.missing_images([image], state, artifacts.images()) == [image]
+    artifacts.import_images([image])
+    assert (tmp_path / "calls").read_text().endswith(f"images label {NAME} io.cri-containerd.pinned=pinned\n")
 
 
 def test_nothing_of_a_wrong_image_reaches_containerd(tmp_path: Path, server: str, ctr: Path) -> None:

@@ -9,6 +9,7 @@ WANTED = state.Wanted(
     api_host="api",
     api_port=6443,
     dns_domain="cluster.local",
+    dns_address="10.96.0.10",
     addons=(),
     kubelet={},
     nodes=(
@@ -37,7 +38,8 @@ WORKER = state.Node(
 def pod(component: str, node: str, **changes: object) -> state.Pod:
     labels = {"k8s-app" if component == "kube-proxy" else "component": component}
     name = f"{component}-{node}"
-    found = state.Pod("kube-system", name, node, "10.0.0.1", True, False, "", labels, (), stopping=False)
+    owner = ("DaemonSet", component) if component == "kube-proxy" else ("Node", node)
+    found = state.Pod("kube-system", name, node, "10.0.0.1", True, False, "", labels, (), stopping=False, owner=owner)
     return replace(found, **changes)  # type: ignore[arg-type] # the changes are those of one test
 
 
@@ -46,6 +48,8 @@ PODS = [
     pod("kube-proxy", "controller-0"),
     pod("kube-proxy", "worker-0"),
 ]
+ADDON = state.WantedAddon("one", (), (("Deployment", "kube-system", "one"),), "look there", None, None, ())
+WITH_ADDON = replace(WANTED, addons=(ADDON,))
 WORKLOADS = [state.Workload("Deployment", "kube-system", name, 2, 2) for name in ("one", "other")]
 
 
@@ -119,8 +123,34 @@ def test_system_pods_that_are_not_ready_or_not_there_are_told() -> None:
     broken = pod("kube-proxy", "worker-0", ready=False, reason="container kube-proxy: CrashLoopBackOff")
     pods = [*PODS[1:-1], broken]
     workloads = [replace(WORKLOADS[0], ready=1)]
-    assert comparison.judge_system_pods(WANTED, pods, workloads).problems == (
+    assert comparison.judge_system_pods(WITH_ADDON, pods, workloads).problems == (
         "worker-0: Pod kube-system/kube-proxy-worker-0 is not ready: container kube-proxy: CrashLoopBackOff",
         "Deployment kube-system/one: 1 of 2 Pods ready and up to date",
         "controller-0: has no Pod of etcd",
     )
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        pod("app", "worker-0", namespace="kube-monitoring", owner=("Deployment", "app")),
+        pod("app", "worker-0", namespace="kube-system", owner=("Deployment", "one-more")),
+        pod("app", "worker-0", namespace="kube-system", owner=("", "")),
+        pod("app", "worker-0", namespace="kube-monitoring", owner=("Deployment", "one")),
+        pod("kube-scheduler", "worker-0", namespace="kube-other", owner=("Node", "worker-0")),
+    ],
+)
+def test_what_a_user_runs_in_a_namespace_of_the_system_is_told_and_decides_nothing(theirs: state.Pod) -> None:
+    broken = replace(theirs, ready=False, reason="ImagePullBackOff", images=("registry.k8s.io/kube-proxy:v0.1",))
+    workload = state.Workload("Deployment", broken.namespace, "app", 1, 0)
+    verdict = comparison.judge_system_pods(WITH_ADDON, [*PODS, broken], [workload])
+    assert not verdict.problems
+    assert f"{broken.namespace}/{broken.name}: ImagePullBackOff" in verdict.seen
+    versions = comparison.judge_versions(WITH_ADDON, {"controller-0": "v1.36.3"}, [CONTROLLER, WORKER], [broken])
+    assert not versions.problems
+
+
+def test_a_pod_of_an_add_on_that_is_not_ready_fails() -> None:
+    broken = pod("one", "worker-0", ready=False, reason="CrashLoopBackOff", owner=("Deployment", "one"))
+    (problem,) = comparison.judge_system_pods(WITH_ADDON, [*PODS, broken], WORKLOADS).problems
+    assert problem.startswith("worker-0: Pod kube-system/one-worker-0 is not ready")

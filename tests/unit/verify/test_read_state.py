@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from typing import Any
 
 import pytest
@@ -66,6 +68,23 @@ def test_a_pod_whose_kubelet_does_nothing_says_so() -> None:
     running = {"name": "app", "state": {"running": {}}, "ready": True}
     lost = state.pod(pod_document({"phase": "Running", "containerStatuses": [running]}, nodeName="n"))
     assert lost.reason == "Running, but marked not ready, as when its node does not report"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "owner"),
+    [
+        ("ReplicaSet", "metrics-server-7d9c", ("Deployment", "metrics-server")),
+        ("DaemonSet", "kube-proxy", ("DaemonSet", "kube-proxy")),
+        ("Node", "controller-0", ("Node", "controller-0")),
+        (None, "", ("", "")),
+    ],
+)
+def test_what_made_a_pod_is_read(kind: str | None, name: str, owner: tuple[str, str]) -> None:
+    document = pod_document({"phase": "Running"})
+    other = {"kind": "Thing", "name": "x"}
+    made_by = [{"kind": kind, "name": name, "controller": True}] if kind else []
+    document["metadata"]["ownerReferences"] = [other, *made_by]
+    assert state.pod(document).owner == owner
 
 
 def test_workloads_count_pods_that_are_ready_and_up_to_date() -> None:

@@ -9,6 +9,11 @@ from . import addons, security, system, traffic
 from .cluster import Cluster
 from .runner import Check, Result, run_all
 
+# The machine's own nft may be older than that of the images, and then crashes on what they wrote.
+_RULES = (
+    "`kubectl -n kube-system exec POD -- nft list ruleset` with the Pod of kube-proxy there shows that node's rules"
+)
+
 # Checks that only read. They run at the same time, while the probe Pods start.
 READING: tuple[Check[Cluster], ...] = (
     Check(
@@ -36,7 +41,7 @@ READING: tuple[Check[Cluster], ...] = (
     ),
     Check(
         "system_pods",
-        "All Pods of the system are ready",
+        "All Pods that an apply installs are ready",
         90,
         "`kubectl -n NAMESPACE describe pod NAME` and `kubectl -n NAMESPACE logs NAME` tell more",
         system.look_at_system_pods,
@@ -84,12 +89,12 @@ PROBING: tuple[Check[Cluster], ...] = (
         "Pods on every node reach a Service",
         30,
         "where Pods do not reach each other, fix that first; "
-        "else look at kube-proxy on that node: `kubectl -n kube-system logs -l k8s-app=kube-proxy`",
+        f"else look at kube-proxy on that node: `kubectl -n kube-system logs -l k8s-app=kube-proxy`; {_RULES}",
         traffic.look_at_service,
     ),
     Check(
         "dns",
-        "Pods on every node find a Service by its name",
+        "Pods on every node find a Service by its name, over UDP and over TCP",
         30,
         "where Pods do not reach Services, fix that first; else look at the cluster's DNS server",
         traffic.look_at_dns,
@@ -101,6 +106,27 @@ PROBING: tuple[Check[Cluster], ...] = (
         "where Pods do not reach each other, fix that first; "
         "else look at kube-proxy on that node, and whether a firewall lets ports 30000-32767 through between nodes",
         traffic.look_at_node_ports,
+    ),
+    Check(
+        "node_port_local",
+        "A Service of policy Local answers on its Pods' nodes only, and sees who calls",
+        30,
+        f"where the check “node_port” fails, too, fix that first; else look at kube-proxy on that node; {_RULES}",
+        traffic.look_at_local_node_ports,
+    ),
+    Check(
+        "host_port",
+        "A Pod answers on the port of its node that it asks for",
+        30,
+        f"the plugin portmap of {HOST.network_plugins} leads there, by rules that it makes when a Pod starts; {_RULES}",
+        traffic.look_at_host_ports,
+    ),
+    Check(
+        "outward",
+        "Pods on every node reach what is outside of the Pod network under their node's address",
+        30,
+        f"the CNI's Pod on that node sets up that replacement when it starts: delete that Pod; {_RULES}",
+        traffic.look_at_outward,
     ),
     Check(
         "pod_security",

@@ -43,13 +43,13 @@ class Cluster:
         return [document for path in paths for document in self.api.get(path)["items"]]
 
     def is_system(self, namespace: str) -> bool:
-        """Tell whether a namespace belongs to the cluster itself or to one of its add-ons."""
+        """Tell whether a namespace is named as the cluster's own are, or is an add-on's."""
         if namespace.startswith(probes.PREFIX):
             return False
         return namespace.startswith("kube-") or any(namespace in addon.namespaces for addon in self.wanted.addons)
 
     def system_pods(self) -> list[state.Pod]:
-        """Return the Pods of the cluster itself."""
+        """Return the Pods in the cluster's own namespaces; some may be a user's."""
         return [state.pod(document) for document in self.system("/api/v1", "pods")]
 
     def api_of(self, node: state.WantedNode) -> Api:
@@ -67,5 +67,5 @@ class Cluster:
 
 def concurrently(look: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
     """Look at all items at the same time; return the results in the order of the items."""
-    with ThreadPoolExecutor(max_workers=16) as pool:
+    with ThreadPoolExecutor(max_workers=64) as pool:
         return list(pool.map(look, items))

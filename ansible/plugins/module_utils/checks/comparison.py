@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from .runner import Verdict
-from .state import CONTROL_PLANE, Node, Pod, Wanted, WantedNode, Workload
+from .state import CONTROL_PLANE, SYSTEM, Node, Pod, Wanted, WantedNode, Workload
 
+_TOLD = 3  # Pods of others that are not ready
+_SHOWN = 160  # characters of the reason of each
 _STATIC = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -62,7 +64,8 @@ def judge_versions(wanted: Wanted, apis: Mapping[str, str], nodes: Sequence[Node
             if node.runtime.replace("://v", "://") != f"containerd://{runtime}"
         ]
     tags = {name: tag for name, tag in map(split_reference, wanted.images) if tag}
-    problems += [problem for pod in pods if not pod.stopping for problem in _image_problems(pod, tags)]
+    running = [pod for pod in pods if not pod.stopping and installed(wanted, pod)]
+    problems += [problem for pod in running for problem in _image_problems(pod, tags)]
     return Verdict(f"Kubernetes {version} on {len(apis)} control planes and {len(nodes)} nodes", tuple(problems))
 
 
@@ -79,21 +82,37 @@ def split_reference(reference: str) -> tuple[str, str]:
     return (head, tag) if colon and "/" not in tag else (name, "")
 
 
+def installed(wanted: Wanted, pod: Pod) -> bool:
+    """Tell whether an apply installed a Pod; its neighbours in the same namespaces may be a user's."""
+    if pod.owner[0] == "Node":
+        return pod.namespace == SYSTEM and pod.labels.get("component") in _STATIC
+    return (pod.owner[0], pod.namespace, pod.owner[1]) in wanted.workloads
+
+
 def judge_system_pods(wanted: Wanted, pods: Sequence[Pod], workloads: Sequence[Workload]) -> Verdict:
-    """Require that all system Pods are ready, complete and up to date, and that no component is missing."""
+    """Require that all Pods that an apply installed are ready, complete and up to date, and that none is missing.
+
+    What others run in namespaces of the system is told only.
+    """
     live = [pod for pod in pods if not pod.finished and not pod.stopping]
-    problems = [
-        f"{pod.node or 'no node'}: Pod {pod.namespace}/{pod.name} is not ready: {pod.reason}"
-        for pod in live
-        if not pod.ready
-    ]
+    own = [pod for pod in live if installed(wanted, pod)]
+    problems = [f"{_described(pod)} is not ready: {pod.reason}" for pod in own if not pod.ready]
     problems += [
         f"{w.kind} {w.namespace}/{w.name}: {w.ready} of {w.wanted} Pods ready and up to date"
         for w in workloads
-        if w.ready < w.wanted
+        if w.ready < w.wanted and (w.kind, w.namespace, w.name) in wanted.workloads
     ]
-    problems += _missing(wanted, live)
-    return Verdict(f"{sum(pod.ready for pod in live)} of {len(live)} system Pods ready", tuple(problems))
+    problems += _missing(wanted, own)
+    seen = f"{sum(pod.ready for pod in own)} of {len(own)} system Pods ready"
+    others = [f"{_described(pod)}: {pod.reason[:_SHOWN]}" for pod in live if not pod.ready and pod not in own]
+    if others:
+        more = f" and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
+        seen += f"; not installed by apply, and not ready: {'; '.join(others[:_TOLD])}{more}"
+    return Verdict(seen, tuple(problems))
+
+
+def _described(pod: Pod) -> str:
+    return f"{pod.node or 'no node'}: Pod {pod.namespace}/{pod.name}"
 
 
 def _missing(wanted: Wanted, pods: Sequence[Pod]) -> Iterator[str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from .. import host_settings
+from .. import artifacts, host_settings
 from ..api import fetch, trust, unready
 from ..system import units
-from ..system.commands import CommandError
+from ..system.commands import CommandError, run
 from ..system.paths import HOST
 from . import certificates
 from .runner import Check, Verdict
@@ -21,13 +23,19 @@ _AUDIT_TAIL = 2**20  # bytes at the end, which hold the newest entries
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine that checks itself, the API's load balancer, and the days that certificates must still be valid."""
+    """The machine that checks itself, the API's load balancer, and what the machine should have.
+
+    `certificate_days` is for how long every certificate must still be valid, `shutdown_seconds` for how long a shutdown
+    waits for Pods; `images` were imported here.
+    """
 
     address: str
     control_plane: bool
     api_host: str
     api_port: int
     certificate_days: int
+    shutdown_seconds: int
+    images: Sequence[str]
 
 
 def look_at_load_balancer(machine: Machine, _deadline: float) -> Verdict:
@@ -70,6 +78,46 @@ def judge_host(swap: Sequence[str], wanted: Mapping[str, int], current: Mapping[
     return Verdict(f"no swap, {len(wanted)} settings", tuple(problems))
 
 
+def look_at_images(machine: Machine, _deadline: float) -> Verdict:
+    """Read which images containerd holds."""
+    return judge_images(machine.images, artifacts.images())
+
+
+def judge_images(wanted: Sequence[str], present: Mapping[str, artifacts.Held]) -> Verdict:
+    """Require that all images are there, and pinned."""
+    problems = [f"{name} is gone" for name in wanted if name not in present]
+    loose = [name for name in wanted if name in present and not present[name].pinned]
+    problems += [f"{name} is not pinned: the kubelet may remove it when the disk fills" for name in loose]
+    seen = f"{len(wanted) - len(problems)} of {len(wanted)} images are there and pinned"
+    return Verdict(seen, tuple(problems), final=True)
+
+
+def look_at_shutdown(machine: Machine, _deadline: float) -> Verdict:
+    """Ask systemd-logind who delays a shutdown, and for how long at most."""
+    microseconds = _logind("get-property", "InhibitDelayMaxUSec")
+    (inhibitors,) = _logind("call", "ListInhibitors")
+    return judge_shutdown(machine.shutdown_seconds, int(microseconds) / 10**6, inhibitors)
+
+
+def _logind(verb: str, member: str) -> Any:  # noqa: ANN401 - whatever the member is
+    manager = ["org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"]
+    return json.loads(run(["busctl", "--json=short", verb, *manager, member]))["data"]
+
+
+def judge_shutdown(wanted: int, longest: float, inhibitors: Sequence[Sequence[Any]]) -> Verdict:
+    """Require that the kubelet delays a shutdown, and that it may do so for as long as Pods are given.
+
+    An inhibitor is (what, who, why, mode, …). All three times are in seconds; 0 wanted: Pods are given no time.
+    """
+    if not wanted:
+        return Verdict("a shutdown waits for no Pods, as kubernetes.kubelet says")
+    delays = any(who == "kubelet" and "shutdown" in what.split(":") for what, who, *_ in inhibitors)
+    problems = [] if delays else ["the kubelet delays no shutdown: Pods would be killed at once"]
+    if longest < wanted:
+        problems.append(f"systemd-logind delays a shutdown for {longest:.0f} s at most, wanted are {wanted} s")
+    return Verdict(f"a shutdown waits {min(wanted, longest) if delays else 0:.0f} s for Pods", tuple(problems))
+
+
 def look_at_approver(_machine: Machine, _deadline: float) -> Verdict:
     """Run the approver now, as its timer does, and check that the timer will run it again."""
     try:
@@ -108,6 +156,22 @@ CHECKS: tuple[Check[Machine], ...] = (
         2,
         "apply again sets them; `swapon --show` and `systemd-analyze cat-config sysctl.d` tell what else does",
         look_at_host,
+    ),
+    Check(
+        "images",
+        "Every machine holds the images that were imported there",
+        15,
+        "apply again imports and pins them; the kubelet of a machine whose disk is full removes what is not pinned",
+        look_at_images,
+    ),
+    Check(
+        "shutdown",
+        "A machine that shuts down waits for its Pods to end",
+        15,
+        "`systemd-analyze cat-config systemd/logind.conf` on that machine tells which file has the last word on "
+        f"InhibitDelayMaxSec: it must be {HOST.shutdown_delay}, which apply writes; `journalctl -u kubelet | grep "
+        "shutdown` tells why the kubelet delays none",
+        look_at_shutdown,
     ),
     Check(
         "load_balancer",

@@ -51,7 +51,9 @@ def judge_each(verdicts: Mapping[str, Verdict]) -> Verdict:
 
 def _refusal(cluster: Cluster, node: WantedNode) -> Verdict:
     try:
-        cluster.api_of(node).post(f"{cluster.probes.path}/pods?dryRun=All", probes.privileged_pod(cluster.probes.image))
+        cluster.api_of(node).post(
+            f"{cluster.probes.plain}/pods?dryRun=All", probes.privileged_pod(cluster.probes.image)
+        )
     except ApiError as error:
         if error.status == 403 and "violates PodSecurity" in error.message:
             return Verdict(f"refused: {error.message.split(': ', 1)[-1]}")

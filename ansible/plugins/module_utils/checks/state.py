@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+SYSTEM = "kube-system"
+KUBE_PROXY = ("DaemonSet", SYSTEM, "kube-proxy")
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,17 @@ class Wanted:
     api_host: str
     api_port: int
     dns_domain: str
+    dns_address: str
     addons: tuple[WantedAddon, ...]
     kubelet: Mapping[str, Any]
     nodes: tuple[WantedNode, ...]
     images: tuple[str, ...]
     versions: Mapping[str, str]
+
+    @property
+    def workloads(self) -> frozenset[tuple[str, str, str]]:
+        """The (kind, namespace, name) of all Deployments and DaemonSets that an apply installs."""
+        return frozenset({KUBE_PROXY, *(key for addon in self.addons for key in addon.workloads)})
 
     @property
     def control_planes(self) -> tuple[WantedNode, ...]:
@@ -76,7 +84,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Pod:
-    """A Pod as the API shows it. `reason` says why it is not ready; an image is its reference in the Pod's spec."""
+    """A Pod as the API shows it. `reason` says why it is not ready; an image is its reference in the Pod's spec.
+
+    `owner` is what made it, as (kind, name): its Deployment or DaemonSet, or its Node for a static Pod.
+    """
 
     namespace: str
     name: str
@@ -88,6 +99,7 @@ class Pod:
     labels: Mapping[str, str]
     images: tuple[str, ...]
     stopping: bool
+    owner: tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -136,7 +148,17 @@ def pod(document: Mapping[str, Any]) -> Pod:
         labels=metadata.get("labels", {}),
         images=tuple(container["image"] for container in spec["containers"]),
         stopping="deletionTimestamp" in metadata,
+        owner=_owner(metadata),
     )
+
+
+def _owner(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    found = next((item for item in metadata.get("ownerReferences", ()) if item.get("controller")), None)
+    if found is None:
+        return "", ""
+    if found["kind"] == "ReplicaSet":  # its name is the Deployment's and a hash
+        return "Deployment", str(found["name"]).rpartition("-")[0]
+    return str(found["kind"]), str(found["name"])
 
 
 def _target(spec: Mapping[str, Any]) -> str:

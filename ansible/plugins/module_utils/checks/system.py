@@ -58,8 +58,8 @@ def look_at_system_pods(cluster: Cluster, _deadline: float) -> Verdict:
 
 
 def explain_system_pods(cluster: Cluster) -> list[str]:
-    """Return the last log lines and events of system Pods that are not ready."""
-    return explain(cluster, cluster.system_pods())
+    """Return the last log lines and events of Pods that an apply installed and that are not ready."""
+    return explain(cluster, [pod for pod in cluster.system_pods() if comparison.installed(cluster.wanted, pod)])
 
 
 def explain(cluster: Cluster, pods: list[state.Pod]) -> list[str]:

@@ -154,9 +154,23 @@ class Host:
         return self.root / "etc"
 
     @property
+    def network_plugins(self) -> Path:
+        """Return the folder of the configuration of Pods' networks."""
+        return self.etc / "cni/net.d"
+
+    @property
     def registries(self) -> Path:
         """Return where containerd finds the mirrors of registries, written by the role `container_runtime`."""
         return self.etc / "containerd/certs.d"
+
+    @property
+    def shutdown_delay(self) -> Path:
+        """Return how long a shutdown may be delayed, written by the role `kubelet`.
+
+        The last file in the order of names decides: the kubelet's own is 99-kubelet.conf, that of Debian's unattended
+        upgrades begins with a letter.
+        """
+        return self.etc / "systemd/logind.conf.d/zz-kubernetes.conf"
 
     @property
     def kernel_settings(self) -> Path:

@@ -1,0 +1,53 @@
+"""What a program of this project leaves behind of the user's shell.
+
+A shell's environment configures many programs, also those that a run starts for itself: a locale, a default of
+Ansible's, a library to preload. What a run does follows from the checkout and the environment file, so such settings
+end here. What a README or a cloud's manual promises stays: proxies, credentials, certificates, folders.
+"""
+
+from __future__ import annotations
+
+import io
+import locale
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+LOCALE = "C.UTF-8"
+_LEFT = re.compile(
+    r"ANSIBLE_.*|AWX_.*|RUNNER_.*"  # Ansible and its runner
+    r"|TF_(?!LOG|TOKEN_|ENCRYPTION).*"  # what Terraform does; not what it logs, nor how it logs in and reads its state
+    r"|PYTHON.*|JSII_.*|NODE_.*|MOTO_.*"  # synthesis and the embedded cloud
+    r"|GIT_(DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|OBJECT_DIRECTORY|NAMESPACE|PREFIX)"  # in a hook: another repository
+    r"|LC_.*|LANG|LANGUAGE"
+    r"|LD_PRELOAD|SYSTEMD_.*"  # machines and build roots have neither the library nor the setting
+    r"|MAKE.*|MFLAGS|GNUMAKEFLAGS|POSIXLY_CORRECT|CDPATH|BASH_ENV|ENV|TAR_OPTIONS|XZ_OPT|XZ_DEFAULTS|GZIP"
+)
+
+
+def settled(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a shell without what would change the programs of a run, and with one locale."""
+    kept = {name: value for name, value in variables.items() if not _LEFT.fullmatch(name)}
+    temporary = kept.get("TMPDIR")
+    if temporary is not None and not (Path(temporary).is_dir() and os.access(temporary, os.W_OK | os.X_OK)):
+        del kept["TMPDIR"]  # Python passes over such a folder, other programs fail
+    return kept | {"LC_ALL": LOCALE}
+
+
+def settle() -> None:
+    """Begin a program that a user starts: with the settled environment, UTF-8, and our own mode of new files.
+
+    What Python read of the shell at its start cannot be taken back, so that it is started once more.
+    """
+    wanted = settled(os.environ)
+    utf8 = sys.flags.utf8_mode or locale.getencoding().lower() == "utf-8"
+    if not utf8 or any(name.startswith("PYTHON") for name in os.environ):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], wanted)  # noqa: S606 - no shell is in between
+    os.environ.clear()
+    os.environ.update(wanted)
+    os.umask(0o022)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # it is None where the shell closed it
+            stream.reconfigure(errors="backslashreplace")

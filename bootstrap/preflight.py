@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from bootstrap import platforms
+from bootstrap import platforms, proxies
 from bootstrap.checklist import Checks
 from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError
@@ -27,10 +28,14 @@ def check(environment: Environment, folder: Path, key: Callable[[], object], pro
         PreflightError: a check failed; an UnreadyError where more than one did.
     """
     steps: list[ReadinessCheck] = [
+        ReadinessCheck("proxies", proxies.check),
         ReadinessCheck("programs", _programs),
         ReadinessCheck("disk", lambda: _disk(folder)),
         ReadinessCheck("SSH key", key, frozenset({"programs"})),
-        *platforms.of(environment).account_checks(environment),
+        *(
+            replace(step, needs=step.needs | {"proxies"})
+            for step in platforms.of(environment).account_checks(environment)
+        ),
     ]
     checks, passed = Checks(), set[str]()
     for step in steps:

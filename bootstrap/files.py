@@ -6,13 +6,33 @@ import os
 import tempfile
 from pathlib import Path
 
+from bootstrap.errors import PreflightError
+
 PROJECT = "kube-pipeline"
+# Of ssh_config ("\\ ${), Ansible's templates and paths ({$,:), the options of mount (,:) and systemd-nspawn (:).
+_SYNTAX = frozenset('"\\$`{,:')
 
 
 def cache_folder() -> Path:
     """Return the folder outside the checkout that keeps what is costly to fetch or build."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / PROJECT
+
+
+def refuse_odd(path: Path, todo: str) -> None:
+    """Refuse a path with a character that one of a run's programs would take for its own syntax.
+
+    Raises:
+        PreflightError: there is such a character.
+    """
+    odd = next((character for character in str(path) if character in _SYNTAX or not character.isprintable()), None)
+    if odd:
+        raise PreflightError(
+            f"a path holds the character {odd!a}",
+            where=ascii(str(path)),
+            why="ssh, Ansible, mount or the machines' manager would take it for its own syntax",
+            todo=todo,
+        )
 
 
 def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> None:

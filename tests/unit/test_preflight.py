@@ -272,3 +272,26 @@ def test_what_aws_refuses_is_advised_by_its_reason(
     with pytest.raises(PreflightError) as caught:
         getattr(aws_account.Account(shared), check)()
     assert advice in (caught.value.todo or "")
+
+
+@pytest.mark.parametrize(
+    "name", ["a:b", "a,b", "$HOME", "{{x}}", 'say "hi"', "back\\slash", "new\nline", "\udcff", "`x`"]
+)
+@pytest.mark.parametrize("which", ["checkout", "cache", "key"])
+def test_a_folder_that_programs_would_misread_is_refused_at_once(
+    no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, which: str
+) -> None:
+    odd = tmp_path / name
+    if which == "cache":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(odd))
+    named = environment(aws=NOWHERE, ssh={"key": str(odd)} if which == "key" else {})
+    with pytest.raises(PreflightError, match=r"a path holds the character") as caught:
+        keys.ensure(named, tmp_path / "ssh")
+        preflight.check(named, odd if which == "checkout" else tmp_path, lambda: None, Silent())
+    str(caught.value).encode()
+
+
+def test_other_folders_are_as_good_as_any(no_credentials: None, tmp_path: Path) -> None:
+    folder = tmp_path / "job_feature%2Fx \N{LATIN SMALL LETTER U WITH DIAERESIS}'#;&()[]*?~!@=+"
+    with pytest.raises(PreflightError, match="no credentials"):
+        preflight.check(environment(aws=NOWHERE), folder, lambda: None, Silent())

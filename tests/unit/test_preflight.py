@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from bootstrap import keys, preflight
-from bootstrap.config.model import Environment
+from bootstrap.config.model import Environment, Ssh
 from bootstrap.errors import PreflightError, UnreadyError
 from bootstrap.platforms.aws import account as aws_account
 from bootstrap.progress import Silent
@@ -284,11 +284,15 @@ def test_a_folder_that_programs_would_misread_is_refused_at_once(
     odd = tmp_path / name
     if which == "cache":
         monkeypatch.setenv("XDG_CACHE_HOME", str(odd))
-    named = environment(aws=NOWHERE, ssh={"key": str(odd)} if which == "key" else {})
-    with pytest.raises(PreflightError, match=r"a path holds the character") as caught:
-        keys.ensure(named, tmp_path / "ssh")
-        preflight.check(named, odd if which == "checkout" else tmp_path, lambda: None, Silent())
+    key = str(odd if which == "key" else an_ssh_key(tmp_path))
+    named = environment(aws=NOWHERE).model_copy(update={"ssh": Ssh.model_construct(key=key)})
+    with pytest.raises(PreflightError, match="a path holds the character") as caught:
+        preflight.check(named, odd if which == "checkout" else tmp_path, lambda: keys.find(named, tmp_path), Silent())
     str(caught.value).encode()
+
+
+def an_ssh_key(folder: Path) -> Path:
+    return keys.ensure(environment(aws=NOWHERE), folder / "ssh").private
 
 
 def test_other_folders_are_as_good_as_any(no_credentials: None, tmp_path: Path) -> None:

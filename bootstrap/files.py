@@ -18,7 +18,7 @@ _SYNTAX = frozenset('"\\$`{,:')
 def cache_folder() -> Path:
     """Return the folder that keeps what is costly to fetch or build: outside the checkout, unless only that is ours."""
     if named := os.environ.get("XDG_CACHE_HOME"):
-        return Path(named).expanduser() / PROJECT
+        return Path(named).expanduser().absolute() / PROJECT
     return home() / ".cache" / PROJECT
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 LOCALE = "C.UTF-8"
+_LONGEST = 80  # bytes, of the 107 of a socket's path
 _LEFT = re.compile(
     r"ANSIBLE_.*|AWX_.*|RUNNER_.*"  # Ansible and its runner
     r"|TF_(?!LOG|TOKEN_|ENCRYPTION).*"  # what Terraform does; not what it logs, nor how it logs in and reads its state
@@ -23,6 +24,7 @@ _LEFT = re.compile(
     r"|GIT_(DIR|WORK_TREE|INDEX_FILE|COMMON_DIR|OBJECT_DIRECTORY|NAMESPACE|PREFIX)"  # in a hook: another repository
     r"|LC_.*|LANG|LANGUAGE"
     r"|LD_PRELOAD|SYSTEMD_.*"  # machines and build roots have neither the library nor the setting
+    r"|SHELL"  # ssh has it run its commands, and it may be no shell: nologin, false
     r"|MAKE.*|MFLAGS|GNUMAKEFLAGS|POSIXLY_CORRECT|CDPATH|BASH_ENV|ENV|TAR_OPTIONS|XZ_OPT|XZ_DEFAULTS|GZIP"
 )
 
@@ -31,9 +33,14 @@ def settled(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a shell without what would change the programs of a run, and with one locale."""
     kept = {name: value for name, value in variables.items() if not _LEFT.fullmatch(name)}
     temporary = kept.get("TMPDIR")
-    if temporary is not None and not (Path(temporary).is_dir() and os.access(temporary, os.W_OK | os.X_OK)):
-        del kept["TMPDIR"]  # Python passes over such a folder, other programs fail
+    if temporary is not None and not _holds_sockets(temporary):
+        del kept["TMPDIR"]  # Python passes over a folder that is missing or closed, other programs fail
     return kept | {"LC_ALL": LOCALE}
+
+
+def _holds_sockets(folder: str) -> bool:
+    """Tell whether a folder can be written, and has room in its path for the socket of one of Terraform's providers."""
+    return len(os.fsencode(folder)) <= _LONGEST and Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def settle() -> None:

@@ -34,6 +34,7 @@ _TRIES = 3
 _CONNECTING = 8  # seconds: a connection that fails later is not tried again
 _NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout)
 _OTHER = "artifacts.mirror to a source that has it"
+_MIRROR = "name it by a URL such as https://mirror.example.com/kubernetes"
 _BROKEN_OFF = (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError)
 
 
@@ -86,7 +87,7 @@ class Source:
     def __init__(self, mirror: str | None, progress: Progress, stop: Event, timeout: httpx.Timeout = _TIMEOUT) -> None:
         proxies.check()
         if mirror and (why := proxies.fault(mirror)):
-            raise PreflightError("the mirror cannot be reached", where=mirror, why=why, todo=f"set {_OTHER}")
+            raise PreflightError("the mirror cannot be reached", where=mirror, why=why, todo=_MIRROR)
         self._stop = stop
         self.mirror = mirror
         self._progress = progress

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -48,6 +49,17 @@ def test_connections_leave_no_folder_behind(tmp_path: Path) -> None:
         assert folder.is_dir()
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 60, "%h", "$HOME", "a b", "{{x}}"])
+def test_sockets_lie_where_ssh_finds_them_whatever_the_folder_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+    with connections.shared(Workspace(tmp_path)) as folder:
+        assert len(str(folder)) < 80
+        assert name not in str(folder)
 
 
 def test_what_a_killed_run_leaves_of_its_connections_is_removed_by_the_next(tmp_path: Path) -> None:

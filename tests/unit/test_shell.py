@@ -50,6 +50,7 @@ def settled(folder: Path, exported: dict[str, str], umask: int = -1) -> dict[str
             "LANGUAGE",
             "LD_PRELOAD",
             "SYSTEMD_LOG_LEVEL",
+            "SHELL",
             "MAKEFLAGS",
             "POSIXLY_CORRECT",
             "CDPATH",
@@ -81,11 +82,13 @@ def test_what_is_promised_to_the_user_stays(name: str) -> None:
     assert shell.settled({name: "any"}) == {"LC_ALL": "C.UTF-8", name: "any"}
 
 
-@pytest.mark.parametrize("folder", ["missing", "file"])
+@pytest.mark.parametrize("folder", ["missing", "file", "long" * 20])
 def test_a_folder_for_temporary_files_that_cannot_be_used_is_passed_over(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").touch()
+    if folder.startswith("long"):
+        (tmp_path / folder).mkdir()
     assert "TMPDIR" not in shell.settled({"TMPDIR": str(tmp_path / folder)})
-    assert shell.settled({"TMPDIR": str(tmp_path)})["TMPDIR"] == str(tmp_path)
+    assert shell.settled({"TMPDIR": "/var/tmp"})["TMPDIR"] == "/var/tmp"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,9 @@ def settle() -> None:
     wanted = settled(os.environ)
     utf8 = sys.flags.utf8_mode or locale.getencoding().lower() == "utf-8"
     if not utf8 or any(name.startswith("PYTHON") for name in os.environ):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], wanted)  # noqa: S606 - no shell is in between
+        # -X utf8, because a system may lack the locale.
+        again = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execve(sys.executable, again, wanted)  # noqa: S606 - no shell is in between
     os.environ.clear()
     os.environ.update(wanted)
     os.umask(0o022)

@@ -91,6 +91,14 @@ def test_a_folder_for_temporary_files_that_cannot_be_used_is_passed_over(tmp_pat
     assert shell.settled({"TMPDIR": "/var/tmp"})["TMPDIR"] == "/var/tmp"
 
 
+def test_a_program_begins_twice_at_most_where_a_system_lacks_the_locale(tmp_path: Path) -> None:
+    program = PROGRAM.replace("shell.settle()", "shell.LOCALE = 'no_SUCH.UTF-8'; shell.settle()")
+    (tmp_path / "program.py").write_text(program)
+    argv = [sys.executable, str(tmp_path / "program.py"), str(ROOT)]
+    done = subprocess.run(argv, env=os.environ | {"LC_ALL": "C"}, capture_output=True, timeout=20, check=True)
+    assert json.loads(done.stdout.splitlines()[0])["files"] == "utf-8"
+
+
 @pytest.mark.parametrize(
     "exported",
     [

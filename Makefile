@@ -7,6 +7,11 @@ ARGS :=
 VERSION :=
 COMPONENT :=
 $(foreach name,env host from yes args version component,$(if $(filter command line,$(origin $(name))),$(error write it in capitals: $(name)=… does nothing)))
+$(foreach name,ENV HOST FROM YES ARGS VERSION COMPONENT,$(if $(findstring environment,$(origin $(name))),$(error MAKEFLAGS has -e, which would take $(name) from the environment: unset MAKEFLAGS)))
+# What a shell may say to Python and pip is about other programs; indexes, proxies and certificates stay.
+unexport $(filter PYTHON%,$(.VARIABLES)) LD_PRELOAD
+unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN PIP_NO_DEPS PIP_REQUIRE_VIRTUALENV PIP_CONSTRAINT
+# The scripts beside it have the path that the checkout had when they were installed: all are run as modules.
 PYTHON := .venv/bin/python
 PIPELINE = $(PYTHON) pipeline.py
 CONFIRMED = $(if $(filter 1 y yes true,$(YES)),--yes)
@@ -53,39 +58,42 @@ graph: ## print a Mermaid diagram of the environment
 SHELL_SCRIPTS = $(shell grep -rlE '^\#!(/usr)?/bin/(env )?(ba|da)?sh' .ci ansible bootstrap infra)
 
 check: .venv/installed # format, lint and types
-	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy . && .venv/bin/yamllint -s . && .venv/bin/ansible-lint --offline -q ansible && .venv/bin/shellcheck $(SHELL_SCRIPTS)
+	$(PYTHON) -m ruff format --check . && $(PYTHON) -m ruff check . && $(PYTHON) -m mypy . && $(PYTHON) -m yamllint -s . && $(PYTHON) -m ansiblelint --offline -q ansible && .venv/bin/shellcheck $(SHELL_SCRIPTS)
 
 test: packages check # check, and every test that needs no machines
-	.venv/bin/pytest -n 2 -m 'not e2e'
+	$(PYTHON) -m pytest -n 2 -m 'not e2e'
 
 e2e: packages .venv/installed # the whole on real machines; files side by side, because most of it is waiting
-	.venv/bin/pytest -n 2 --dist loadfile -m e2e tests/e2e
+	$(PYTHON) -m pytest -n 2 --dist loadfile -m e2e tests/e2e
 
 # The tests go on without what was declined: a program may have come in another way.
 packages: # install what README.md names of Debian's packages (asks, unless YES=1)
 	-@bootstrap/packages.sh $(CONFIRMED) $$(sed -n 's/^apt-get install -y //p' README.md)
 
 bench: .venv/installed # figures of ENV per command, stage, host and task, kept in build/.bench
-	@PYTHONPATH=. $(PYTHON) tests/bench.py $(call quoted,$(ENV))
+	@$(PYTHON) -m tests.bench $(call quoted,$(ENV))
 
 golden: .venv/installed # write what synthesis gives into tests/synth/*.golden.json; review the diff
-	GOLDEN=update .venv/bin/pytest -q tests/synth -k golden
+	GOLDEN=update $(PYTHON) -m pytest -q tests/synth -k golden
 
 schema: .venv/installed # write environments/schema.json and full.yaml from the code
 	$(PYTHON) -m bootstrap.config
 
 release: .venv/installed # add a version of Kubernetes: make release VERSION=1.37.2, then review the diff
-	@PYTHONPATH=. $(PYTHON) -m bootstrap.artifacts.release $(call quoted,$(VERSION)) $(ARGS)
+	@$(PYTHON) -m bootstrap.artifacts.release $(call quoted,$(VERSION)) $(ARGS)
 
 recipe: .venv/installed # write the build recipe of a component of lock.yaml: make recipe COMPONENT=opentofu VERSION=1.12.6
-	@PYTHONPATH=. $(PYTHON) -m bootstrap.artifacts.release.recipe $(call quoted,$(COMPONENT)) $(call quoted,$(VERSION)) $(ARGS)
+	@$(PYTHON) -m bootstrap.artifacts.release.recipe $(call quoted,$(COMPONENT)) $(call quoted,$(VERSION)) $(ARGS)
 
 format: .venv/installed # format the code
-	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+	$(PYTHON) -m ruff format . && $(PYTHON) -m ruff check --fix .
 
-.venv/installed: requirements.txt
+# Made anew where its Python is gone, as after an upgrade of the system.
+.venv/installed: requirements.txt $(if $(realpath $(PYTHON)),,FORCE)
 	@echo 'installing the Python packages into .venv, once: it takes a few minutes'
 	@python3 -c 'import ensurepip' 2>/dev/null || bootstrap/packages.sh $(CONFIRMED) python3-venv
-	python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	python3 -m venv $(if $(realpath $(PYTHON)),,--clear) .venv
+	$(PYTHON) -m pip install --no-user --quiet --disable-pip-version-check --requirement requirements.txt
 	touch $@
+
+FORCE:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TextIO
 
+from bootstrap import shell
 from bootstrap.errors import PipelineError, UnreadAnswerError, exit_codes, stopped, unusable_file
 
 # The commands; a module of infra/commands for each.
@@ -113,4 +114,5 @@ def _tell(text: str, stream: TextIO) -> None:
 
 
 if __name__ == "__main__":
+    shell.settle()
     sys.exit(main(sys.argv[1:]))

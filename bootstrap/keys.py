@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError
+from bootstrap.files import refuse_odd
 from bootstrap.process import run
 
 
@@ -47,10 +48,12 @@ def _private(environment: Environment, folder: Path) -> Path:
 
 def _named(key: str) -> Path:
     try:
-        return Path(key).expanduser().absolute()
+        path = Path(key).expanduser().absolute()
     except RuntimeError as error:
         todo = "write the key file's whole path under ssh.key"
         raise PreflightError("the SSH private key cannot be found", where=key, why=str(error), todo=todo) from error
+    refuse_odd(path, "name a key under ssh.key that lies in a folder without it")
+    return path
 
 
 def _generate(private: Path, name: str) -> None:

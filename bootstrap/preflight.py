@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from bootstrap import platforms
+from bootstrap import platforms, proxies
 from bootstrap.checklist import Checks
 from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError
+from bootstrap.files import cache_folder, refuse_odd
 from bootstrap.platforms import ReadinessCheck
 from bootstrap.process import find
 from bootstrap.progress import Progress
@@ -30,10 +32,15 @@ def check(environment: Environment, folder: Path, key: Callable[[], object], pro
         PreflightError: a check failed; an UnreadyError where more than one did.
     """
     steps: list[ReadinessCheck] = [
+        ReadinessCheck("proxies", proxies.check),
+        ReadinessCheck("folders", lambda: _folders(folder)),
         ReadinessCheck("programs", _programs),
         ReadinessCheck("disk", lambda: _disk(folder)),
         ReadinessCheck("SSH key", key, frozenset({"programs"})),
-        *platforms.of(environment).account_checks(environment),
+        *(
+            replace(step, needs=step.needs | {"proxies"})
+            for step in platforms.of(environment).account_checks(environment)
+        ),
     ]
     checks, passed = Checks(), set[str]()
     for step in steps:
@@ -51,6 +58,11 @@ def _programs() -> None:
         raise PreflightError(
             f"{', '.join(missing)} is not installed", todo=f"apt-get install {' '.join(sorted(set(missing.values())))}"
         )
+
+
+def _folders(folder: Path) -> None:
+    refuse_odd(folder.resolve(), "move the checkout to a folder without it")
+    refuse_odd(cache_folder(), "let XDG_CACHE_HOME name a folder without it")
 
 
 def _disk(folder: Path) -> None:

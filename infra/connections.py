@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from bootstrap.process import run
 from infra import ssh
 from infra.workspace import Workspace
 
+_LONGEST = 50  # characters: of the 107 of a socket's path, ours, Ansible's and ssh's own parts take up to 57
 MARK = "KUBE_PIPELINE_FOLDER"  # in the environment of every process that Ansible starts: the workspace's folder
 
 
@@ -38,11 +40,14 @@ def shared(workspace: Workspace) -> Iterator[Path]:
 
     A new one each time, so that no connection to a machine that is gone is ever used again. It lies in the system's
     folder for temporary files, because the path of a socket must be short; a link in the workspace leads the next run
-    to what a killed one leaves there.
+    to what a killed one leaves there, of Ansible's runs too.
     """
     end_leftovers(workspace)
     link = workspace.sockets
-    with tempfile.TemporaryDirectory(prefix="kube-pipeline-") as name:
+    usual = tempfile.gettempdir()
+    # ssh would expand a part of an unusual name.
+    where = usual if re.fullmatch(rf"[\w./-]{{1,{_LONGEST}}}", usual, re.ASCII) else "/tmp"  # noqa: S108 - a folder of its own
+    with tempfile.TemporaryDirectory(prefix="kube-pipeline-", dir=where) as name:
         link.symlink_to(name)
         try:
             ssh.share_bastion(workspace.ssh_config, Path(name), {MARK: str(workspace.folder)})

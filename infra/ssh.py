@@ -24,13 +24,15 @@ _KNOWN_HOSTS = re.compile(r'^\s*UserKnownHostsFile "(.+)"$', re.MULTILINE)
 _KEY_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 
 
-def configuration(contract: Contract, *, user: str, key: Path, known_hosts: Path) -> str:
-    """Return an ssh_config with an entry for each machine, by name and by address.
+def configuration(contract: Contract, config: Path, *, user: str, key: Path, known_hosts: Path) -> str:
+    """Return an ssh_config, to be kept in the file `config`, with an entry for each machine, by name and by address.
 
     Host keys are pinned under the machine's name, whatever its address. A key that changes on a living machine is
     refused; the pin of a machine that is replaced must be dropped first (`forget`).
     """
     lines = []
+    # What ProxyJump does, which does not quote the name of the file.
+    through = f"  ProxyCommand ssh -F {_literal(shlex.quote(str(config)))} -W [%h]:%p bastion"
     if contract.bastion:
         lines += _entry(["bastion", contract.bastion.host], contract.bastion.host)
         lines += [
@@ -40,13 +42,13 @@ def configuration(contract: Contract, *, user: str, key: Path, known_hosts: Path
     for node in contract.nodes:
         lines += _entry([node.name, str(node.private_address)], str(node.private_address))
         if contract.bastion:
-            lines.append("  ProxyJump bastion")
+            lines.append(through)
     lines += [
         "Host *",
         f"  User {user}",
-        f'  IdentityFile "{key}"',
+        f'  IdentityFile "{_literal(str(key))}"',
         "  IdentitiesOnly yes",
-        f'  UserKnownHostsFile "{known_hosts}"',
+        f'  UserKnownHostsFile "{_literal(str(known_hosts))}"',
         "  GlobalKnownHostsFile /dev/null",
         "  StrictHostKeyChecking yes",
         "  BatchMode yes",
@@ -62,7 +64,7 @@ def share_bastion(config: Path, sockets: Path, mark: Mapping[str, str]) -> None:
     sshd refuses further logins while ten are under way (MaxStartups), and Ansible starts fifty. An ssh that finds no
     shared connection opens its own. The shared one lasts until it is told to exit; `mark` is in its environment.
     """
-    if not config.exists() or "ProxyJump" not in config.read_text(encoding="utf-8"):
+    if not config.exists() or "ProxyCommand" not in config.read_text(encoding="utf-8"):
         return
     master = ("-o", "ControlMaster=yes", "-o", "ControlPersist=yes", "-o", f"ControlPath={sockets / 'bastion'}")
     run(["ssh", "-F", config, *master, "bastion", "true"], env=mark, check=False)
@@ -138,7 +140,7 @@ def _try(name: str, config: Path) -> Completed:
 
 def _changed(name: str, where: str, config: Path, done: Completed) -> PipelineError:
     named = _KNOWN_HOSTS.search(config.read_text(encoding="utf-8"))
-    known_hosts = named[1] if named else "known_hosts"
+    known_hosts = named[1].replace("%%", "%") if named else "known_hosts"
     return AnsibleError(
         "the machine's SSH host key is not the one pinned at first contact",
         where=where,
@@ -147,6 +149,11 @@ def _changed(name: str, where: str, config: Path, done: Completed) -> PipelineEr
         todo="find out which; if the change is yours, forget the old key and apply again: "
         + shlex.join(["ssh-keygen", "-R", name, "-f", known_hosts]),
     )
+
+
+def _literal(text: str) -> str:
+    """Return a text as ssh_config has it: ssh would replace a % and what follows."""
+    return text.replace("%", "%%")
 
 
 def _entry(names: list[str], address: str) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
 import signal
 import threading
@@ -193,10 +192,8 @@ class Terraform:
         return argv
 
     def _variables(self) -> dict[str, str | None]:
-        """Return the changes to Terraform's environment; a user's own arguments must not leak in."""
-        theirs = [name for name in os.environ if name.startswith("TF_CLI_ARGS")]
+        """Return the changes to Terraform's environment."""
         return {
-            **dict.fromkeys((*theirs, "TF_WORKSPACE", "TF_DATA_DIR")),
             "TF_CLI_CONFIG_FILE": str(self._cli_config),
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",

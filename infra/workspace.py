@@ -111,7 +111,6 @@ class Workspace:
     # Ansible
     inventory = File("inventory/hosts.yaml", writer="infra/cluster.py", readers=("infra/ansible.py",))
     inventory_script = File("inventory.sh", writer="infra/steps/reach.py")
-    runner = File("runner", writer="infra/ansible.py")
     facts = File("facts", writer="infra/ansible.py", passing=True)
     # The names of the machines that this command has prepared
     prepared = File(

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from bootstrap import shell
 from bootstrap.errors import PipelineError
 from bootstrap.progress import Progress
 
@@ -31,6 +32,7 @@ class Lines:
 
 def run(command: Callable[[Progress], str]) -> None:
     """Run a command and print what it returns; an error is printed, and its exit code is the process's."""
+    shell.settle()
     try:
         text = command(Lines())
     except PipelineError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -24,6 +25,7 @@ from tenacity import (
     wait_fixed,
 )
 
+from bootstrap import proxies
 from bootstrap.errors import InterruptedRunError, PreflightError
 from bootstrap.progress import Progress
 
@@ -32,6 +34,7 @@ _TRIES = 3
 _CONNECTING = 8  # seconds: a connection that fails later is not tried again
 _NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout)
 _OTHER = "artifacts.mirror to a source that has it"
+_MIRROR = "name it by a URL such as https://mirror.example.com/kubernetes"
 _BROKEN_OFF = (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError)
 
 
@@ -48,14 +51,47 @@ def mirrored(url: str, mirror: str | None) -> str:
     return f"{mirror.rstrip('/')}/{url.partition('://')[2]}" if mirror else url
 
 
+class _ByProxy(httpx.BaseTransport):
+    """Sends each request, one that follows from a redirection too, by the proxy that the environment names for it."""
+
+    def __init__(self) -> None:
+        self._authorities = _authorities()
+        self._transports: dict[str | None, httpx.HTTPTransport] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        proxy = proxies.of(str(request.url))
+        if proxy not in self._transports:
+            self._transports[proxy] = httpx.HTTPTransport(verify=self._authorities, proxy=proxy)
+        return self._transports[proxy].handle_request(request)
+
+    def close(self) -> None:
+        for transport in self._transports.values():
+            transport.close()
+
+
+def _authorities() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise PreflightError(
+            "the certificates of authorities cannot be read",
+            where=f"SSL_CERT_FILE={os.environ.get('SSL_CERT_FILE', '')}",
+            why=str(error),
+            todo="let SSL_CERT_FILE name a file of certificates, or unset it",
+        ) from error
+
+
 class Source:
     """Upstream, or a mirror with the files of upstream under MIRROR/HOST/PATH."""
 
     def __init__(self, mirror: str | None, progress: Progress, stop: Event, timeout: httpx.Timeout = _TIMEOUT) -> None:
+        proxies.check()
+        if mirror and (why := proxies.fault(mirror)):
+            raise PreflightError("the mirror cannot be reached", where=mirror, why=why, todo=_MIRROR)
         self._stop = stop
         self.mirror = mirror
         self._progress = progress
-        self._client = httpx.Client(timeout=timeout, follow_redirects=True)
+        self._client = httpx.Client(timeout=timeout, follow_redirects=True, transport=_ByProxy())
         self._unreachable: dict[str, str] = {}
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bootstrap.artifacts.lock import TRIPLETS
 from bootstrap.errors import PreflightError
+from bootstrap.files import home
 from bootstrap.process import find
 
 ANOTHER_PROXY = "set GOPROXY to a reachable module proxy, or artifacts.mirror to a mirror of upstream"
@@ -44,6 +45,7 @@ def environment(architecture: str, compiler: str | None = None, module_mode: str
     """
     triplet = TRIPLETS[architecture]
     return {
+        "HOME": str(home()),  # Go keeps modules and what it compiled below it
         "GOFLAGS": f"-mod={module_mode} -trimpath -buildvcs=false",
         "GOWORK": "off",
         "GOOS": "linux",

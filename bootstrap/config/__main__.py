@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from bootstrap import shell
 from bootstrap.config.loader import ENVIRONMENTS
 from bootstrap.config.model import Environment
 from bootstrap.config.reference import NAME, reference
@@ -17,5 +18,6 @@ def schema() -> str:
 
 
 if __name__ == "__main__":
+    shell.settle()
     write_atomically(ENVIRONMENTS / "schema.json", schema())
     write_atomically(ENVIRONMENTS / f"{NAME}.yaml", reference())

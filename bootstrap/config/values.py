@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from bootstrap.proxies import fault
+
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 
 _WORD = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -52,14 +54,9 @@ def _cidr(value: object) -> object:
 
 
 def _url(value: str) -> str:
-    not_one = wrong(f"{value} is not a URL", "write one such as https://mirror.example.com/kubernetes")
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and " " not in value
-    except ValueError as error:  # a port that is no number, a bracket that is not closed
-        raise not_one from error
-    if not usable:
-        raise not_one
+    if why := fault(value):
+        raise wrong(f"{value} is not a URL: {why}", "write one such as https://mirror.example.com/kubernetes")
+    parts = urlsplit(value)
     if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1"}:
         raise wrong(f"{value} is not encrypted", "write an https:// URL: what has no pinned checksum is taken over TLS")
     if parts.username or parts.password:

@@ -130,10 +130,6 @@ class Platform(Protocol):
         """The kinds of add-ons, such as storage, that the cloud has no service for; see `default` in an addon.yaml."""
 
     @property
-    def credentials(self) -> Sequence[str]:
-        """The variables of a process's environment that hold the account's secrets."""
-
-    @property
     def checks(self) -> Sequence[Check]:
         """The checks of an environment file that are the cloud's own."""
 
@@ -168,7 +164,6 @@ class RealCloud:
     reached_from_here: bool = False
     keeps_artifacts: bool = False
     lacks: Set[str] = frozenset()
-    credentials: Sequence[str] = ()
     checks: Sequence[Check] = ()
 
     def completed(self, environment: Environment) -> Environment:
@@ -232,8 +227,3 @@ def of(environment: Environment) -> Platform:
     """Return the platform of an environment."""
     platform: Platform = half_of(__name__, environment)
     return platform
-
-
-def credentials() -> frozenset[str]:
-    """Return the variables that hold secrets of an account, of whichever cloud."""
-    return frozenset(name for platform in registered().values() for name in platform.credentials)

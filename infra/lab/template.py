@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import stat
 from pathlib import Path
 from uuid import uuid4
 
@@ -53,13 +54,31 @@ def _build(folder: Path) -> None:
         [*_WITH_US, "debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, partial, *_mirror()],
         todo=f"see {partial}/debootstrap/debootstrap.log, and whether a Debian mirror can be reached",
     )
-    shutil.copytree(_FILES, partial, dirs_exist_ok=True)
+    _place_files(partial)
     run(
         [*_WITH_US, "chroot", partial, "sh"],
         stdin=_RECIPE.read_text(encoding="utf-8"),
         env={"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
     )
     partial.rename(folder)
+
+
+def _place_files(root: Path) -> None:
+    """Put our files into the template, with modes that do not follow from the umask of the checkout."""
+    for file in _files():
+        target = root / file.relative_to(_FILES)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        target.chmod(_mode(file))
+
+
+def _files() -> list[Path]:
+    return sorted(path for path in _FILES.rglob("*") if path.is_file())
+
+
+def _mode(file: Path) -> int:
+    """Return a file's mode on a machine: of a mode, Git keeps the owner's execute bit only."""
+    return 0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644
 
 
 def _mirror() -> list[str]:
@@ -75,6 +94,6 @@ def _mirror() -> list[str]:
 
 def _key() -> str:
     digest = hashlib.sha256(repr((SUITE, PACKAGES)).encode())
-    for file in (_RECIPE, *sorted(path for path in _FILES.rglob("*") if path.is_file())):
-        digest.update(file.relative_to(_HERE).as_posix().encode() + b"\0" + file.read_bytes())
+    for file in (_RECIPE, *_files()):
+        digest.update(f"{file.relative_to(_HERE).as_posix()} {_mode(file):o}".encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -50,6 +51,17 @@ def test_connections_leave_no_folder_behind(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("name", ["x" * 60, "%h", "$HOME", "a b", "{{x}}"])
+def test_sockets_lie_where_ssh_finds_them_whatever_the_folder_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+    with connections.shared(Workspace(tmp_path)) as folder:
+        assert len(str(folder)) < 80
+        assert name not in str(folder)
+
+
 def test_what_a_killed_run_leaves_of_its_connections_is_removed_by_the_next(tmp_path: Path) -> None:
     killed = "import os, signal; from pathlib import Path; from infra.connections import shared\n"
     killed += "from infra.workspace import Workspace\n"
@@ -68,22 +80,60 @@ def test_ssh_is_left_to_check_host_keys(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "playbooks" / "any.yml").write_text("- {hosts: all, gather_facts: false, tasks: [{raw: 'true'}]}\n")
     (tmp_path / "ansible.cfg").write_text("[defaults]\n")
     hosts(tmp_path).write_text("node-0\n")
-    keeps = f"if grep -rq of-the-cloud {tmp_path}/runner; then touch {tmp_path}/leaked; fi"
-    (tmp_path / "ssh").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n{keeps}\n')
+    (tmp_path / "ssh").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n')
     (tmp_path / "ssh").chmod(0o700)
     (tmp_path / "logs").mkdir()
     monkeypatch.setattr(ansible, "_ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-cloud")
     playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path)
     ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
     asked = (tmp_path / "asked").read_text()
     assert "node-0" in asked
     assert "StrictHostKeyChecking" not in asked
-    assert (tmp_path / "runner").is_dir()
-    assert not (tmp_path / "leaked").exists(), "a run that is killed leaves what is there meanwhile"
-    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "ssh"]
-    assert not [path for path in kept if "of-the-cloud" in path.read_text()]  # ansible-runner keeps the environment
+
+
+@pytest.mark.parametrize(
+    "exported",
+    [
+        {"ANSIBLE_SKIP_TAGS": "all"},
+        {"ANSIBLE_RUN_TAGS": "foo"},
+        {"ANSIBLE_CHECK_MODE_MARKERS": "x", "ANSIBLE_STRATEGY": "debug"},
+        {"LC_ALL": "C"},
+        {"LC_CTYPE": "POSIX", "LANG": "de_DE.ISO-8859-1"},
+        {"PYTHONHOME": "/nowhere", "LD_PRELOAD": "libnowhere.so"},
+        {"HOME": "/proc/nowhere"},  # as on a read-only file system
+        {"HTTPS_PROXY": "http://me:pass-word@proxy:3128", "AWS_SECRET_ACCESS_KEY": "pass-word", "TOKEN": "pass-word"},
+    ],
+    ids=str,
+)
+def test_no_setting_or_secret_of_the_user_s_shell_reaches_a_play(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exported: dict[str, str]
+) -> None:
+    (tmp_path / "playbooks").mkdir()
+    task = (
+        f"{{shell: 'env >{tmp_path}/seen; grep -r pass-word {tmp_path}/sockets >{tmp_path}/kept', failed_when: false}}"
+    )
+    (tmp_path / "playbooks" / "any.yml").write_text(f"- {{hosts: all, gather_facts: false, tasks: [{task}]}}\n")
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    hosts(tmp_path).write_text(f"node-0 ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    for name in ("logs", "sockets"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(ansible, "_ROOT", tmp_path)
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/of/an/agent")
+    for name, value in exported.items():
+        monkeypatch.setenv(name, value)
+    playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path / "sockets")
+    done = ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
+    assert [change.host for change in done.changed] == ["node-0"]
+    seen = (tmp_path / "seen").read_text().splitlines()
+    assert not [
+        line
+        for line in seen
+        if line in {f"{name}={value}" for name, value in exported.items()} - {"HOME=/proc/nowhere"}
+    ]
+    assert {"LC_ALL=C.UTF-8", "SSH_AUTH_SOCK=/of/an/agent"} <= set(seen)
+    assert (tmp_path / "kept").read_text() == "", "a run that is killed leaves what is there meanwhile"
+    assert not list((tmp_path / "sockets").iterdir())
 
 
 def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from infra.request import alone
 from infra.run import reading, removing, working
 
 ROOT = Path(pipeline.__file__).parent
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # make test
 LOCAL = str(ROOT / "environments" / "local.yaml")
 
 
@@ -76,7 +77,11 @@ def test_help_imports_nothing_that_is_slow() -> None:
     script = "import pipeline, sys\ntry: pipeline.main(['--help'])\nfinally: print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = done.stdout.splitlines()[-1].split()
-    assert {name for name in loaded if name.startswith(("infra", "bootstrap"))} == {"bootstrap", "bootstrap.errors"}
+    assert {name for name in loaded if name.startswith(("infra", "bootstrap"))} == {
+        "bootstrap",
+        "bootstrap.errors",
+        "bootstrap.shell",
+    }
     assert not {"pydantic", "rich", "yaml", "asyncio"} & set(loaded)
 
 
@@ -149,8 +154,7 @@ def test_ssh_hands_on_the_words_after_the_machine(words: list[str], expected: li
 def test_make_hands_on_what_its_own_command_line_says_only(words: str, called: str) -> None:
     exported = {"HOST": "laptop", "ENV": "/etc/profile", "YES": "1", "FROM": "me", "ARGS": "--help"}
     argv = ["make", "--dry-run", "--old-file=.venv/installed", *shlex.split(words)]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # make test
-    done = subprocess.run(argv, cwd=ROOT, env=clean | exported, capture_output=True, text=True, check=True)
+    done = subprocess.run(argv, cwd=ROOT, env=CLEAN | exported, capture_output=True, text=True, check=True)
     assert shlex.split(done.stdout.splitlines()[-1]) == [".venv/bin/python", "pipeline.py", *shlex.split(called)]
 
 
@@ -163,8 +167,7 @@ def test_make_does_not_take_a_slip_for_the_default_environment() -> None:
 
 
 def test_the_menu_offers_environments_to_apply() -> None:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # make test
-    done = subprocess.run(["make"], cwd=ROOT, env=clean, capture_output=True, text=True, check=True)
+    done = subprocess.run(["make"], cwd=ROOT, env=CLEAN, capture_output=True, text=True, check=True)
     offered = re.search(r"an environment: ([^,]+),", done.stdout)
     assert offered
     assert {"local", "prod"} <= set(offered[1].split())

@@ -24,9 +24,9 @@ MAY_IMPORT = {
     "bootstrap": {"bootstrap"},
     "bootstrap/addons.py": {"bootstrap.data", "bootstrap.errors"},
     "bootstrap/config": {
-        f"bootstrap.{name}" for name in ("addons", "addresses", "config", "data", "errors", "platforms")
+        f"bootstrap.{name}" for name in ("addons", "addresses", "config", "data", "errors", "platforms", "proxies")
     },
-    "bootstrap/config/__main__.py": {"bootstrap.config", "bootstrap.files"},
+    "bootstrap/config/__main__.py": {"bootstrap.config", "bootstrap.files", "bootstrap.shell"},
     "bootstrap/config/stored.py": {"bootstrap.config", "bootstrap.errors", "bootstrap.files"},
     "bootstrap/errors.py": set(),
     "bootstrap/process.py": {"bootstrap.errors"},
@@ -69,6 +69,7 @@ STARTERS = {
 }
 MAY_START = {
     "bootstrap/process.py": {"subprocess.Popen", "subprocess.run", "os.execvp"},
+    "bootstrap/shell.py": {"os.execve"},  # this program once more
     "bootstrap/run_until_parent_ends.py": {"subprocess.run"},  # a program of its own, which bootstrap/process.py starts
 }
 

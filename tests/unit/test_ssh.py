@@ -14,9 +14,10 @@ from infra import ssh
 from infra.contract import Contract
 
 
-def entry(contract: Contract, host: str) -> dict[str, str]:
+def entry(contract: Contract, host: str, folder: Path = Path("/build")) -> dict[str, str]:
     """What OpenSSH itself makes of the configuration."""
-    text = ssh.configuration(contract, user="admin", key=Path("/build/key"), known_hosts=Path("/build/known hosts"))
+    key, known_hosts = folder / "key", folder / "known hosts"
+    text = ssh.configuration(contract, folder / "ssh_config", user="admin", key=key, known_hosts=known_hosts)
     done = subprocess.run(
         ["ssh", "-G", "-F", "/dev/stdin", host], input=text, capture_output=True, text=True, check=True
     )
@@ -27,7 +28,25 @@ def test_a_machine_is_reached_by_name_through_the_bastion(contract: Contract) ->
     found = entry(contract, "big-disk-1")
     assert found["hostname"] == "10.20.64.40"
     assert found["user"] == "admin"
-    assert found["proxyjump"] == "bastion"
+    assert found["proxycommand"] == "ssh -F /build/ssh_config -W [%h]:%p bastion"
+
+
+@pytest.mark.parametrize(
+    "name", ["job_feature%2Fx", "a b", "it's", "%d%h%%", "j\N{LATIN SMALL LETTER U WITH DIAERESIS}rgen", "#1;&(x)"]
+)
+def test_any_folder_holds_what_ssh_reads(contract: Contract, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    text = ssh.configuration(
+        contract, folder / "ssh_config", user="admin", key=folder / "key", known_hosts=folder / "known"
+    )
+    (folder / "ssh_config").write_text(text.replace("HostName 203.0.113.7", "HostName 127.0.0.1\n  Port 1"))
+    done = subprocess.run(
+        ["ssh", "-v", "-F", folder / "ssh_config", "controller-0", "true"], capture_output=True, text=True, check=False
+    )
+    shown = "".join(chr(byte) if byte < 128 else f"\\{byte:03o}" for byte in bytes(folder))
+    assert f"identity file {shown}/key type" in done.stderr
+    assert "connect to host 127.0.0.1 port 1" in done.stderr, "the bastion was tried"
 
 
 def test_host_keys_belong_to_the_machine_not_to_its_address(contract: Contract) -> None:
@@ -43,7 +62,7 @@ def test_an_unknown_key_is_refused_and_only_our_files_are_read(contract: Contrac
 
 
 def test_the_bastion_itself_is_reached_directly(contract: Contract) -> None:
-    assert "proxyjump" not in entry(contract, "bastion")
+    assert "proxycommand" not in entry(contract, "bastion")
 
 
 def test_the_bastion_is_reached_through_the_one_connection_where_there_is_one(
@@ -106,7 +125,7 @@ def test_another_host_key_is_told_with_the_command_that_forgets_the_old_one(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     direct = contract.model_copy(update={"bastion": None, "nodes": contract.nodes[:1]})
     config = tmp_path / "config"
-    config.write_text(ssh.configuration(direct, user="admin", key=tmp_path / "key", known_hosts=known_hosts))
+    config.write_text(ssh.configuration(direct, config, user="admin", key=tmp_path / "key", known_hosts=known_hosts))
     with pytest.raises(AnsibleError) as error:
         ssh.wait_until_reachable(direct, config, Silent())
     assert error.value.where == "controller-0 (10.20.0.10)"

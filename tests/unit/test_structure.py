@@ -23,7 +23,7 @@ TREES = {file: ast.parse(file.read_text()) for file in CONTROLLER}
 
 FUNCTIONS = workspace_uses.all_functions()
 # What Terraform and Ansible keep for themselves, and what every step leaves of its times.
-INTERNAL = {"initialized", "plan", "terraform_log", "runner", "sockets", "facts", "playbook_log"}
+INTERNAL = {"initialized", "plan", "terraform_log", "sockets", "facts", "playbook_log"}
 BY_SSH = {"known_hosts", "keys"}  # ssh_config names them
 LOOKED_FOR = {"preflight": {"lab"}}  # a cloud that runs already is checked otherwise; nothing has to be there
 

@@ -19,7 +19,6 @@ _MACHINES = MachineTypes(control_plane="t3.medium", worker="t3.large", bastion="
 # AWS's limits for the size of a VPC and of a subnet. AWS reserves five addresses of each subnet; the other five leave
 # room for the network's own interfaces.
 _ADDRESSING = Addressing(widest=16, narrowest=28, smallest_subnet=28, reserved=10)
-_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _EXAMPLE = {"region": "eu-central-1", "zones": ["eu-central-1a"], "machine_image": "ami-0123456789abcdef0"}
 
 
@@ -54,7 +53,6 @@ class AwsPlatform(RealCloud):
     example: Mapping[str, object] = _EXAMPLE
     machines: MachineTypes = _MACHINES
     addressing: Addressing = _ADDRESSING
-    credentials: Sequence[str] = _CREDENTIALS
     checks: Sequence[Check] = CHECKS
 
     def zones(self, environment: Environment) -> tuple[str, ...]:

@@ -56,11 +56,6 @@ class Lab:
         return self.cloud.addressing
 
     @property
-    def credentials(self) -> Sequence[str]:
-        """Return none: the embedded cloud has no account."""
-        return ()
-
-    @property
     def checks(self) -> Sequence[Check]:
         """The wrapped cloud's checks but that of the image, which is a template here, and the embedded cloud's own."""
         return (*(check for check in self.cloud.checks if check[0] is not real_image), *CHECKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,3 +57,41 @@ def test_each_build_has_a_folder_of_its_own_and_removes_what_an_earlier_one_left
 def test_a_template_that_is_there_is_not_built_again(debootstrap: Debootstrap) -> None:
     assert module.template(Silent()) == module.template(Silent())
     assert len(debootstrap.folders) == 1
+
+
+@pytest.fixture(params=[0o077, 0o000], ids=oct)
+def checkout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The template's files as a checkout under an unusual umask has them."""
+    files = Path(shutil.copytree(module._FILES, tmp_path / "checkout" / "machine"))
+    for path in (files, *files.rglob("*")):
+        executable = path.is_dir() or path.stat().st_mode & 0o100
+        path.chmod((0o777 if executable else 0o666) & ~request.param)
+    monkeypatch.setattr(module, "_FILES", files)
+    monkeypatch.setattr(module, "_HERE", files.parent)
+    monkeypatch.setattr(module, "_RECIPE", Path(shutil.copy(module._RECIPE, files.parent)))
+    return files
+
+
+def test_modes_are_ours_whatever_the_umask_of_the_checkout(debootstrap: Debootstrap, checkout: Path) -> None:
+    built = module.template(Silent())
+    found = {path.relative_to(built).as_posix(): path.stat().st_mode & 0o7777 for path in built.rglob("*")}
+    assert {found[folder] for folder in ("etc", "etc/ssh", "etc/sudoers.d", "usr", "usr/local/lib/lab")} == {0o755}
+    assert found["etc/ssh/sshd_config.d/lab.conf"] == found["etc/systemd/system/lab-boot.service"] == 0o644
+    assert found["usr/local/lib/lab/boot"] == 0o755
+
+
+def test_a_folder_of_the_template_keeps_its_mode(debootstrap: Debootstrap, checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "root" / "etc" / "sudoers.d").mkdir(parents=True)
+    (tmp_path / "root" / "etc" / "sudoers.d").chmod(0o750)
+    module._place_files(tmp_path / "root")
+    assert (tmp_path / "root" / "etc" / "sudoers.d").stat().st_mode & 0o777 == 0o750
+
+
+def test_the_key_of_the_template_sees_modes_and_no_umask(
+    debootstrap: Debootstrap, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = module._key()
+    (checkout / "etc" / "sudoers.d" / "admin").chmod(0o600)
+    assert module._key() == key
+    (checkout / "usr" / "local" / "lib" / "lab" / "boot").chmod(0o600)
+    assert module._key() != key

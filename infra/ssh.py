@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shlex
 import threading
 import time
@@ -147,6 +148,26 @@ def _changed(name: str, where: str, config: Path, done: Completed) -> PipelineEr
         todo="find out which; if the change is yours, forget the old key and apply again: "
         + shlex.join(["ssh-keygen", "-R", name, "-f", known_hosts]),
     )
+
+
+def output(config: Path, host: str, command: str) -> str:
+    """Return what a command prints on a machine, without what the user's shell there prints of its own.
+
+    A shell may greet in its start files, and what it prints is in the same stream. So marks tell where the command's
+    own output begins, and that it came to its end.
+
+    Raises:
+        AnsibleError: the command failed, or its output is not whole.
+    """
+    mark = secrets.token_hex(16)
+    script = f"echo {mark} && {command} && echo {mark}"
+    done = run(["ssh", "-F", config, host, shlex.join(["sh", "-c", script])], check=False)
+    _, begun, rest = done.stdout.partition(f"{mark}\n")
+    found, ended, _ = rest.rpartition(f"{mark}\n")
+    if done.code == 0 and begun and ended:
+        return found
+    why = "the answer is not whole" if done.code == 0 else f"exit code {done.code}"
+    raise AnsibleError("a command failed there", where=host, why=done.stderr.strip() or why, command=done.argv)
 
 
 def _entry(names: list[str], address: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Control planes are asked over SSH whether they serve, and for the administrator's kubeconfig."""
+"""Control planes are asked over SSH whether they serve."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 
 from bootstrap.errors import AnsibleError
 from bootstrap.progress import Silent
-from infra import kubeconfig
 from infra.api_servers import ApiServers
 from infra.contract import Contract, Node
 from infra.workspace import Workspace
@@ -36,19 +35,6 @@ def answer(folder: Path, ssh: str) -> Workspace:
 
 def control_planes(contract: Contract) -> list[Node]:
     return [node for node in contract.nodes if node.role == "control-plane"]
-
-
-def test_any_control_plane_gives_the_kubeconfig(two: Contract, tmp_path: Path) -> None:
-    script = 'case "$*" in *controller-1*) echo kubeconfig;; *) echo "No route to host" >&2; exit 255;; esac'
-    path = kubeconfig.fetch(answer(tmp_path, script), two)
-    assert path.read_text() == "kubeconfig\n"
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
-def test_each_control_plane_that_gave_none_is_told(two: Contract, tmp_path: Path) -> None:
-    with pytest.raises(AnsibleError) as raised:
-        kubeconfig.fetch(answer(tmp_path, "echo gone >&2; exit 1"), two)
-    assert raised.value.why == "controller-0: gone\ncontroller-1: gone"
 
 
 def test_a_control_plane_that_serves_again_is_waited_for(two: Contract, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -62,6 +62,7 @@ class Cluster:
         reachable = self.contract.model_copy(update={"nodes": (*self.contract.nodes, *leaving)})
         config = ssh.configuration(reachable, user=user, key=key, known_hosts=workspace.known_hosts)
         write_atomically(workspace.ssh_config, config, mode=0o600)
+        ssh.drop_other_pins(reachable, workspace.known_hosts)
         awaited = self.contract if nodes is None else self.contract.model_copy(update={"nodes": tuple(nodes)})
         try:
             ssh.wait_until_reachable(awaited, workspace.ssh_config, self.run.display, give_up=give_up)
@@ -88,11 +89,6 @@ class Cluster:
         sockets = self.run.connections.share()
         playbook = ansible.Playbook(name, workspace, sockets, variables or {}, check, skip_tags)
         return ansible.play(playbook, stage, display.timeline, display)
-
-
-def forget_host_keys(workspace: Workspace, names: Iterable[str]) -> None:
-    """Drop the pinned host keys of machines that are about to be made anew."""
-    ssh.forget(names, workspace.known_hosts)
 
 
 def of(run: Run, contract: Contract) -> Cluster:

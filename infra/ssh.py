@@ -1,4 +1,4 @@
-"""SSH to the machines: ssh_config, host keys pinned at first contact, and the wait until they answer."""
+"""SSH to the machines: ssh_config, host keys pinned at first contact, the wait until they answer, what they print."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import secrets
 import shlex
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, stop_any, stop_when_event_set, wait_fixed
 from tenacity.stop import StopBaseT
 
 from bootstrap.errors import AnsibleError, PipelineError
+from bootstrap.files import write_atomically
 from bootstrap.process import Completed, run
 from bootstrap.progress import Progress
-from infra.contract import Contract
+from infra.contract import Bastion, Contract, Node
 
 SHARED = "KUBE_PIPELINE_CONNECTIONS"  # in a process's environment: the folder with the connection of `share_bastion`
 _ACCEPT_NEW = ("-o", "StrictHostKeyChecking=accept-new")
@@ -25,21 +27,42 @@ _KNOWN_HOSTS = re.compile(r'^\s*UserKnownHostsFile "(.+)"$', re.MULTILINE)
 _KEY_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 
 
+@dataclass(frozen=True)
+class Host:
+    """A machine as SSH sees it. `alias` is what its key is pinned under: its id, while that is not known its name."""
+
+    name: str
+    address: str
+    alias: str
+
+    @property
+    def title(self) -> str:
+        """The machine in messages."""
+        return f"{self.name} ({self.address})"
+
+
+def host(machine: Node | Bastion) -> Host:
+    """Return a machine of the contract as SSH sees it."""
+    if isinstance(machine, Bastion):
+        return Host("bastion", machine.host, machine.provider_id or "bastion")
+    return Host(machine.name, str(machine.private_address), machine.provider_id or machine.name)
+
+
 def configuration(contract: Contract, *, user: str, key: Path, known_hosts: Path) -> str:
     """Return an ssh_config with an entry for each machine, by name and by address.
 
-    Host keys are pinned under the machine's name, whatever its address. A key that changes on a living machine is
-    refused; the pin of a machine that is replaced must be dropped first (`forget`).
+    Host keys are pinned under the cloud's id of the machine, whatever its name and address. So a key that changes on a
+    living machine is refused, and a new machine has a pin of its own, whoever made it.
     """
     lines = []
     if contract.bastion:
-        lines += _entry(["bastion", contract.bastion.host], contract.bastion.host)
+        lines += _entry(host(contract.bastion))
         lines += [
             f'Match originalhost bastion exec "test -S ${SHARED}/bastion"',
             f"  ControlPath ${{{SHARED}}}/bastion",
         ]
     for node in contract.nodes:
-        lines += _entry([node.name, str(node.private_address)], str(node.private_address))
+        lines += _entry(host(node))
         if contract.bastion:
             lines.append("  ProxyJump bastion")
     lines += [
@@ -69,11 +92,16 @@ def share_bastion(config: Path, sockets: Path, mark: Mapping[str, str]) -> None:
     run(["ssh", "-F", config, *master, "bastion", "true"], env=mark, check=False)
 
 
-def forget(names: Iterable[str], known_hosts: Path) -> None:
-    """Drop the pinned keys of machines that are about to be replaced."""
-    for name in names if known_hosts.exists() else ():
-        run(["ssh-keygen", "-q", "-R", name, "-f", known_hosts], check=False)
-    known_hosts.with_name(f"{known_hosts.name}.old").unlink(missing_ok=True)
+def drop_other_pins(contract: Contract, known_hosts: Path) -> None:
+    """Keep the pinned keys of these machines alone.
+
+    A pin under a mere name goes, too: there may be another machine of that name since.
+    """
+    ids = {node.provider_id for node in contract.nodes}
+    ids |= {contract.bastion.provider_id} if contract.bastion else set()
+    if known_hosts.exists():
+        pins = known_hosts.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_atomically(known_hosts, "".join(pin for pin in pins if pin.split(" ")[0] in ids), mode=0o600)
 
 
 def wait_until_reachable(
@@ -94,41 +122,42 @@ def wait_until_reachable(
     events = [failed, *([give_up] if give_up else [])]
     stop = stop_any(stop_after_delay(patience), *(stop_when_event_set(event) for event in events))
 
-    def reach(name: str, address: object) -> None:
-        progress.update(name, "waiting for SSH")
-        _reach(name, f"{name} ({address})", config, stop)
-        progress.update(name, "answers SSH", done=True)
+    def reach(machine: Node | Bastion) -> None:
+        there = host(machine)
+        progress.update(there.name, "waiting for SSH")
+        _reach(there, config, stop)
+        progress.update(there.name, "answers SSH", done=True)
 
     if contract.bastion:
-        reach("bastion", contract.bastion.host)
+        reach(contract.bastion)
     with ThreadPoolExecutor(max_workers=32) as pool:
         try:
-            list(pool.map(lambda node: reach(node.name, node.private_address), contract.nodes))
+            list(pool.map(reach, contract.nodes))
         except BaseException:
             failed.set()
             raise
 
 
-def _reach(name: str, where: str, config: Path, stop: StopBaseT) -> None:
+def _reach(machine: Host, config: Path, stop: StopBaseT) -> None:
     attempts = Retrying(
         retry=retry_if_result(lambda done: done.code != 0 and _KEY_CHANGED not in done.stderr),
         stop=stop,
         wait=wait_fixed(0.5),
     )
     try:
-        done = attempts(_try, name, config)
+        done = attempts(_try, machine.name, config)
     except RetryError as late:
         last: Completed = late.last_attempt.result()
         seconds = time.monotonic() - attempts.statistics["start_time"]
         raise AnsibleError(
             f"the machine did not answer SSH within {seconds:.0f} s",
-            where=where,
+            where=machine.title,
             why=last.stderr.strip().splitlines()[-1] if last.stderr.strip() else "no connection",
             command=last.argv,
             todo="look at the machine's console; check that network.allow_ssh_from lets you in, then apply again",
         ) from late
     if done.code != 0:
-        raise _changed(name, where, config, done)
+        raise _changed(machine, config, done)
 
 
 def _try(name: str, config: Path) -> Completed:
@@ -137,16 +166,16 @@ def _try(name: str, config: Path) -> Completed:
     return run(["timeout", "30", "ssh", "-F", config, *_ACCEPT_NEW, name, "true"], check=False)
 
 
-def _changed(name: str, where: str, config: Path, done: Completed) -> PipelineError:
+def _changed(machine: Host, config: Path, done: Completed) -> PipelineError:
     named = _KNOWN_HOSTS.search(config.read_text(encoding="utf-8"))
     known_hosts = named[1] if named else "known_hosts"
     return AnsibleError(
         "the machine's SSH host key is not the one pinned at first contact",
-        where=where,
-        why="another machine answers at this address, or the machine was installed anew outside of this pipeline",
+        where=machine.title,
+        why="another machine answers at this address, or this one was given new keys outside of this pipeline",
         output=done.stderr,
         todo="find out which; if the change is yours, forget the old key and apply again: "
-        + shlex.join(["ssh-keygen", "-R", name, "-f", known_hosts]),
+        + shlex.join(["ssh-keygen", "-R", machine.alias, "-f", known_hosts]),
     )
 
 
@@ -170,5 +199,6 @@ def output(config: Path, host: str, command: str) -> str:
     raise AnsibleError("a command failed there", where=host, why=done.stderr.strip() or why, command=done.argv)
 
 
-def _entry(names: list[str], address: str) -> list[str]:
-    return [f"Host {' '.join(dict.fromkeys(names))}", f"  HostName {address}", f"  HostKeyAlias {names[0]}"]
+def _entry(machine: Host) -> list[str]:
+    names = dict.fromkeys([machine.name, machine.address])
+    return [f"Host {' '.join(names)}", f"  HostName {machine.address}", f"  HostKeyAlias {machine.alias}"]

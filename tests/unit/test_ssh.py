@@ -11,7 +11,7 @@ import pytest
 from bootstrap.errors import AnsibleError
 from bootstrap.progress import Silent
 from infra import ssh
-from infra.contract import Contract
+from infra.contract import Bastion, Contract
 
 
 def entry(contract: Contract, host: str) -> dict[str, str]:
@@ -30,9 +30,28 @@ def test_a_machine_is_reached_by_name_through_the_bastion(contract: Contract) ->
     assert found["proxyjump"] == "bastion"
 
 
-def test_host_keys_belong_to_the_machine_not_to_its_address(contract: Contract) -> None:
-    assert entry(contract, "controller-0")["hostkeyalias"] == "controller-0"
-    assert entry(contract, "10.20.0.10")["hostkeyalias"] == "controller-0"
+def anew(contract: Contract) -> Contract:
+    """The contract after the first machine and the bastion were made anew, here or in another checkout."""
+    first, *others = contract.nodes
+    bastion = Bastion(host="203.0.113.7", provider_id="i-other-bastion")
+    return contract.model_copy(
+        update={"bastion": bastion, "nodes": (first.model_copy(update={"provider_id": "i-other"}), *others)}
+    )
+
+
+@pytest.mark.parametrize("name", ["controller-0", "10.20.0.10", "bastion", "203.0.113.7"])
+def test_host_keys_belong_to_the_machine_not_to_its_name_or_address(contract: Contract, name: str) -> None:
+    before, after = (entry(which, name)["hostkeyalias"] for which in (contract, anew(contract)))
+    assert before in {"i-1020010", "i-bastion"}
+    assert after in {"i-other", "i-other-bastion"}
+
+
+def test_what_has_no_id_yet_has_its_name(contract: Contract) -> None:
+    first, *others = contract.nodes
+    nameless = (first.model_copy(update={"provider_id": ""}), *others)
+    early = contract.model_copy(update={"bastion": Bastion(host="203.0.113.7"), "nodes": nameless})
+    assert entry(early, "controller-0")["hostkeyalias"] == "controller-0"
+    assert entry(early, "bastion")["hostkeyalias"] == "bastion"
 
 
 def test_an_unknown_key_is_refused_and_only_our_files_are_read(contract: Contract) -> None:
@@ -58,15 +77,16 @@ def test_the_bastion_is_reached_through_the_one_connection_where_there_is_one(
         assert "controlpath" not in entry(contract, "controller-0")
 
 
-def test_only_the_forgotten_machine_loses_its_pin(tmp_path: Path) -> None:
+def test_the_pins_of_the_machines_that_there_are_stay_and_no_others(contract: Contract, tmp_path: Path) -> None:
     known_hosts = tmp_path / "known_hosts"
-    for name in ("controller-0", "controller-1"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name], check=True)
-        key = (tmp_path / f"{name}.pub").read_text().rsplit(" ", 1)[0]
-        known_hosts.write_text((known_hosts.read_text() if known_hosts.exists() else "") + f"{name} {key}\n")
-    ssh.forget(["controller-0", "general-0"], known_hosts)
-    assert [line.split()[0] for line in known_hosts.read_text().splitlines()] == ["controller-1"]
-    assert sorted(path.name for path in tmp_path.glob("known_hosts*")) == ["known_hosts"]
+    ssh.drop_other_pins(contract, known_hosts)
+    assert not known_hosts.exists()
+    pinned = ["i-bastion", "i-1020010", "i-10206440", "controller-0", "bastion"]
+    known_hosts.write_text("".join(f"{alias} ssh-ed25519 AAAA\n" for alias in pinned))
+    ssh.drop_other_pins(contract, known_hosts)
+    assert [line.split()[0] for line in known_hosts.read_text().splitlines()] == pinned[:3]
+    ssh.drop_other_pins(anew(contract), known_hosts)
+    assert known_hosts.read_text() == "i-10206440 ssh-ed25519 AAAA\n"
 
 
 @pytest.fixture
@@ -110,4 +130,4 @@ def test_another_host_key_is_told_with_the_command_that_forgets_the_old_one(
     with pytest.raises(AnsibleError) as error:
         ssh.wait_until_reachable(direct, config, Silent())
     assert error.value.where == "controller-0 (10.20.0.10)"
-    assert str(error.value.todo).endswith(f"ssh-keygen -R controller-0 -f '{known_hosts}'")
+    assert str(error.value.todo).endswith(f"ssh-keygen -R i-1020010 -f '{known_hosts}'")

@@ -118,6 +118,10 @@ class AnsibleError(PipelineError):
     exit_code = 14
 
 
+class LoginRefusedError(AnsibleError):
+    """A machine answers SSH, and does not let the user in."""
+
+
 class VerificationError(PipelineError):
     """The cluster stands, but a check of it failed."""
 

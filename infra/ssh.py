@@ -7,15 +7,15 @@ import secrets
 import shlex
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, stop_any, stop_when_event_set, wait_fixed
-from tenacity.stop import StopBaseT
+from tenacity import RetryCallState, RetryError, Retrying, retry_if_result
+from tenacity.stop import stop_after_delay, stop_any, stop_base, stop_when_event_set
 
-from bootstrap.errors import AnsibleError, PipelineError
+from bootstrap.errors import AnsibleError, LoginRefusedError, PipelineError
 from bootstrap.files import write_atomically
 from bootstrap.process import Completed, run
 from bootstrap.progress import Progress
@@ -25,6 +25,14 @@ SHARED = "KUBE_PIPELINE_CONNECTIONS"  # in a process's environment: the folder w
 _ACCEPT_NEW = ("-o", "StrictHostKeyChecking=accept-new")
 _KNOWN_HOSTS = re.compile(r'^\s*UserKnownHostsFile "(.+)"$', re.MULTILINE)
 _KEY_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
+_DENIED = "Permission denied ("
+_SSH_FAILED = (255, 124)  # exit codes of ssh itself and of `timeout`; all others are those of the shell there
+# A machine that boots may refuse for a moment what it takes later. sshd slows down those whom it refuses often.
+_REFUSALS, _AFTER_REFUSAL = 8, 2  # tries in a row that end the wait, and seconds between them
+_LOGIN = (
+    "see that ssh.key is the key that the machines were made with, and ssh.user the user that their image makes;"
+    " then apply again"
+)
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,8 @@ def host(machine: Node | Bastion) -> Host:
     return Host(machine.name, str(machine.private_address), machine.provider_id or machine.name)
 
 
-def configuration(contract: Contract, *, user: str, key: Path, known_hosts: Path) -> str:
-    """Return an ssh_config with an entry for each machine, by name and by address.
+def configuration(contract: Contract, *, user: str, keys: Sequence[Path], known_hosts: Path) -> str:
+    """Return an ssh_config with an entry for each machine, by name and by address; any of the keys may open them.
 
     Host keys are pinned under the cloud's id of the machine, whatever its name and address. So a key that changes on a
     living machine is refused, and a new machine has a pin of its own, whoever made it.
@@ -68,7 +76,7 @@ def configuration(contract: Contract, *, user: str, key: Path, known_hosts: Path
     lines += [
         "Host *",
         f"  User {user}",
-        f'  IdentityFile "{key}"',
+        *(f'  IdentityFile "{key}"' for key in keys),
         "  IdentitiesOnly yes",
         f'  UserKnownHostsFile "{known_hosts}"',
         "  GlobalKnownHostsFile /dev/null",
@@ -110,13 +118,15 @@ def wait_until_reachable(
     progress: Progress,
     patience: float = 300,
     give_up: threading.Event | None = None,
+    advice: str = "see that network.allow_ssh_from lets you in, then apply again",
 ) -> None:
     """Wait until every machine answers SSH, at most `patience` seconds; pin the keys that are new.
 
     The bastion comes first: ssh checks its key too, and accepts an unknown one only for the destination itself.
 
     Raises:
-        AnsibleError: a machine did not answer in time, or before `give_up` was set, or its key has changed.
+        AnsibleError: a machine did not answer in time, or before `give_up` was set, or its key has changed; `advice`
+            is for the first two. Or it refuses the login.
     """
     failed = threading.Event()
     events = [failed, *([give_up] if give_up else [])]
@@ -125,7 +135,7 @@ def wait_until_reachable(
     def reach(machine: Node | Bastion) -> None:
         there = host(machine)
         progress.update(there.name, "waiting for SSH")
-        _reach(there, config, stop)
+        _reach(there, config, stop, advice)
         progress.update(there.name, "answers SSH", done=True)
 
     if contract.bastion:
@@ -138,26 +148,70 @@ def wait_until_reachable(
             raise
 
 
-def _reach(machine: Host, config: Path, stop: StopBaseT) -> None:
+def unreachable(contract: Contract, config: Path, progress: Progress, patience: float) -> dict[str, PipelineError]:
+    """Return, by name, the machines that cannot be reached within `patience` seconds, each with the reason."""
+
+    def reach(**part: object) -> PipelineError | None:
+        try:
+            wait_until_reachable(contract.model_copy(update=part), config, progress, patience)
+        except AnsibleError as error:
+            return error
+        return None
+
+    if error := reach(nodes=()):
+        return {node.name: error for node in contract.nodes}
+    with ThreadPoolExecutor(max_workers=32) as pool:
+        found = pool.map(lambda node: reach(bastion=None, nodes=(node,)), contract.nodes)
+        return {node.name: error for node, error in zip(contract.nodes, found, strict=True) if error}
+
+
+def _reach(machine: Host, config: Path, stop: stop_base, advice: str) -> None:
     attempts = Retrying(
         retry=retry_if_result(lambda done: done.code != 0 and _KEY_CHANGED not in done.stderr),
-        stop=stop,
-        wait=wait_fixed(0.5),
+        stop=stop_any(stop, _RefusedOften()),
+        wait=lambda state: _AFTER_REFUSAL if _refuses(_last(state)) else 0.5,
     )
     try:
         done = attempts(_try, machine.name, config)
     except RetryError as late:
         last: Completed = late.last_attempt.result()
         seconds = time.monotonic() - attempts.statistics["start_time"]
+        said = (last.stderr.strip() or last.stdout.strip()).splitlines()
+        why = said[-1] if said else "no connection"
+        if _refuses(last):
+            raise LoginRefusedError(
+                "the machine refuses the login", where=machine.title, why=why, command=last.argv, todo=_LOGIN
+            ) from late
         raise AnsibleError(
             f"the machine did not answer SSH within {seconds:.0f} s",
             where=machine.title,
-            why=last.stderr.strip().splitlines()[-1] if last.stderr.strip() else "no connection",
+            why=why,
             command=last.argv,
-            todo="look at the machine's console; check that network.allow_ssh_from lets you in, then apply again",
+            todo=advice,
         ) from late
     if done.code != 0:
         raise _changed(machine, config, done)
+
+
+class _RefusedOften(stop_base):
+    """Ends the tries on a machine that refuses the login again and again."""
+
+    times = 0
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        self.times = self.times + 1 if _refuses(_last(retry_state)) else 0
+        return self.times >= _REFUSALS
+
+
+def _last(state: RetryCallState) -> Completed:
+    assert state.outcome  # noqa: S101 - there was a try
+    done: Completed = state.outcome.result()
+    return done
+
+
+def _refuses(done: Completed) -> bool:
+    """Tell whether a machine was there, and did not let the user run anything."""
+    return _DENIED in done.stderr or done.code not in (0, *_SSH_FAILED)
 
 
 def _try(name: str, config: Path) -> Completed:

@@ -83,6 +83,7 @@ class Workspace:
             "infra/steps/machines.py",
             "infra/commands/destroy.py",
             "infra/cluster.py",
+            "infra/stopped_machines.py",
         ),
     )
     # Terraform, which itself keeps its state (where that is not shared), .terraform.lock.hcl and the rest of .terraform

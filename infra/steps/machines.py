@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bootstrap.errors import AnsibleError, InterruptedRunError, PipelineError
 from bootstrap.files import write_atomically
 from bootstrap.process import stop_signals
-from infra import cluster, guards, history, key_pair, machine_names, resize
+from infra import cluster, guards, history, key_pair, machine_names, resize, stopped_machines
 from infra import terraform as terraform_driver
 from infra.api_servers import ApiServers
 from infra.contract import from_outputs, planned
@@ -27,8 +27,12 @@ def make(run: Run) -> None:
     plan = terraform.plan(run.display)
     terraform.write_outputs()  # another checkout may have made what is there
     agree(run, plan)
+    contract = from_outputs(run.workspace)
     if plan.changes:
-        history.begin(run.workspace, run.file, standing=from_outputs(run.workspace) is not None)
+        history.begin(run.workspace, run.file, standing=contract is not None)
+    if contract:
+        missing = machine_names.of_resources(run.environment, plan, (*plan.create, *plan.removes))
+        stopped_machines.start(run, contract, missing)
     if plan.stop and _resize(run, terraform, plan):
         rest = terraform.plan(run.display)
         agree(run, rest, known=plan.disruptive)
@@ -110,7 +114,7 @@ def prepare_early(run: Run, ended: threading.Event, new: Sequence[str] = ()) -> 
         return
     with run.display.stage("prepare", "prepare the machines"):
         machines.play("prepare", "prepare")
-    names = [node.name for node in contract.nodes]
+    names = [node.name for node in machines.served]
     write_atomically(run.workspace.prepared, json.dumps(names) + "\n", mode=0o600)
 
 

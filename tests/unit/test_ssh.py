@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.errors import AnsibleError
+from bootstrap.errors import AnsibleError, LoginRefusedError
 from bootstrap.progress import Silent
 from infra import ssh
 from infra.contract import Bastion, Contract
@@ -16,7 +16,7 @@ from infra.contract import Bastion, Contract
 
 def entry(contract: Contract, host: str) -> dict[str, str]:
     """What OpenSSH itself makes of the configuration."""
-    text = ssh.configuration(contract, user="admin", key=Path("/build/key"), known_hosts=Path("/build/known hosts"))
+    text = ssh.configuration(contract, user="admin", keys=[Path("/build/key")], known_hosts=Path("/build/known hosts"))
     done = subprocess.run(
         ["ssh", "-G", "-F", "/dev/stdin", host], input=text, capture_output=True, text=True, check=True
     )
@@ -126,8 +126,63 @@ def test_another_host_key_is_told_with_the_command_that_forgets_the_old_one(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     direct = contract.model_copy(update={"bastion": None, "nodes": contract.nodes[:1]})
     config = tmp_path / "config"
-    config.write_text(ssh.configuration(direct, user="admin", key=tmp_path / "key", known_hosts=known_hosts))
+    config.write_text(ssh.configuration(direct, user="admin", keys=[tmp_path / "key"], known_hosts=known_hosts))
     with pytest.raises(AnsibleError) as error:
         ssh.wait_until_reachable(direct, config, Silent())
     assert error.value.where == "controller-0 (10.20.0.10)"
     assert str(error.value.todo).endswith(f"ssh-keygen -R i-1020010 -f '{known_hosts}'")
+
+
+def program(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ssh be this script."""
+    (folder / "ssh").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "ssh").chmod(0o700)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo 'admin@10.20.0.10: Permission denied (publickey).' >&2; exit 255",
+        "echo 'This account is currently not available.'; exit 1",
+        'echo \'Please login as the user "admin" rather than the user "root".\'; sleep 0.1; exit 142',
+    ],
+)
+def test_a_login_that_is_refused_again_and_again_ends_the_wait(
+    script: str, contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path, f"echo >> {tmp_path}/tries; {script}", monkeypatch)
+    monkeypatch.setattr(ssh, "_AFTER_REFUSAL", 0.05)
+    direct = contract.model_copy(update={"bastion": None, "nodes": contract.nodes[:1]})
+    with pytest.raises(LoginRefusedError) as error:
+        ssh.wait_until_reachable(direct, tmp_path / "config", Silent())
+    assert (tmp_path / "tries").read_text().count("\n") == ssh._REFUSALS
+    assert error.value.where == "controller-0 (10.20.0.10)"
+    assert str(error.value.why) in script.replace("\\", "")
+    assert {"ssh.key", "ssh.user"} <= set(str(error.value.todo).replace(";", "").split())
+
+
+def test_a_machine_that_refuses_while_it_boots_is_waited_for(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = "echo 'Permission denied (publickey).' >&2; exit 255"
+    script = f"echo >> {tmp_path}/tries; [ $(wc -l < {tmp_path}/tries) -gt 3 ] || {{ {denied}; }}"
+    program(tmp_path, script, monkeypatch)
+    monkeypatch.setattr(ssh, "_AFTER_REFUSAL", 0.05)
+    direct = contract.model_copy(update={"bastion": None, "nodes": contract.nodes[:1]})
+    ssh.wait_until_reachable(direct, tmp_path / "config", Silent())
+
+
+def test_all_that_cannot_be_reached_are_told_and_the_others_are_reached(
+    contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path, 'case "$*" in *big-disk*) echo "No route to host" >&2; exit 255;; esac', monkeypatch)
+    found = ssh.unreachable(contract, tmp_path / "config", Silent(), patience=0.1)
+    assert {name: error.why for name, error in found.items()} == {
+        "big-disk-0": "No route to host",
+        "big-disk-1": "No route to host",
+    }
+    program(tmp_path, 'case "$*" in *bastion*) echo "No route to host" >&2; exit 255;; esac', monkeypatch)
+    found = ssh.unreachable(contract, tmp_path / "config", Silent(), patience=0.1)
+    assert {error.where for error in found.values()} == {"bastion (203.0.113.7)"}
+    assert list(found) == [node.name for node in contract.nodes]

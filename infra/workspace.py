@@ -105,6 +105,7 @@ class Workspace:
         readers=(
             "infra/connections.py",
             "infra/api_servers.py",
+            "infra/key_change.py",
             "infra/kubeconfig.py",
             "infra/commands/ssh.py",
         ),

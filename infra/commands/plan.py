@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bootstrap.errors import AnsibleError, RefusedError
-from infra import cluster, guards, key_pair, machine_names, stopped_machines
+from infra import cluster, guards, key_change, machine_names, stopped_machines
 from infra import terraform as terraform_driver
 from infra.commands import Command, add_json, emit
 from infra.contract import Contract, from_outputs, from_plan
 from infra.recap import Recap, summary
 from infra.run import Run, working
 from infra.steps import perform
+from infra.terraform import Terraform
 from infra.terraform_events import Plan
 
 
@@ -38,7 +39,7 @@ def run(run: Run, options: Namespace) -> int:
         standing = {node.name for node in there.nodes} if there else set()
         askable = contract if not standing & set(made) else None
         try:
-            recap = _check_hosts(run, askable) if askable else None
+            recap = _check_hosts(run, askable, terraform, plan) if askable else None
         except AnsibleError:
             run.display.say(plan.summary())  # what is known is told
             raise
@@ -47,12 +48,12 @@ def run(run: Run, options: Namespace) -> int:
     return 2 if options.detailed_exitcode and changes else 0
 
 
-def _check_hosts(run: Run, contract: Contract) -> Recap | None:
+def _check_hosts(run: Run, contract: Contract, terraform: Terraform, plan: Plan) -> Recap | None:
     """Ask Ansible what it would change on the machines that answer; None if no control plane does."""
     with run.display.stage("check", "ask Ansible what it would change"):
         stopped_machines.leave_out(run, stopped_machines.find(run, contract))
         machines = cluster.of(run, contract)
-        machines.configure_ssh([key_pair.find(run).private])
+        machines.configure_ssh(key_change.candidates(run, terraform, plan))
         run.absent.update(machines.unreachable())
         if any(node.role == "control-plane" for node in machines.served):
             return machines.play("site", "check", check=True)
@@ -82,6 +83,8 @@ def _refusals(run: Run, plan: Plan) -> list[str]:
     there = from_outputs(run.workspace)
     try:
         guards.check(there.nodes if there else (), plan)
+        if plan.replaces_key:
+            key_change.refuse_locked_out(run.absent)
     except RefusedError as error:
         return [str(error)]
     return []

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bootstrap.errors import AnsibleError, InterruptedRunError, PipelineError
 from bootstrap.files import write_atomically
 from bootstrap.process import stop_signals
-from infra import cluster, guards, history, key_pair, machine_names, resize, stopped_machines
+from infra import cluster, guards, history, key_change, key_pair, machine_names, resize, stopped_machines
 from infra import terraform as terraform_driver
 from infra.api_servers import ApiServers
 from infra.contract import from_outputs, planned
@@ -33,6 +33,7 @@ def make(run: Run) -> None:
     if contract:
         missing = machine_names.of_resources(run.environment, plan, (*plan.create, *plan.removes))
         stopped_machines.start(run, contract, missing)
+        key_change.roll(run, contract, terraform, plan, missing)
     if plan.stop and _resize(run, terraform, plan):
         rest = terraform.plan(run.display)
         agree(run, rest, known=plan.disruptive)

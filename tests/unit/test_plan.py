@@ -11,7 +11,7 @@ import pytest
 import pipeline
 from bootstrap import keys
 from bootstrap.config import loader, stored
-from bootstrap.errors import AnsibleError, PipelineError
+from bootstrap.errors import AnsibleError, LoginRefusedError, PipelineError
 from infra import ansible, stopped_machines
 from infra.cluster import Cluster
 from infra.commands import plan as plan_command
@@ -22,6 +22,7 @@ from infra.workspace import Workspace
 
 LOCAL = str(Path(pipeline.__file__).parent / "environments" / "local.yaml")
 ADDED = Plan(("aws_instance.pool-batch-0",), (), (), (), outputs=True, vocabulary=aws.PLATFORM)
+ANOTHER_KEY = Plan((), (), ("aws_key_pair.ssh",), (), outputs=False, vocabulary=aws.PLATFORM)
 
 
 class Planning:
@@ -128,3 +129,16 @@ def test_an_error_of_ansible_does_not_hide_terraform_s_part(
     said = capsys.readouterr().err
     assert "Terraform: 1 to create" in said
     assert "a task failed" in said
+
+
+@pytest.mark.usefixtures("played")
+def test_a_key_that_opens_no_machine_would_be_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers(monkeypatch, ANOTHER_KEY, controller_0=LoginRefusedError("no", why="Permission denied (publickey)."))
+    assert pipeline.main(["plan", LOCAL, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "ssh.key" in found["refused"]
+    answers(monkeypatch, ANOTHER_KEY)
+    assert pipeline.main(["plan", LOCAL, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["refused"] is None

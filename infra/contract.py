@@ -97,7 +97,7 @@ def from_outputs(workspace: Workspace) -> Contract | None:
             "Terraform's outputs cannot be read",
             where=str(path),
             why=str(error),
-            todo="apply again, without FROM: it writes them anew",
+            todo="apply again: its step machines writes them anew",
         ) from error
     return None if isinstance(outputs, dict) and "contract" not in outputs else decode(outputs)
 
@@ -134,7 +134,7 @@ def decode(outputs: object) -> Contract:
         raise ContractError(
             "Terraform's outputs hold no contract",
             why=f"the key {error} is missing" if outputs else "there are none",
-            todo="run apply again; the stack's outputs appear when it ends",
+            todo="apply again: its step machines writes them when all machines are made",
         ) from error
     try:
         return Contract.model_validate(value)
@@ -144,7 +144,7 @@ def decode(outputs: object) -> Contract:
         raise ContractError(
             f"the contract's key {where} is wrong: {first['msg']}",
             why="the stack and the inventory are of different versions",
-            todo="apply with one version of this project",
+            todo="use the version of this project that applied it last; before another one, destroy it",
         ) from error
 
 

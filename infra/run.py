@@ -107,7 +107,7 @@ def confirm(run: Run, question: str) -> None:
         what = "this needs a confirmation, and there is no terminal to ask on"
         raise RefusedError(what, why=question, todo="add --yes (make … YES=1)")
     if run.display.ask(f"{question}\nType the environment's name to go on: ").strip() != run.environment.name:
-        raise RefusedError("not confirmed; nothing was changed")
+        raise RefusedError("not confirmed: nothing is deleted, replaced or stopped")
 
 
 def agreed(run: Run, question: str) -> bool:

@@ -81,14 +81,14 @@ def refuse_locked_out(unreachable: Mapping[str, PipelineError]) -> None:
     Raises:
         RefusedError: it is not.
     """
-    refused = {name: error for name, error in unreachable.items() if isinstance(error, LoginRefusedError)}
+    refused = [error for error in unreachable.values() if isinstance(error, LoginRefusedError)]
     if refused:
         raise RefusedError(
             "ssh.key is not the key that the machines have, and that one is not here",
-            where=", ".join(refused),
-            why=next(iter(refused.values())).why,
-            todo="set ssh.key back to it and apply, then change it again from this checkout."
-            " Where it is lost, add the public half of the new one to ~/.ssh/authorized_keys there, then apply",
+            where=", ".join(dict.fromkeys(str(error.where) for error in refused)),
+            why=refused[0].why,
+            todo="set ssh.key back to it and apply, then change it again from this checkout. Where it is lost, add the"
+            " public half of the new one to ~/.ssh/authorized_keys on every machine, then apply",
         )
 
 

@@ -137,7 +137,7 @@ def test_where_the_old_key_is_not_here_it_is_refused_and_says_on_what(
     (machines / "bastion/.ssh/authorized_keys").write_text((machines.parent / "new.pub").read_text())
     with pytest.raises(RefusedError) as raised:
         roll(apply, contract, machines)
-    assert raised.value.where == "big-disk-0, big-disk-1"
+    assert raised.value.where == "big-disk-0 (10.20.0.40), big-disk-1 (10.20.64.40)"
     for name in ("big-disk-0", "big-disk-1"):  # as the advice says
         path = machines / name / ".ssh/authorized_keys"
         path.write_text(path.read_text() + "\n" + (machines.parent / "new.pub").read_text())
@@ -160,8 +160,8 @@ def test_a_machine_that_is_to_go_needs_no_key_and_one_that_is_stopped_does(
 def test_plan_refuses_what_apply_would() -> None:
     key_change.refuse_locked_out({"controller-0": AnsibleError("it is stopped")})
     with pytest.raises(RefusedError) as raised:
-        key_change.refuse_locked_out({"controller-0": LoginRefusedError("no", why="Permission denied (publickey).")})
-    assert raised.value.where == "controller-0"
+        key_change.refuse_locked_out({name: LoginRefusedError("no", where="bastion") for name in NAMES})
+    assert raised.value.where == "bastion", "the one that refuses, not those behind it"
 
 
 def test_the_key_of_a_plan_is_the_one_that_machines_were_made_with() -> None:

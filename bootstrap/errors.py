@@ -77,17 +77,26 @@ class PreflightError(PipelineError):
 
 _FREE_SPACE = "free some space, then run the same command again"
 _OWNER = "run it as the user who made the environment: root, where its machines run on this host"
-_REMEDIES = {errno.ENOSPC: _FREE_SPACE, errno.EDQUOT: _FREE_SPACE, errno.EACCES: _OWNER, errno.EPERM: _OWNER}
+_IN_THE_WAY = "something else is in its place: move that away, then run the same command again"
+_REMEDIES = {
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EACCES: _OWNER,
+    errno.EPERM: _OWNER,
+    errno.EROFS: "see that this file system can be written, or put the checkout on another, then run it again",
+    errno.ENOENT: "run apply from its first step, without FROM",  # which makes what is missing
+    **dict.fromkeys((errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY), _IN_THE_WAY),
+}
 
 
 def unusable_file(error: OSError) -> PreflightError:
     """Return the error for an operation that the system refuses, mostly to read or write a file."""
-    # A library may raise an OSError without a number. A missing file is made by an earlier step.
+    # A library may raise an OSError without a number.
     known = _REMEDIES.get(error.errno) if error.errno is not None else None
     return PreflightError(
         f"{'a file cannot be used' if error.filename else 'the system refuses'}: {error.strerror or error}",
         where=str(error.filename) if error.filename else None,
-        todo=known or "run apply from its first step, without FROM",
+        todo=known or "mend what the system says of it, then run the same command again",
     )
 
 
@@ -116,6 +125,10 @@ class AnsibleError(PipelineError):
     """A task of Ansible failed, or a host could not be reached."""
 
     exit_code = 14
+
+
+class LoginRefusedError(AnsibleError):
+    """A machine answers SSH, and does not let the user in."""
 
 
 class VerificationError(PipelineError):

@@ -42,6 +42,12 @@ def find(environment: Environment, folder: Path) -> KeyPair:
     return KeyPair(private, _public(private, environment))
 
 
+def belong_together(private: Path, public: str) -> bool:
+    """Return whether a private key can be used and is the other half of a public one, which may have a comment."""
+    found = run(["ssh-keygen", "-y", "-P", "", "-f", private], check=False)
+    return found.code == 0 and bare(found.stdout) == bare(public)
+
+
 def _private(environment: Environment, folder: Path) -> Path:
     return _named(environment.ssh.key) if environment.ssh.key else folder / "id_ed25519"
 
@@ -84,7 +90,7 @@ def _public(private: Path, environment: Environment) -> Path:
     todo = f"ssh-keygen -y -f {shlex.quote(str(private))} > {shlex.quote(str(public))}"
     if not public.exists():
         raise PreflightError("the SSH key has no public half beside it", where=str(public), todo=todo)
-    if _bare(public.read_text(encoding="utf-8", errors="replace")) != _bare(found.stdout):
+    if bare(public.read_text(encoding="utf-8", errors="replace")) != bare(found.stdout):
         raise PreflightError(
             "the two halves of the SSH key do not belong together",
             where=str(public),
@@ -113,6 +119,6 @@ def _remedy(private: Path, environment: Environment, *, missing: bool) -> str:
     return f"{todo}, or none to have one made, under ssh.key"
 
 
-def _bare(public: str) -> list[str]:
+def bare(public: str) -> list[str]:
     """Return a public key's type and bytes, without its comment."""
     return public.split()[:2]

@@ -48,6 +48,7 @@ class Playbook:
     variables: Mapping[str, object] = field(default_factory=dict)
     check: bool = False
     skip_tags: str | None = None
+    limit: str | None = None
 
 
 def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress) -> Recap:
@@ -69,6 +70,7 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
             extravars=dict(playbook.variables),
             cmdline="--check --diff" if playbook.check else None,
             skip_tags=playbook.skip_tags,
+            limit=playbook.limit,
             fact_cache=str(workspace.facts),  # the facts of one playbook serve the next one
             event_handler=watcher.handle,
             cancel_callback=watcher.cancelled.is_set,

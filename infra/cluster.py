@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,13 +47,15 @@ class Cluster:
         served = self.run.platform.served([asdict(artifact) for artifact in found], workspace.lab)
         return inventory.build(self.contract, self.environment, served, workspace.ssh_config)
 
-    def reach(self, key: Path, give_up: threading.Event | None = None, nodes: Sequence[Node] | None = None) -> None:
-        """Write ssh_config, wait until the machines (or of them these `nodes`) answer, pin their host keys.
+    @property
+    def served(self) -> tuple[Node, ...]:
+        """The machines that this command does not go on without."""
+        return tuple(node for node in self.contract.nodes if node.name not in self.run.absent)
+
+    def configure_ssh(self, keys: Sequence[Path]) -> None:
+        """Write ssh_config, and forget the host keys of machines that are no more; any of the `keys` may open one.
 
         Machines that a plan takes away stay in ssh_config for as long as they are there.
-
-        Raises:
-            AnsibleError: a machine did not answer in time, or before `give_up` was set, or its host key has changed.
         """
         workspace, user = self.run.workspace, self.environment.ssh.user
         there = from_outputs(workspace)
@@ -61,14 +63,32 @@ class Cluster:
         leaving = tuple(node for node in there.nodes if node.name not in names) if there else ()
         reachable = self.contract.model_copy(update={"nodes": (*self.contract.nodes, *leaving)})
         known = workspace.known_hosts
-        config = ssh.configuration(reachable, workspace.ssh_config, user=user, key=key, known_hosts=known)
+        config = ssh.configuration(reachable, workspace.ssh_config, user=user, keys=keys, known_hosts=known)
         write_atomically(workspace.ssh_config, config, mode=0o600)
-        awaited = self.contract if nodes is None else self.contract.model_copy(update={"nodes": tuple(nodes)})
+        ssh.drop_other_pins(reachable, workspace.known_hosts)
+
+    def reach(self, key: Path, give_up: threading.Event | None = None, nodes: Sequence[Node] | None = None) -> None:
+        """Write ssh_config, wait until the machines (or of them these `nodes`) answer, pin their host keys.
+
+        Raises:
+            AnsibleError: a machine did not answer in time, or before `give_up` was set, it refuses the login, or its
+                host key has changed.
+        """
+        self.configure_ssh([key])
+        workspace, platform = self.run.workspace, self.run.platform
+        chosen = (node for node in self.served if nodes is None or node in nodes)
+        awaited = self.contract.model_copy(update={"nodes": tuple(chosen)})
+        advice = platform.unanswered(workspace.lab)
         try:
-            ssh.wait_until_reachable(awaited, workspace.ssh_config, self.run.display, give_up=give_up)
+            ssh.wait_until_reachable(awaited, workspace.ssh_config, self.run.display, give_up=give_up, advice=advice)
         except PipelineError as error:
-            error.why = "; ".join(filter(None, [*self.run.platform.problems(workspace.lab), error.why]))
+            error.why = "; ".join(filter(None, [*platform.problems(workspace.lab), error.why]))
             raise
+
+    def unreachable(self, patience: float = 30) -> dict[str, PipelineError]:
+        """Return, by name, the machines that cannot be reached, each with the reason; those that can are pinned."""
+        awaited = self.contract.model_copy(update={"nodes": self.served})
+        return ssh.unreachable(awaited, self.run.workspace.ssh_config, self.run.display, patience)
 
     def play(
         self,
@@ -79,7 +99,7 @@ class Cluster:
         check: bool = False,
         skip_tags: str | None = None,
     ) -> Recap:
-        """Write the inventory and run one of the playbooks on the machines.
+        """Write the inventory and run one of the playbooks on the machines that the command does not go on without.
 
         Raises:
             AnsibleError: a task failed or a host could not be reached.
@@ -87,13 +107,9 @@ class Cluster:
         workspace, display = self.run.workspace, self.run.display
         write_atomically(workspace.inventory, yaml.safe_dump(self.inventory(), sort_keys=False), mode=0o600)
         sockets = self.run.connections.share()
-        playbook = ansible.Playbook(name, workspace, sockets, variables or {}, check, skip_tags)
+        limit = ":".join(["all", *(f"!{name}" for name in self.run.absent)]) if self.run.absent else None
+        playbook = ansible.Playbook(name, workspace, sockets, variables or {}, check, skip_tags, limit)
         return ansible.play(playbook, stage, display.timeline, display)
-
-
-def forget_host_keys(workspace: Workspace, names: Iterable[str]) -> None:
-    """Drop the pinned host keys of machines that are about to be made anew."""
-    ssh.forget(names, workspace.known_hosts)
 
 
 def of(run: Run, contract: Contract) -> Cluster:

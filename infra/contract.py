@@ -39,9 +39,13 @@ class Networks(_Strict):
 
 
 class Bastion(_Strict):
-    """The one host that SSH from outside may reach; all others are reached through it."""
+    """The one host that SSH from outside may reach; all others are reached through it.
+
+    `provider_id` is as a node's; it is empty where the machine was made before the contract had it.
+    """
 
     host: str
+    provider_id: str = ""
 
 
 class Taint(_Strict):
@@ -93,7 +97,7 @@ def from_outputs(workspace: Workspace) -> Contract | None:
             "Terraform's outputs cannot be read",
             where=str(path),
             why=str(error),
-            todo="apply again, without FROM: it writes them anew",
+            todo="apply again: its step machines writes them anew",
         ) from error
     return None if isinstance(outputs, dict) and "contract" not in outputs else decode(outputs)
 
@@ -130,7 +134,7 @@ def decode(outputs: object) -> Contract:
         raise ContractError(
             "Terraform's outputs hold no contract",
             why=f"the key {error} is missing" if outputs else "there are none",
-            todo="run apply again; the stack's outputs appear when it ends",
+            todo="apply again: its step machines writes them when all machines are made",
         ) from error
     try:
         return Contract.model_validate(value)
@@ -140,14 +144,15 @@ def decode(outputs: object) -> Contract:
         raise ContractError(
             f"the contract's key {where} is wrong: {first['msg']}",
             why="the stack and the inventory are of different versions",
-            todo="apply with one version of this project",
+            todo="use the version of this project that applied it last; before another one, destroy it",
         ) from error
 
 
-def planned(environment: Environment) -> Contract | None:
-    """Return the contract as far as it is known before anything exists: all but the API's name and provider ids.
+def planned(environment: Environment, ids: Mapping[str, str]) -> Contract | None:
+    """Return the contract as far as it is known while machines are made: without the API's name and new provider ids.
 
-    None where machines are reached through a bastion, whose address the cloud chooses.
+    `ids` are the provider ids of the machines that stand, by name. None where machines are reached through a bastion,
+    whose address the cloud chooses.
     """
     if environment.network.bastion:
         return None
@@ -161,11 +166,13 @@ def planned(environment: Environment) -> Contract | None:
         api=Endpoint(host="", port=addresses.API_PORT),
         networks=Networks(machines=network.cidr, pods=network.pods, services=network.services),
         bastion=None,
-        nodes=tuple(_planned_node(machine, zones) for machine in addresses.machines(environment)),
+        nodes=tuple(
+            _planned_node(machine, zones, ids.get(machine.name, "")) for machine in addresses.machines(environment)
+        ),
     )
 
 
-def _planned_node(machine: addresses.Machine, zones: Sequence[str]) -> Node:
+def _planned_node(machine: addresses.Machine, zones: Sequence[str], provider_id: str) -> Node:
     return Node(
         name=machine.name,
         role=machine.role,
@@ -173,7 +180,7 @@ def _planned_node(machine: addresses.Machine, zones: Sequence[str]) -> Node:
         zone=zones[machine.zone],
         private_address=machine.address,
         public_address=None,
-        provider_id="",
+        provider_id=provider_id,
         labels=machine.labels,
         taints=tuple(Taint(**taint.model_dump()) for taint in machine.taints),
     )

@@ -58,12 +58,16 @@ def failed(host: str, task: str, result: Mapping[str, Any], *, unreachable: bool
 def error(failures: Sequence[Failure], log: Path) -> AnsibleError:
     """Return the error of a run: its first failure, and the other hosts that failed."""
     first = failures[0]
+    if first.unreachable:
+        todo = "`plan` tells which machines are stopped, silent or refuse the login; then run the same command again"
+    else:
+        todo = "mend what the output says, then run the same command again: finished tasks are not repeated"
     others = sorted({failure.host for failure in failures[1:]} - {first.host})
     return AnsibleError(
         "the host could not be reached" if first.unreachable else f"the task “{first.task}” failed",
         where=first.host + (f" (and {', '.join(others)})" if others else ""),
         output=first.message,
-        todo="mend what the output says, then apply again: finished tasks are not repeated",
+        todo=todo,
         log=log,
     )
 

@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bootstrap import locks
-from bootstrap.errors import RefusedError
+from bootstrap.errors import PipelineError, RefusedError
 from infra import history, platforms, workspace
 from infra.connections import Connections
 from infra.display import Display
@@ -22,7 +22,10 @@ from infra.workspace import Workspace
 
 @dataclass(frozen=True)
 class Run(Request):
-    """One command on one environment, with all that it takes to work there; `closing` ends with the command."""
+    """One command on one environment, with all that it takes to work there; `closing` ends with the command.
+
+    `absent` are the machines that the command goes on without, by name, each with the reason.
+    """
 
     workspace: Workspace
     platform: Operations
@@ -30,6 +33,7 @@ class Run(Request):
     connections: Connections
     tools: TerraformTools
     closing: ExitStack
+    absent: dict[str, PipelineError] = field(default_factory=dict)
 
 
 @contextmanager
@@ -103,4 +107,11 @@ def confirm(run: Run, question: str) -> None:
         what = "this needs a confirmation, and there is no terminal to ask on"
         raise RefusedError(what, why=question, todo="add --yes (make … YES=1)")
     if run.display.ask(f"{question}\nType the environment's name to go on: ").strip() != run.environment.name:
-        raise RefusedError("not confirmed; nothing was changed")
+        raise RefusedError("not confirmed: nothing is deleted, replaced or stopped")
+
+
+def agreed(run: Run, question: str) -> bool:
+    """Return whether the user wants what the question is about: by `--yes`, or on the terminal."""
+    if run.options.assume_yes or not sys.stdin.isatty():
+        return run.options.assume_yes
+    return run.display.ask(f"{question} [y/N] ").strip().lower() in {"y", "yes"}

@@ -1,52 +1,84 @@
-"""SSH to the machines: ssh_config, host keys pinned at first contact, and the wait until they answer."""
+"""SSH to the machines: ssh_config, host keys pinned at first contact, the wait until they answer, what they print."""
 
 from __future__ import annotations
 
 import re
+import secrets
 import shlex
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, stop_any, stop_when_event_set, wait_fixed
-from tenacity.stop import StopBaseT
+from tenacity import RetryCallState, RetryError, Retrying, retry_if_result
+from tenacity.stop import stop_after_delay, stop_any, stop_base, stop_when_event_set
 
-from bootstrap.errors import AnsibleError, PipelineError
+from bootstrap.errors import AnsibleError, LoginRefusedError, PipelineError
+from bootstrap.files import write_atomically
 from bootstrap.process import Completed, run
 from bootstrap.progress import Progress
-from infra.contract import Contract
+from infra.contract import Bastion, Contract, Node
 
 SHARED = "KUBE_PIPELINE_CONNECTIONS"  # in a process's environment: the folder with the connection of `share_bastion`
 _ACCEPT_NEW = ("-o", "StrictHostKeyChecking=accept-new")
 _KNOWN_HOSTS = re.compile(r'^\s*UserKnownHostsFile "(.+)"$', re.MULTILINE)
 _KEY_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
+_DENIED = "Permission denied ("
+_SSH_FAILED = (255, 124)  # exit codes of ssh itself and of `timeout`; all others are those of the shell there
+# A machine that boots may refuse for a moment what it takes later. sshd slows down those whom it refuses often.
+_REFUSALS, _AFTER_REFUSAL = 8, 2  # tries in a row that end the wait, and seconds between them
+_LOGIN = (
+    "see that ssh.key is the key that the machines were made with, and ssh.user the user that their image makes;"
+    " then apply again"
+)
 
 
-def configuration(contract: Contract, config: Path, *, user: str, key: Path, known_hosts: Path) -> str:
-    """Return an ssh_config, to be kept in the file `config`, with an entry for each machine, by name and by address.
+@dataclass(frozen=True)
+class Host:
+    """A machine as SSH sees it. `alias` is what its key is pinned under: its id, while that is not known its name."""
 
-    Host keys are pinned under the machine's name, whatever its address. A key that changes on a living machine is
-    refused; the pin of a machine that is replaced must be dropped first (`forget`).
+    name: str
+    address: str
+    alias: str
+
+    @property
+    def title(self) -> str:
+        """The machine in messages."""
+        return f"{self.name} ({self.address})"
+
+
+def host(machine: Node | Bastion) -> Host:
+    """Return a machine of the contract as SSH sees it."""
+    if isinstance(machine, Bastion):
+        return Host("bastion", machine.host, machine.provider_id or "bastion")
+    return Host(machine.name, str(machine.private_address), machine.provider_id or machine.name)
+
+
+def configuration(contract: Contract, config: Path, *, user: str, keys: Sequence[Path], known_hosts: Path) -> str:
+    """Return an ssh_config, to be kept in the file `config`: each machine by name and by address, opened by any key.
+
+    Host keys are pinned under the cloud's id of the machine, whatever its name and address. So a key that changes on a
+    living machine is refused, and a new machine has a pin of its own, whoever made it.
     """
     lines = []
     # What ProxyJump does, which does not quote the name of the file.
     through = f"  ProxyCommand ssh -F {_literal(shlex.quote(str(config)))} -W [%h]:%p bastion"
     if contract.bastion:
-        lines += _entry(["bastion", contract.bastion.host], contract.bastion.host)
+        lines += _entry(host(contract.bastion))
         lines += [
             f'Match originalhost bastion exec "test -S ${SHARED}/bastion"',
             f"  ControlPath ${{{SHARED}}}/bastion",
         ]
     for node in contract.nodes:
-        lines += _entry([node.name, str(node.private_address)], str(node.private_address))
+        lines += _entry(host(node))
         if contract.bastion:
             lines.append(through)
     lines += [
         "Host *",
         f"  User {user}",
-        f'  IdentityFile "{_literal(str(key))}"',
+        *(f'  IdentityFile "{_literal(str(key))}"' for key in keys),
         "  IdentitiesOnly yes",
         f'  UserKnownHostsFile "{_literal(str(known_hosts))}"',
         "  GlobalKnownHostsFile /dev/null",
@@ -70,11 +102,16 @@ def share_bastion(config: Path, sockets: Path, mark: Mapping[str, str]) -> None:
     run(["ssh", "-F", config, *master, "bastion", "true"], env=mark, check=False)
 
 
-def forget(names: Iterable[str], known_hosts: Path) -> None:
-    """Drop the pinned keys of machines that are about to be replaced."""
-    for name in names if known_hosts.exists() else ():
-        run(["ssh-keygen", "-q", "-R", name, "-f", known_hosts], check=False)
-    known_hosts.with_name(f"{known_hosts.name}.old").unlink(missing_ok=True)
+def drop_other_pins(contract: Contract, known_hosts: Path) -> None:
+    """Keep the pinned keys of these machines alone.
+
+    A pin under a mere name goes, too: there may be another machine of that name since.
+    """
+    ids = {node.provider_id for node in contract.nodes}
+    ids |= {contract.bastion.provider_id} if contract.bastion else set()
+    if known_hosts.exists():
+        pins = known_hosts.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_atomically(known_hosts, "".join(pin for pin in pins if pin.split(" ")[0] in ids), mode=0o600)
 
 
 def wait_until_reachable(
@@ -83,53 +120,100 @@ def wait_until_reachable(
     progress: Progress,
     patience: float = 300,
     give_up: threading.Event | None = None,
+    advice: str = "see that network.allow_ssh_from lets you in, then apply again",
 ) -> None:
     """Wait until every machine answers SSH, at most `patience` seconds; pin the keys that are new.
 
     The bastion comes first: ssh checks its key too, and accepts an unknown one only for the destination itself.
 
     Raises:
-        AnsibleError: a machine did not answer in time, or before `give_up` was set, or its key has changed.
+        AnsibleError: a machine did not answer in time, or before `give_up` was set, or its key has changed; `advice`
+            is for the first two. Or it refuses the login.
     """
     failed = threading.Event()
     events = [failed, *([give_up] if give_up else [])]
     stop = stop_any(stop_after_delay(patience), *(stop_when_event_set(event) for event in events))
 
-    def reach(name: str, address: object) -> None:
-        progress.update(name, "waiting for SSH")
-        _reach(name, f"{name} ({address})", config, stop)
-        progress.update(name, "answers SSH", done=True)
+    def reach(machine: Node | Bastion) -> None:
+        there = host(machine)
+        progress.update(there.name, "waiting for SSH")
+        _reach(there, config, stop, advice)
+        progress.update(there.name, "answers SSH", done=True)
 
     if contract.bastion:
-        reach("bastion", contract.bastion.host)
+        reach(contract.bastion)
     with ThreadPoolExecutor(max_workers=32) as pool:
         try:
-            list(pool.map(lambda node: reach(node.name, node.private_address), contract.nodes))
+            list(pool.map(reach, contract.nodes))
         except BaseException:
             failed.set()
             raise
 
 
-def _reach(name: str, where: str, config: Path, stop: StopBaseT) -> None:
+def unreachable(contract: Contract, config: Path, progress: Progress, patience: float) -> dict[str, PipelineError]:
+    """Return, by name, the machines that cannot be reached within `patience` seconds, each with the reason."""
+
+    def reach(**part: object) -> PipelineError | None:
+        try:
+            wait_until_reachable(contract.model_copy(update=part), config, progress, patience)
+        except AnsibleError as error:
+            return error
+        return None
+
+    if error := reach(nodes=()):
+        return {node.name: error for node in contract.nodes}
+    with ThreadPoolExecutor(max_workers=32) as pool:
+        found = pool.map(lambda node: reach(bastion=None, nodes=(node,)), contract.nodes)
+        return {node.name: error for node, error in zip(contract.nodes, found, strict=True) if error}
+
+
+def _reach(machine: Host, config: Path, stop: stop_base, advice: str) -> None:
     attempts = Retrying(
         retry=retry_if_result(lambda done: done.code != 0 and _KEY_CHANGED not in done.stderr),
-        stop=stop,
-        wait=wait_fixed(0.5),
+        stop=stop_any(stop, _RefusedOften()),
+        wait=lambda state: _AFTER_REFUSAL if _refuses(_last(state)) else 0.5,
     )
     try:
-        done = attempts(_try, name, config)
+        done = attempts(_try, machine.name, config)
     except RetryError as late:
         last: Completed = late.last_attempt.result()
         seconds = time.monotonic() - attempts.statistics["start_time"]
+        said = (last.stderr.strip() or last.stdout.strip()).splitlines()
+        why = said[-1] if said else "no connection"
+        if _refuses(last):
+            raise LoginRefusedError(
+                "the machine refuses the login", where=machine.title, why=why, command=last.argv, todo=_LOGIN
+            ) from late
         raise AnsibleError(
             f"the machine did not answer SSH within {seconds:.0f} s",
-            where=where,
-            why=last.stderr.strip().splitlines()[-1] if last.stderr.strip() else "no connection",
+            where=machine.title,
+            why=why,
             command=last.argv,
-            todo="look at the machine's console; check that network.allow_ssh_from lets you in, then apply again",
+            todo=advice,
         ) from late
     if done.code != 0:
-        raise _changed(name, where, config, done)
+        raise _changed(machine, config, done)
+
+
+class _RefusedOften(stop_base):
+    """Ends the tries on a machine that refuses the login again and again."""
+
+    times = 0
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        self.times = self.times + 1 if _refuses(_last(retry_state)) else 0
+        return self.times >= _REFUSALS
+
+
+def _last(state: RetryCallState) -> Completed:
+    assert state.outcome  # noqa: S101 - there was a try
+    done: Completed = state.outcome.result()
+    return done
+
+
+def _refuses(done: Completed) -> bool:
+    """Tell whether a machine was there, and did not let the user run anything."""
+    return _DENIED in done.stderr or done.code not in (0, *_SSH_FAILED)
 
 
 def _try(name: str, config: Path) -> Completed:
@@ -138,16 +222,16 @@ def _try(name: str, config: Path) -> Completed:
     return run(["timeout", "30", "ssh", "-F", config, *_ACCEPT_NEW, name, "true"], check=False)
 
 
-def _changed(name: str, where: str, config: Path, done: Completed) -> PipelineError:
+def _changed(machine: Host, config: Path, done: Completed) -> PipelineError:
     named = _KNOWN_HOSTS.search(config.read_text(encoding="utf-8"))
     known_hosts = named[1].replace("%%", "%") if named else "known_hosts"
     return AnsibleError(
         "the machine's SSH host key is not the one pinned at first contact",
-        where=where,
-        why="another machine answers at this address, or the machine was installed anew outside of this pipeline",
+        where=machine.title,
+        why="another machine answers at this address, or this one was given new keys outside of this pipeline",
         output=done.stderr,
         todo="find out which; if the change is yours, forget the old key and apply again: "
-        + shlex.join(["ssh-keygen", "-R", name, "-f", known_hosts]),
+        + shlex.join(["ssh-keygen", "-R", machine.alias, "-f", known_hosts]),
     )
 
 
@@ -156,5 +240,26 @@ def _literal(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _entry(names: list[str], address: str) -> list[str]:
-    return [f"Host {' '.join(dict.fromkeys(names))}", f"  HostName {address}", f"  HostKeyAlias {names[0]}"]
+def output(config: Path, host: str, command: str) -> str:
+    """Return what a command prints on a machine, without what the user's shell there prints of its own.
+
+    A shell may greet in its start files, and what it prints is in the same stream. So marks tell where the command's
+    own output begins, and that it came to its end.
+
+    Raises:
+        AnsibleError: the command failed, or its output is not whole.
+    """
+    mark = secrets.token_hex(16)
+    script = f"echo {mark} && {command} && echo {mark}"
+    done = run(["ssh", "-F", config, host, shlex.join(["sh", "-c", script])], check=False)
+    _, begun, rest = done.stdout.partition(f"{mark}\n")
+    found, ended, _ = rest.rpartition(f"{mark}\n")
+    if done.code == 0 and begun and ended:
+        return found
+    why = "the answer is not whole" if done.code == 0 else f"exit code {done.code}"
+    raise AnsibleError("a command failed there", where=host, why=done.stderr.strip() or why, command=done.argv)
+
+
+def _entry(machine: Host) -> list[str]:
+    names = dict.fromkeys([machine.name, machine.address])
+    return [f"Host {' '.join(names)}", f"  HostName {machine.address}", f"  HostKeyAlias {machine.alias}"]

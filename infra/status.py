@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
-import tempfile
-from base64 import b64decode
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-import yaml
 
 from bootstrap.errors import PreflightError
 from infra.contract import Contract, from_outputs
 from infra.history import Stage, State, read
+from infra.kubeconfig import access
 from infra.workspace import Workspace
 
 Made = Literal["unknown", "nothing", "partly", "machines"]
@@ -121,9 +118,9 @@ def _nodes(kubeconfig: Path) -> tuple[dict[str, tuple[str, str]], str]:
     if not kubeconfig.exists():
         return {}, "has no kubeconfig here: `kubeconfig` fetches it, once the install has got to its end"
     try:
-        server, tls = _access(kubeconfig)
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ssl.SSLError) as damage:
-        return {}, f"is not known by the kubeconfig here ({damage!r}): `kubeconfig` fetches a new one"
+        server, tls = access(kubeconfig.read_text(encoding="utf-8"))
+    except ValueError as damage:
+        return {}, f"is not known by the kubeconfig here ({damage}): `kubeconfig` fetches a new one"
     try:
         with httpx.Client(verify=tls, timeout=10, trust_env=False) as client:
             items = client.get(f"{server}/api/v1/nodes").raise_for_status().json()["items"]
@@ -132,32 +129,6 @@ def _nodes(kubeconfig: Path) -> tuple[dict[str, tuple[str, str]], str]:
     except (httpx.HTTPError, ValueError) as error:
         return {}, f"does not answer: {error}"
     return {item["metadata"]["name"]: _state(item["status"]) for item in items}, ""
-
-
-def _access(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
-    """Return the API's URL and how to speak to it, by the context that the kubeconfig names as the current one.
-
-    Raises:
-        yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ssl.SSLError: it is damaged, or of another
-            cluster whose users have no certificate.
-    """
-    document = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
-    clusters, users, contexts = (
-        {item["name"]: item[kind] for item in document[f"{kind}s"]} for kind in ("cluster", "user", "context")
-    )
-    context = contexts[document["current-context"]]
-    cluster = clusters[context["cluster"]]
-    return cluster["server"].rstrip("/"), _tls(cluster, users[context["user"]])
-
-
-def _tls(cluster: dict[str, str], user: dict[str, str]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=b64decode(cluster["certificate-authority-data"]).decode())
-    # Python's ssl reads a client's certificate from a file only.
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(b64decode(user["client-certificate-data"]) + b64decode(user["client-key-data"]))
-        file.flush()
-        context.load_cert_chain(file.name)
-    return context
 
 
 def _state(status: dict[str, Any]) -> tuple[str, str]:

@@ -61,6 +61,11 @@ class Plan:
         return any(self.vocabulary.is_api(address) for address in self.removes)
 
     @property
+    def replaces_key(self) -> bool:
+        """Whether new machines would be given another SSH key, and those that are there would keep theirs."""
+        return any(self.vocabulary.is_key(address) for address in (*self.removes, *self.update))
+
+    @property
     def updated_machines(self) -> tuple[str, ...]:
         """Machines that would be updated in place."""
         return tuple(address for address in self.update if self.vocabulary.machine(address))
@@ -133,6 +138,12 @@ class Watcher:
         }
         if event in states:
             self.progress.update(address, states[event], done=event == "complete")
+
+
+def key_before(document: Mapping[str, Any], vocabulary: Vocabulary) -> str:
+    """Return the public key that standing machines were made with, from a plan that changes it."""
+    (change,) = (change for change in document["resource_changes"] if vocabulary.is_key(change["address"]))
+    return str(change["change"]["before"]["public_key"])
 
 
 def stopped_machines(document: Mapping[str, Any], vocabulary: Vocabulary) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ class Workspace:
             "infra/steps/machines.py",
             "infra/commands/destroy.py",
             "infra/cluster.py",
+            "infra/stopped_machines.py",
         ),
     )
     # Terraform, which itself keeps its state (where that is not shared), .terraform.lock.hcl and the rest of .terraform
@@ -104,6 +105,7 @@ class Workspace:
         readers=(
             "infra/connections.py",
             "infra/api_servers.py",
+            "infra/key_change.py",
             "infra/kubeconfig.py",
             "infra/commands/ssh.py",
         ),

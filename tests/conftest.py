@@ -58,7 +58,7 @@ def contract_document() -> dict[str, object]:
         "region": "eu-central-1",
         "api": {"host": "api.example.com", "port": 6443},
         "networks": {"machines": "10.20.0.0/16", "pods": "10.244.0.0/16", "services": "10.96.0.0/16"},
-        "bastion": {"host": "203.0.113.7"},
+        "bastion": {"host": "203.0.113.7", "provider_id": "i-bastion"},
         "nodes": [
             _node("controller-0", "control-plane", "control-plane", "eu-central-1a", "10.20.0.10"),
             _node("big-disk-0", "worker", "big-disk", "eu-central-1a", "10.20.0.40"),

@@ -20,7 +20,17 @@ FILES = workspace.files().keys()
 # What is done with a path and leaves its file as it is: its attributes, the calls and the arguments that it goes to.
 _ATTRIBUTES = {"exists", "read_bytes", "read_text", "name", "is_symlink", "readlink"}
 _CALLS = {"read", "_read", "find", "build", "share_bastion", "wait_until_reachable", "_nodes", "Timeline", "answer"}
-_CALLS |= {"served", "lost", "left", "running", "problems", "preflight", "endpoint"}  # questions to a platform
+_CALLS |= {"output", "unreachable", "_on_each"}
+_CALLS |= {
+    "served",
+    "lost",
+    "left",
+    "running",
+    "problems",
+    "preflight",
+    "endpoint",
+    "unanswered",
+}  # questions to a platform
 _ARGUMENTS = {"where", "log", "todo", "why"}  # of an error
 # So does a program that is given the path, unless the module is the file's writer.
 _PROGRAMS = {"run", "init_runner", "execute", "become", "str"}

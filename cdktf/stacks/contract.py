@@ -21,8 +21,10 @@ class Made:
     provider_id: str
 
 
-def outputs(environment: Environment, api: tuple[str, int], bastion: str | None, made: Sequence[Made]) -> Any:  # noqa: ANN401 - any Terraform value
-    """Return the stack's outputs; `api` is the host and the port of the Kubernetes API."""
+def outputs(
+    environment: Environment, api: tuple[str, int], bastion: Mapping[str, str] | None, made: Sequence[Made]
+) -> Any:  # noqa: ANN401 - any Terraform value
+    """Return the stack's outputs; `api` is the host and the port of the Kubernetes API, `bastion` is what it holds."""
     platform, network = platforms.of(environment), environment.network
     zones = platform.zones(environment)
     contract = {
@@ -32,7 +34,7 @@ def outputs(environment: Environment, api: tuple[str, int], bastion: str | None,
         "region": platform.region(environment),
         "api": {"host": api[0], "port": api[1]},
         "networks": {"machines": network.cidr, "pods": network.pods, "services": network.services},
-        "bastion": {"host": bastion} if bastion else None,
+        "bastion": bastion,
         "nodes": [_node(node, zones) for node in made],
     }
     return {"contract": {"value": plain(contract)}}

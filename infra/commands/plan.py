@@ -6,14 +6,15 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from bootstrap.errors import RefusedError
-from infra import cluster, guards, key_pair, machine_names
+from bootstrap.errors import AnsibleError, RefusedError
+from infra import cluster, guards, key_change, machine_names, stopped_machines
 from infra import terraform as terraform_driver
 from infra.commands import Command, add_json, emit
 from infra.contract import Contract, from_outputs, from_plan
 from infra.recap import Recap, summary
 from infra.run import Run, working
 from infra.steps import perform
+from infra.terraform import Terraform
 from infra.terraform_events import Plan
 
 
@@ -37,17 +38,26 @@ def run(run: Run, options: Namespace) -> int:
         # A machine that Terraform finds missing cannot be asked.
         standing = {node.name for node in there.nodes} if there else set()
         askable = contract if not standing & set(made) else None
-        recap = _check_hosts(run, askable) if askable else None
+        try:
+            recap = _check_hosts(run, askable, terraform, plan) if askable else None
+        except AnsibleError:
+            run.display.say(plan.summary())  # what is known is told
+            raise
     _tell(run, plan, made, recap)
-    return 2 if options.detailed_exitcode and (plan.changes or (recap and recap.changed)) else 0
+    changes = plan.changes or run.absent or (recap and recap.changed)
+    return 2 if options.detailed_exitcode and changes else 0
 
 
-def _check_hosts(run: Run, contract: Contract) -> Recap:
-    """Ask Ansible what it would change on the machines that are there."""
+def _check_hosts(run: Run, contract: Contract, terraform: Terraform, plan: Plan) -> Recap | None:
+    """Ask Ansible what it would change on the machines that answer; None if no control plane does."""
     with run.display.stage("check", "ask Ansible what it would change"):
+        stopped_machines.leave_out(run, stopped_machines.find(run, contract))
         machines = cluster.of(run, contract)
-        machines.reach(key_pair.find(run).private)
-        return machines.play("site", "check", check=True)
+        machines.configure_ssh(key_change.candidates(run, terraform, plan))
+        run.absent.update(machines.unreachable())
+        if any(node.role == "control-plane" for node in machines.served):
+            return machines.play("site", "check", check=True)
+        return None
 
 
 def _tell(run: Run, plan: Plan, made: list[str], recap: Recap | None) -> None:
@@ -56,18 +66,25 @@ def _tell(run: Run, plan: Plan, made: list[str], recap: Recap | None) -> None:
     refused = "; ".join(reasons) or None
     lines = [plan.summary(), *summary(changed)]
     lines += [f"Ansible: installs Kubernetes on {', '.join(made)}"] if made else []
-    if not made and not changed:
-        lines.append("Ansible: no changes" if recap else "Ansible: to be seen when Terraform has made the rest")
+    unasked = {name: ": ".join(filter(None, [error.what, error.why])) for name, error in run.absent.items()}
+    lines += [f"Ansible: {name} was not asked: {why}" for name, why in unasked.items()]
+    if recap and not made and not changed:
+        lines.append(f"Ansible: no changes{' elsewhere' if run.absent else ''}")
+    elif not recap and not made and not run.absent:
+        lines.append("Ansible: to be seen when Terraform has made the rest")
     lines += [f"apply would refuse this: {reason}" for reason in reasons]
     ansible = {"asked": recap is not None, "changes": [asdict(change) for change in changed], "installs": made}
+    ansible["not_asked"] = unasked
     emit(run, {"terraform": plan.as_dict(), "ansible": ansible, "refused": refused}, "\n".join(lines))
 
 
 def _refusals(run: Run, plan: Plan) -> list[str]:
-    """Return why the guards of apply would refuse a plan of Terraform's, if they would."""
+    """Return why apply would refuse a plan of Terraform's, if it would."""
     there = from_outputs(run.workspace)
     try:
         guards.check(there.nodes if there else (), plan)
+        if plan.replaces_key:
+            key_change.refuse_locked_out(run.absent)
     except RefusedError as error:
         return [str(error)]
     return []

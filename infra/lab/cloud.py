@@ -152,10 +152,13 @@ def _wait(layout: Layout, alive: Callable[[], bool] = lambda: True, patience: fl
     )
     running: Running | None = attempts(_answering, layout)
     if running is None:
+        lives = holder(layout.lock) is not None
         raise PreflightError(
-            f"the embedded cloud ended, or did not answer within {patience:.0f} s",
+            f"the embedded cloud did not answer within {patience:.0f} s" if lives else "the embedded cloud ended",
             output=tail(layout.log.read_text(encoding="utf-8")),
-            todo="destroy the environment, then apply it again",
+            todo="run the same command again when this machine has less to do; destroy ends it, with its machines"
+            if lives
+            else "mend what the output says, then run the same command again, which starts it anew",
             log=layout.log,
         )
     return running
@@ -166,7 +169,7 @@ def _refuse_change(layout: Layout, addresses: Addresses) -> None:
     if state and state["cidr"] != str(addresses.cidr):
         raise PreflightError(
             f"the embedded cloud runs with the range {state['cidr']}, and network.cidr is {addresses.cidr} now",
-            todo="destroy the environment before you change its network.cidr",
+            todo=f"set network.cidr back to {state['cidr']}; for the other range, destroy the environment, then apply",
         )
 
 
@@ -215,7 +218,7 @@ def _kill(layout: Layout, patience: float = 20) -> None:
         raise PreflightError(
             f"the embedded cloud does not end: process {pid}",
             why=f"it was killed {patience:.0f} s ago, and waits in the kernel, perhaps for a disk",
-            todo="destroy the environment again when the process is gone",
+            todo="run the same command again when the process is gone",
             log=layout.log,
         )
 

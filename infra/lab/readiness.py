@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -29,6 +30,11 @@ _GIB = 1024**3
 _CONTROL_PLANE_MEMORY = 1.2  # GiB of a whole node with its system Pods, as measured
 _WORKER_MEMORY = 0.7
 _DISK = 3  # GiB of a node: images, their unpacked layers, logs
+# Below these a kubelet evicts Pods, and its node takes no others: the defaults of the role `settings`.
+EVICTION = {"nodefs.available": "10%", "imagefs.available": "10%"}
+_QUANTITY = re.compile(r"([0-9.]+)(%|[kMGTP]|[KMGTP]i)?")
+_UNITS = {"": 1, "k": 1000, **{unit: 1000**power for power, unit in enumerate("MGTP", start=2)}}
+_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGTP", start=1)}
 
 
 def check(environment: Environment, folder: Path) -> None:
@@ -58,7 +64,9 @@ def _check_host(environment: Environment, layout: Layout, checks: Checks, *, abl
             _check_network(environment, layout, checks)
         checks.passes(lambda: filesystem(_kind(existing), existing))
     checks.passes(lambda: memory(environment, available_memory(), there))
-    checks.passes(lambda: disk(environment, shutil.disk_usage(existing).free, existing, there))
+    usage = shutil.disk_usage(existing)
+    checks.passes(lambda: disk(environment, usage.free, existing, there))
+    checks.passes(lambda: eviction(environment, usage.free, usage.total, existing, there))
 
 
 def _check_network(environment: Environment, layout: Layout, checks: Checks) -> None:
@@ -140,6 +148,33 @@ def disk(environment: Environment, free: int, folder: Path, there: int = 0) -> N
             where=str(folder),
             todo="free some space, or put the checkout on a larger disk",
         )
+
+
+def eviction(environment: Environment, free: int, total: int, folder: Path, there: int = 0) -> None:
+    """Refuse if the kubelets would find too little free on the disk, which all machines share; see `disk`."""
+    hard = environment.kubernetes.kubelet.get("evictionHard") or {}
+    limits = {signal: hard.get(signal, default) for signal, default in EVICTION.items()}
+    signal, limit = max(((signal, _bytes(value, total)) for signal, value in limits.items()), key=lambda item: item[1])
+    more = max(_machines(environment) - there, 0) * _DISK * _GIB
+    if free >= more and free - more < limit:  # less than they need at all is told by `disk`
+        then = f"; beside the {more // _GIB} GiB that the machines take" if more else ""
+        raise PreflightError(
+            f"the machines' disk is too full: {free / _GIB:.1f} of {total / _GIB:.0f} GiB are free{then}",
+            where=str(folder),
+            why=f"below {limit / _GIB:.1f} GiB ({signal} {limits[signal]}) each kubelet reports DiskPressure, evicts"
+            " Pods and takes no others",
+            todo=f"free {(limit + more - free) / _GIB:.1f} GiB, put the checkout on a larger disk, or lower"
+            f" kubernetes.kubelet.evictionHard, as {{{', '.join(f'{name}: 1Gi' for name in EVICTION)}}}",
+        )
+
+
+def _bytes(threshold: object, total: int) -> float:
+    """Return a kubelet's threshold, a share of the disk or a quantity, in bytes; a kubelet refuses what is neither."""
+    found = _QUANTITY.fullmatch(str(threshold))
+    if not found:
+        return 0
+    number, unit = float(found[1]), found[2] or ""
+    return total * number / 100 if unit == "%" else number * _UNITS[unit]
 
 
 def _machines(environment: Environment) -> int:

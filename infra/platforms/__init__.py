@@ -30,6 +30,12 @@ class Vocabulary(Protocol):
     def is_api(self, address: str) -> bool:
         """Return whether a resource gives the Kubernetes API its name."""
 
+    def is_key(self, address: str) -> bool:
+        """Return whether a resource holds the SSH public key that new machines are given, as its `public_key`.
+
+        Machines that are there already do not follow it.
+        """
+
     def stops(self, change: Mapping[str, Any]) -> bool:
         """Return whether the cloud stops a machine for a change.
 
@@ -89,6 +95,23 @@ class Operations(Vocabulary, Protocol):
     def problems(self, folder: Path) -> tuple[str, ...]:
         """Return what it cannot do at the moment, each with its reason."""
 
+    def stopped(self, environment: Environment, endpoint: str | None, machines: Sequence[str]) -> set[str]:
+        """Return which of these machines are stopped, or being stopped; all by provider id.
+
+        Raises:
+            PreflightError: it cannot be asked.
+        """
+
+    def start_machines(self, environment: Environment, endpoint: str | None, machines: Sequence[str]) -> None:
+        """Start machines that are stopped, by provider id; they may take a while until they answer.
+
+        Raises:
+            PreflightError: one cannot be started.
+        """
+
+    def unanswered(self, folder: Path) -> str:
+        """Return what to do about a machine that does not answer SSH."""
+
     def served(self, artifacts: Artifacts, folder: Path) -> Artifacts:
         """Return the artifacts with the URLs that machines fetch them from."""
 
@@ -129,6 +152,19 @@ class RemoteCloud:
     def problems(self, folder: Path) -> tuple[str, ...]:
         """Return none: what it lacks, Terraform tells."""
         return ()
+
+    def stopped(self, environment: Environment, endpoint: str | None, machines: Sequence[str]) -> set[str]:
+        """Return none: a cloud that does not say is not known to have stopped any."""
+        return set()
+
+    def start_machines(self, environment: Environment, endpoint: str | None, machines: Sequence[str]) -> None:
+        """Do nothing: none is known to be stopped."""
+
+    def unanswered(self, folder: Path) -> str:
+        """Return what may keep it from answering."""
+        return (
+            "look at the machine's console at the cloud; see that network.allow_ssh_from lets you in; then apply again"
+        )
 
     def served(self, artifacts: Artifacts, folder: Path) -> Artifacts:
         """Return them as they are: machines fetch from upstream or the mirror."""

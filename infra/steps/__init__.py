@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bootstrap.config import stored
-from bootstrap.errors import PipelineError, RefusedError, VerificationError, stopped
+from bootstrap.errors import ContractError, PipelineError, RefusedError, VerificationError, stopped
 from infra.run import Run
 
 
@@ -67,7 +67,7 @@ def perform(run: Run, *names: str) -> None:
         except (PipelineError, KeyboardInterrupt) as stop:
             error = stop if isinstance(stop, PipelineError) else stopped()
             if run.command == "apply" and not isinstance(error, RefusedError):
-                error.resume = f"make apply ENV={run.options.quoted} FROM={resume_at(run, step)}"
+                error.resume = f"make apply ENV={run.options.quoted} FROM={resume_at(run, step, error)}"
             if not isinstance(error, VerificationError):
                 raise error from stop.__cause__
             unverified = unverified or error
@@ -75,10 +75,12 @@ def perform(run: Run, *names: str) -> None:
         raise unverified
 
 
-def resume_at(run: Run, failed: Step) -> str:
+def resume_at(run: Run, failed: Step, error: PipelineError | None = None) -> str:
     """Return the step with which an apply goes on after one failed."""
     if platform_is_missing(run, failed):
         return "lab"
+    if isinstance(error, ContractError):
+        return "machines"  # which writes Terraform's outputs anew
     return failed.resume or failed.name
 
 

@@ -14,8 +14,9 @@ from infra.workspace import Workspace
 def install(run: Run) -> None:
     """Run the whole playbook; what this command has prepared already, while Terraform worked, is left out."""
     contract = required(run.workspace)
-    prepared = {node.name for node in contract.nodes} <= _prepared(run.workspace)
-    recap = cluster.of(run, contract).play("site", "install", skip_tags="prepare" if prepared else None)
+    machines = cluster.of(run, contract)
+    prepared = {node.name for node in machines.served} <= _prepared(run.workspace)
+    recap = machines.play("site", "install", skip_tags="prepare" if prepared else None)
     run.display.say(f"Ansible: {len(recap.tasks)} tasks, changed={len(recap.changed)}")
     kubeconfig.fetch(run.workspace, contract)
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bootstrap.errors import AnsibleError, InterruptedRunError, PipelineError
 from bootstrap.files import write_atomically
 from bootstrap.process import stop_signals
-from infra import cluster, guards, history, key_pair, machine_names, resize
+from infra import cluster, guards, history, key_change, key_pair, machine_names, resize, stopped_machines
 from infra import terraform as terraform_driver
 from infra.api_servers import ApiServers
 from infra.contract import from_outputs, planned
@@ -27,20 +27,22 @@ def make(run: Run) -> None:
     plan = terraform.plan(run.display)
     terraform.write_outputs()  # another checkout may have made what is there
     agree(run, plan)
+    contract = from_outputs(run.workspace)
     if plan.changes:
-        history.begin(run.workspace, run.file, standing=from_outputs(run.workspace) is not None)
+        history.begin(run.workspace, run.file, standing=contract is not None)
+    if contract:
+        missing = machine_names.of_resources(run.environment, plan, (*plan.create, *plan.removes))
+        stopped_machines.start(run, contract, missing)
+        key_change.roll(run, contract, terraform, plan, missing)
     if plan.stop and _resize(run, terraform, plan):
         rest = terraform.plan(run.display)
         agree(run, rest, known=plan.disruptive)
         plan = rest
     if plan.changes:
-        environment = run.environment
-        # A machine that is made anew has another host key.
-        new = machine_names.of_resources(environment, plan, (*plan.create, *plan.replace))
-        cluster.forget_host_keys(run.workspace, new)
         # A machine that is to be replaced or stopped still answers for a while.
-        early = not machine_names.of_resources(environment, plan, plan.disruptive)
-        apply_and_prepare(run, terraform) if early else terraform.apply(run.display)
+        early = not machine_names.of_resources(run.environment, plan, plan.disruptive)
+        new = machine_names.of_resources(run.environment, plan, plan.create)
+        apply_and_prepare(run, terraform, new) if early else terraform.apply(run.display)
         terraform.write_outputs()
     history.made(run.workspace, run.file)
 
@@ -64,8 +66,11 @@ def _resize(run: Run, terraform: Terraform, plan: Plan) -> bool:
     return resize.in_turn(cluster.of(run, contract), servers, terraform, plan, key)
 
 
-def apply_and_prepare(run: Run, terraform: Terraform) -> None:
-    """Let Terraform apply; a load balancer takes minutes, and the machines are prepared meanwhile."""
+def apply_and_prepare(run: Run, terraform: Terraform, new: Sequence[str] = ()) -> None:
+    """Let Terraform apply; a load balancer takes minutes, and the machines are prepared meanwhile.
+
+    `new` are the names of those that it makes.
+    """
     asked = False
 
     def stop() -> None:
@@ -81,7 +86,7 @@ def apply_and_prepare(run: Run, terraform: Terraform) -> None:
         applying.add_done_callback(lambda _: ended.set())
         try:
             try:
-                prepare_early(run, ended)
+                prepare_early(run, ended, new)
             except InterruptedRunError:
                 raise
             except (PipelineError, OSError):
@@ -94,9 +99,11 @@ def apply_and_prepare(run: Run, terraform: Terraform) -> None:
             raise
 
 
-def prepare_early(run: Run, ended: threading.Event) -> None:
+def prepare_early(run: Run, ended: threading.Event, new: Sequence[str] = ()) -> None:
     """Prepare the machines as soon as all answer; leave it to the later steps if Terraform ends before that."""
-    contract = planned(run.environment)
+    there = from_outputs(run.workspace)
+    ids = {node.name: node.provider_id for node in there.nodes if node.name not in new} if there else {}
+    contract = planned(run.environment, ids)
     if contract is None:
         return
     machines = cluster.of(run, contract)
@@ -108,7 +115,7 @@ def prepare_early(run: Run, ended: threading.Event) -> None:
         return
     with run.display.stage("prepare", "prepare the machines"):
         machines.play("prepare", "prepare")
-    names = [node.name for node in contract.nodes]
+    names = [node.name for node in machines.served]
     write_atomically(run.workspace.prepared, json.dumps(names) + "\n", mode=0o600)
 
 

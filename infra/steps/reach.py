@@ -6,7 +6,7 @@ import shlex
 import sys
 
 from bootstrap.files import write_atomically
-from infra import cluster, key_pair
+from infra import cluster, key_pair, stopped_machines
 from infra.contract import required
 from infra.run import Run
 from infra.steps import Step
@@ -17,8 +17,9 @@ def reach(run: Run) -> None:
     """Write ssh_config, wait until the machines answer, pin their host keys; leave their inventory to other tools."""
     argv = [sys.executable, str(ROOT / "pipeline.py"), "inventory", str(run.file.absolute())]
     write_atomically(run.workspace.inventory_script, f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n', mode=0o700)
-    key = key_pair.find(run).private
-    cluster.of(run, required(run.workspace)).reach(key)
+    contract = required(run.workspace)
+    stopped_machines.start(run, contract)
+    cluster.of(run, contract).reach(key_pair.find(run).private)
 
 
 STEP = Step(

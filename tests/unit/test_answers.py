@@ -339,7 +339,12 @@ def test_plan_does_not_answer_for_machines_that_it_could_not_ask(
     assert "Ansible: to be seen when Terraform has made the rest" in said
     assert "no changes" not in said
     assert pipeline.main(["plan", LOCAL, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["ansible"] == {"asked": False, "changes": [], "installs": []}
+    assert json.loads(capsys.readouterr().out)["ansible"] == {
+        "asked": False,
+        "changes": [],
+        "installs": [],
+        "not_asked": {},
+    }
 
 
 def test_plan_tells_what_the_hosts_would_refuse(

@@ -74,11 +74,18 @@ def test_a_plan_holds_the_contract_that_it_leads_to(contract: Contract, contract
 
 
 def test_before_anything_exists_all_but_the_cloud_s_own_names_is_known(environment: Environment) -> None:
-    assert planned(environment) is None, "the cloud chooses the bastion's address"
+    assert planned(environment, {}) is None, "the cloud chooses the bastion's address"
     direct = environment.network.model_copy(update={"bastion": None})
-    contract = planned(environment.model_copy(update={"network": direct}))
+    contract = planned(environment.model_copy(update={"network": direct}), {"big-disk-0": "i-1"})
     assert contract
     assert [node.name for node in contract.nodes] == ["controller-0", "big-disk-0", "big-disk-1"]
     assert [node.zone for node in contract.nodes] == ["eu-central-1a", "eu-central-1a", "eu-central-1b"]
     assert contract.region == "eu-central-1"
-    assert {node.provider_id for node in contract.nodes} == {""}
+    assert [node.provider_id for node in contract.nodes] == ["", "i-1", ""]
+
+
+def test_a_bastion_that_was_made_before_the_contract_told_its_id_is_known(contract_document: dict[str, Any]) -> None:
+    contract_document["bastion"] = {"host": "203.0.113.7"}
+    bastion = decode({"contract": {"value": contract_document}}).bastion
+    assert bastion
+    assert bastion.provider_id == ""

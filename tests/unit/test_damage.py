@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,9 @@ import pytest
 
 import pipeline
 from bootstrap.config import loader, stored
+from bootstrap.errors import unusable_file
 from infra import history, status
+from infra.platforms.lab import Lab
 from infra.workspace import Workspace
 
 ROOT = Path(pipeline.__file__).parent
@@ -84,3 +88,41 @@ def test_an_error_that_cannot_be_printed_keeps_its_exit_code(words: str) -> None
     done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 10
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOTDIR, "move that away"),
+        (errno.EEXIST, "move that away"),
+        (errno.EROFS, "can be written"),
+        (errno.EIO, "mend what the system says"),
+        (errno.ENOENT, "without FROM"),
+    ],
+)
+def test_what_the_system_refuses_comes_with_a_way_out_of_that(code: int, advice: str) -> None:
+    error = unusable_file(OSError(code, os.strerror(code), "/build/local"))
+    assert error.where == "/build/local"
+    assert advice in str(error.todo)
+
+
+def test_a_file_where_the_workspace_belongs_is_told_to_be_in_the_way(
+    build: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build.mkdir()
+    (build / "local").write_text("")
+    assert pipeline.main(["apply", LOCAL]) == 11
+    said = capsys.readouterr().err
+    assert f"where: {build}/local" in said
+    assert "move that away" in said
+
+
+@pytest.mark.parametrize("content", ["{", '{"contract": {"value": {"version": 1}}}'])
+def test_damaged_outputs_are_gone_on_with_where_they_are_written_anew(
+    content: str, made: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.outputs.write_text(content)
+    monkeypatch.setattr("infra.existing_machines.require", lambda _: None)
+    monkeypatch.setattr(Lab, "running", lambda *_: True)
+    assert pipeline.main(["apply", LOCAL, "--from", "reach"]) == 13
+    assert "FROM=machines\n" in capsys.readouterr().err

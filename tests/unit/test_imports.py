@@ -78,6 +78,8 @@ IMPORTED_LATE = {
     # boto3 takes a second to import, and only preflight asks the account. bootstrap.artifacts stands on the
     # configuration, whose model imports the clouds.
     "bootstrap/platforms/aws/__init__.py": {"bootstrap.platforms.aws.account.Account", "bootstrap.artifacts.lock.load"},
+    # Only a plan or an apply with standing machines asks EC2 about them.
+    "infra/platforms/aws/__init__.py": {"infra.platforms.aws.instances.Instances"},
     # The old provider's module stands on bootstrap.artifacts as well.
     "bootstrap/platforms/lab/__init__.py": {"bootstrap.platforms.lab.old_provider.stand_in"},
 }

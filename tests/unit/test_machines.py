@@ -146,6 +146,22 @@ def test_that_the_machines_are_prepared_is_recorded_when_they_are(
             assert json.loads(run.workspace.prepared.read_text()) == ["controller-0", "big-disk-0", "big-disk-1"]
 
 
+def test_a_machine_that_is_being_made_is_met_without_the_id_of_the_one_before_it(
+    environment: Environment, contract_document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: list[Contract] = []
+    monkeypatch.setattr(Cluster, "reach", lambda self, *_: met.append(self.contract))
+    monkeypatch.setattr(Cluster, "play", lambda *_: None)
+    direct = environment.model_copy(update={"network": environment.network.model_copy(update={"bastion": None})})
+    request = Request("apply", direct, Path("prod.yaml"), Options("prod"), pipeline.APPLY)
+    with runs.reading(request) as run:
+        record_environment(run)
+        key_pair.ensure(run)
+        run.workspace.outputs.write_text(json.dumps({"contract": {"value": contract_document}}))
+        machines.prepare_early(run, threading.Event(), new=["big-disk-1"])
+    assert [node.provider_id for node in met[0].nodes] == ["i-1020010", "i-1020040", ""]
+
+
 def test_a_machine_that_a_plan_takes_away_stays_within_reach(
     environment: Environment, contract_document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,7 +241,7 @@ def test_a_cloud_that_does_not_answer_is_waited_for_so_long_and_no_longer(
     aws: None, silent: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", silent)
-    monkeypatch.setattr(aws_account, "_ANSWER", 0.2)
+    monkeypatch.setattr(aws_account, "LIMITS", {**aws_account.LIMITS, "read_timeout": 0.2})
     start = time.monotonic()
     with pytest.raises(PreflightError, match="cannot be reached") as caught:
         preflight.check(environment(aws=NOWHERE), tmp_path, made_in(tmp_path / "ssh"), Silent())
@@ -257,7 +257,7 @@ def test_a_role_s_credentials_are_waited_for_no_longer_than_the_rest(
         "[profile ours]\naws_access_key_id = testing\naws_secret_access_key = testing\n"
     )
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", silent)
-    monkeypatch.setattr(aws_account, "_ANSWER", 0.2)
+    monkeypatch.setattr(aws_account, "LIMITS", {**aws_account.LIMITS, "read_timeout": 0.2})
     with pytest.raises(PreflightError, match="cannot be reached"):
         preflight.check(environment(aws=NOWHERE), tmp_path, made_in(tmp_path / "ssh"), Silent())
 

@@ -22,13 +22,23 @@ from bootstrap.errors import PreflightError
 from bootstrap.platforms import aws
 
 # Timeouts in seconds, and the number of tries: a silent service is reported within half a minute.
-_CONNECT, _ANSWER, _TRIES = 5, 10, 2
+LIMITS: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 10, "retries": {"total_max_attempts": 2}}
 _NO_CREDENTIALS = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.NoAuthTokenError)
 _DENIED = r"AccessDenied|Unauthorized|Forbidden|^403$"
 _LOOKED_FOR = (
     "looked for in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in the profile AWS_PROFILE (else `default`) of"
     " ~/.aws/config and ~/.aws/credentials, and in the role of the machine or container that this is"
 )
+
+
+def session(region: str) -> boto3.Session:
+    """Return what makes clients with the user's credentials; each call of theirs ends within half a minute."""
+    core = Session()
+    # The default also reaches the clients that botocore makes to get credentials from a role or a login.
+    core.set_default_client_config(Config(**LIMITS))
+    if (authorities := os.environ.get("SSL_CERT_FILE")) and not core.get_config_variable("ca_bundle"):
+        core.set_config_variable("ca_bundle", authorities)  # Terraform and the downloads use it too
+    return boto3.Session(botocore_session=core, region_name=region)
 
 
 class Account:
@@ -44,16 +54,8 @@ class Account:
 
     @cached_property
     def _client(self) -> Callable[[str], Any]:
-        core = Session()
-        # The default also reaches the clients that botocore makes to get credentials from a role or a login.
-        core.set_default_client_config(
-            Config(connect_timeout=_CONNECT, read_timeout=_ANSWER, retries={"total_max_attempts": _TRIES})
-        )
         with self._errors("the cloud's credentials cannot be used", "set AWS_PROFILE to a profile that exists"):
-            if (authorities := os.environ.get("SSL_CERT_FILE")) and not core.get_config_variable("ca_bundle"):
-                core.set_config_variable("ca_bundle", authorities)  # Terraform and the downloads use it too
-            session = boto3.Session(botocore_session=core, region_name=self._settings.region)
-        client: Callable[[str], Any] = session.client
+            client: Callable[[str], Any] = session(self._settings.region).client
         return client
 
     def credentials(self) -> None:

@@ -39,8 +39,8 @@ def cluster(scope: Scope, network: Network, groups: Groups, key: str, machines: 
     ]
 
 
-def bastion(scope: Scope, network: Network, groups: Groups, key: str) -> str | None:
-    """Make the bastion with an address that outlives it; return the expression for that, or None without a bastion."""
+def bastion(scope: Scope, network: Network, groups: Groups, key: str) -> dict[str, str] | None:
+    """Make the bastion with an address that outlives it; return both for the contract, or None without a bastion."""
     wanted = scope.environment.network.bastion
     if wanted is None:
         return None
@@ -62,7 +62,7 @@ def bastion(scope: Scope, network: Network, groups: Groups, key: str) -> str | N
         tags={"Name": f"{scope.environment.name}-bastion"},
         depends_on=[network.internet],
     )
-    return address.attribute("public_ip")
+    return {"host": address.attribute("public_ip"), "provider_id": instance.id}
 
 
 def _groups_of(machine: Machine) -> tuple[str, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bootstrap.config.model import Environment
 from infra.platforms import RemoteCloud
 
 _MACHINE = "aws_instance"
+_KEY = "aws_key_pair.ssh"
 _API = "aws_lb.apiserver"
 
 
@@ -23,6 +25,10 @@ class AwsOperations(RemoteCloud):
         """Return whether it is the load balancer, whose name is made anew with it."""
         return address == _API
 
+    def is_key(self, address: str) -> bool:
+        """Return whether it is the key pair, which EC2 hands to an instance at its first start only."""
+        return address == _KEY
+
     def stops(self, change: Mapping[str, Any]) -> bool:
         """Return whether an instance gets another type, for which AWS stops and starts it."""
         how = change["change"]
@@ -31,6 +37,18 @@ class AwsOperations(RemoteCloud):
             and how["actions"] == ["update"]
             and how["before"]["instance_type"] != how["after"]["instance_type"]
         )
+
+    def stopped(self, environment: Environment, endpoint: str | None, machines: Sequence[str]) -> set[str]:
+        """Ask EC2."""
+        from infra.platforms.aws.instances import Instances  # noqa: PLC0415 - boto3 takes a while to import
+
+        return Instances(environment, endpoint).stopped(machines)
+
+    def start_machines(self, environment: Environment, endpoint: str | None, machines: Sequence[str]) -> None:
+        """Let EC2 start them."""
+        from infra.platforms.aws.instances import Instances  # noqa: PLC0415 - as above
+
+        Instances(environment, endpoint).start(machines)
 
 
 PLATFORM = AwsOperations()

@@ -39,6 +39,10 @@ class Lab:
         """Return what the wrapped cloud returns."""
         return self.wrapped.is_api(address)
 
+    def is_key(self, address: str) -> bool:
+        """Return what the wrapped cloud returns."""
+        return self.wrapped.is_key(address)
+
     def stops(self, change: Mapping[str, Any]) -> bool:
         """Return what the wrapped cloud returns: the embedded one does the same."""
         return self.wrapped.stops(change)
@@ -77,6 +81,18 @@ class Lab:
     def problems(self, folder: Path) -> tuple[str, ...]:
         """Return what the daemon tells."""
         return cloud.problems(folder)
+
+    def stopped(self, environment: Environment, endpoint: str | None, machines: Sequence[str]) -> set[str]:
+        """Ask its API, as the wrapped cloud does."""
+        return self.wrapped.stopped(environment, endpoint, machines)
+
+    def start_machines(self, environment: Environment, endpoint: str | None, machines: Sequence[str]) -> None:
+        """Let its API start them, as the wrapped cloud does."""
+        self.wrapped.start_machines(environment, endpoint, machines)
+
+    def unanswered(self, folder: Path) -> str:
+        """Return where the machine's own log lies."""
+        return f"look into the machine's log, machine-NAME.log in {folder}; then apply again"
 
     def served(self, artifacts: Artifacts, folder: Path) -> Artifacts:
         """Return them with URLs of the daemon's own server; while none runs, of a host that does not exist."""

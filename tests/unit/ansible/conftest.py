@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from module_utils.system import commands
 from module_utils.system.paths import HOST
 
 
@@ -37,7 +38,7 @@ class FakeProgram:
         self.folder = folder
         self.log = folder / "calls"
         folder.mkdir()
-        environment = {"PATH": f"{folder}:/usr/bin:/bin"}
+        environment = {**commands._ENVIRONMENT, "PATH": f"{folder}:/usr/bin:/bin"}
         monkeypatch.setattr("module_utils.system.commands._ENVIRONMENT", environment)
 
     def __call__(self, name: str, script: str) -> None:

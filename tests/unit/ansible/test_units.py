@@ -1,19 +1,48 @@
 from __future__ import annotations
 
 import pytest
-from module_utils.system.units import Unit, actions, parse
+from module_utils.system.units import Unit, actions, parse, show
+
+from tests.unit.ansible.conftest import FakeProgram
 
 _RUNNING = Unit(active=True, enabled=True, reload_needed=False, since=1000.0)
 _NEW = Unit(active=False, enabled=False, reload_needed=True, since=0.0)
 
 
 def test_what_systemd_shows_is_read() -> None:
-    shown = (
-        "ActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\nActiveEnterTimestamp=@1000\nLoadState=loaded\n"
-    )
+    shown = "ActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\nLoadState=loaded\n"
+    shown += "ActiveEnterTimestamp=Thu 1970-01-01 00:16:40 UTC\n"
     assert parse(shown) == _RUNNING
     missing = "ActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no\nActiveEnterTimestamp=\nLoadState=not-found\n"
     assert parse(missing) == _NEW
+
+
+# The options that systemd 249 (Ubuntu 22.04) knows of those that are used; of `--timestamp` it has no number.
+SYSTEMCTL_249 = r"""
+for word; do case "$word" in
+  --timestamp=pretty | --timestamp=us | --timestamp=utc | --property=* | --no-legend | --no-pager | --no-reload) ;;
+  -*) echo "Invalid value or option: $word" >&2; exit 1 ;;
+esac; done
+echo ActiveState=active
+echo UnitFileState=enabled
+echo NeedDaemonReload=no
+echo "ActiveEnterTimestamp=$(LC_ALL=C date --date=@1000 '+%a %Y-%m-%d %H:%M:%S %Z')"
+echo LoadState=loaded
+"""
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/New_York"])
+def test_an_older_systemd_and_a_host_in_another_zone_are_understood(
+    zone: str, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    fake_program("systemctl", SYSTEMCTL_249)
+    assert show("containerd.service") == _RUNNING
+
+
+@pytest.mark.parametrize("stamp", ["", "n/a", "0"])
+def test_a_service_that_never_ran_has_no_time(stamp: str) -> None:
+    assert parse(f"ActiveState=inactive\nActiveEnterTimestamp={stamp}\n").since == 0
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import yaml
 
 from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError, UnreadyError
@@ -31,7 +32,7 @@ ENVIRONMENT = Environment.model_validate(
 def room(monkeypatch: pytest.MonkeyPatch, *, memory: float, disk: float) -> None:
     """Let this machine have so many GiB, on a filesystem that is good for a lab."""
     monkeypatch.setattr(readiness, "available_memory", lambda: int(memory * GIB))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(disk * GIB)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=int(disk * GIB), total=int(disk * GIB)))
     monkeypatch.setattr(readiness, "_kind", lambda _: "ext2/ext3")
 
 
@@ -100,6 +101,48 @@ def test_a_lab_that_runs_needs_memory_and_disk_for_further_machines_only(tmp_pat
         readiness.memory(ENVIRONMENT, 1 * GIB, there=3)
     with pytest.raises(PreflightError, match="2 more machines need 6 GiB of disk"):
         readiness.disk(ENVIRONMENT, 5 * GIB, tmp_path, there=3)
+
+
+def kubelet(**thresholds: object) -> Environment:
+    settings = {"evictionHard": {name.replace("_", "."): value for name, value in thresholds.items()}}
+    kubernetes = ENVIRONMENT.kubernetes.model_copy(update={"kubelet": settings})
+    return ENVIRONMENT.model_copy(update={"kubernetes": kubernetes})
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "least"),
+    [
+        ({}, 25),
+        ({"nodefs_available": "2%"}, 25),  # that of images stays
+        ({"nodefs_available": "2%", "imagefs_available": "4%"}, 19),
+        ({"nodefs_available": "1Gi", "imagefs_available": "512Mi"}, 16),
+        ({"memory_available": "1Gi"}, 25),
+        ({"nodefs_available": "20%"}, 35),
+    ],
+)
+def test_a_disk_that_is_too_full_for_the_kubelets_is_refused(
+    thresholds: dict[str, object], least: int, tmp_path: Path
+) -> None:
+    environment = kubelet(**thresholds) if thresholds else ENVIRONMENT
+    readiness.eviction(environment, least * GIB, 100 * GIB, tmp_path)
+    with pytest.raises(PreflightError, match="too full") as caught:
+        readiness.eviction(environment, least * GIB - 1, 100 * GIB, tmp_path)
+    assert caught.value.where == str(tmp_path)
+    assert "kubernetes.kubelet.evictionHard" in str(caught.value.todo)
+
+
+def test_machines_that_are_there_count_what_is_free_and_no_disk_of_theirs(tmp_path: Path) -> None:
+    readiness.eviction(ENVIRONMENT, 10 * GIB, 100 * GIB, tmp_path, there=5)
+    with pytest.raises(PreflightError, match="too full"):
+        readiness.eviction(ENVIRONMENT, 9 * GIB, 100 * GIB, tmp_path, there=5)
+    readiness.eviction(ENVIRONMENT, 14 * GIB, 100 * GIB, tmp_path)  # told as too little for their disks
+
+
+def test_the_limits_of_the_kubelets_are_those_of_the_role() -> None:
+    role = Path(readiness.__file__).parents[2] / "ansible/roles/settings/vars/main.yml"
+    found = yaml.safe_load(role.read_text())["_settings_kubelet_defaults"]["evictionHard"]
+    assert {name: found[name] for name in readiness.EVICTION} == readiness.EVICTION
+    assert set(found) - set(readiness.EVICTION) == {"memory.available", "nodefs.inodesFree", "imagefs.inodesFree"}
 
 
 @pytest.mark.parametrize(("left", "available"), [(None, 8), (9 * GIB, 8), (2 * GIB, 2)])

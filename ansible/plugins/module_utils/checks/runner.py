@@ -142,7 +142,7 @@ def collect(machines: Mapping[str, Mapping[str, Any]], cluster: Mapping[str, Any
         not silent,
         0,
         shorten(silent) or (f"{len(machines)} machines",),
-        "`make ssh` tells whether a machine is up and takes the environment's key; verify.log has the whole message"
+        "`make plan` tells which are stopped, silent or refuse the login; apply starts a stopped one with YES=1"
         if silent
         else "",
     )

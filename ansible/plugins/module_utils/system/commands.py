@@ -10,7 +10,8 @@ from .files import write
 from .paths import HOME, HOST, PROGRAMS
 from .wait import attempts
 
-_ENVIRONMENT = {"PATH": PROGRAMS, "LC_ALL": "C.UTF-8", "HOME": HOME}
+# What programs print is read: in one language, and with times of one zone.
+_ENVIRONMENT = {"PATH": PROGRAMS, "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": HOME}
 _REQUEST_SECONDS = 20
 _LEAST_SECONDS = 5  # with less than that left, no further attempt is begun
 _FAREWELL_SECONDS = 2  # for kubectl to say what did not answer, before it is killed

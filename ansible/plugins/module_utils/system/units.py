@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from .commands import CommandError, run
@@ -27,16 +28,23 @@ class Unit:
 
 
 def parse(shown: str) -> Unit:
-    """Read the output of `systemctl show --timestamp=unix`."""
+    """Read the output of `systemctl show`, whose times are in UTC."""
     values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-    stamp = values.get("ActiveEnterTimestamp", "")
     return Unit(
         active=values.get("ActiveState") in {"active", "activating", "reloading"},
         enabled=values.get("UnitFileState") == "enabled",
         reload_needed=values.get("NeedDaemonReload") == "yes" or values.get("LoadState") == "not-found",
-        since=float(stamp.lstrip("@")) if stamp.startswith("@") else 0.0,
+        since=_seconds(values.get("ActiveEnterTimestamp", "")),
         state=values.get("SubState", ""),
     )
+
+
+def _seconds(stamp: str) -> float:
+    """Read a time such as `Sat 2026-11-28 18:32:19 UTC`; systemd 251 and newer alone could tell it as a number."""
+    _, *when = stamp.split()[:3] or [""]
+    if len(when) < 2:  # there is none
+        return 0.0
+    return datetime.strptime(" ".join(when), "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
 
 
 def actions(unit: Unit, newest_file: float, *, files_changed: bool, start: bool) -> list[str]:
@@ -68,7 +76,7 @@ def show(name: str) -> Unit:
     Raises:
         CommandError: systemd does not answer.
     """
-    return parse(run(["systemctl", "show", "--timestamp=unix", f"--property={_PROPERTIES}", name]))
+    return parse(run(["systemctl", "show", f"--property={_PROPERTIES}", name]))
 
 
 def perform(name: str, needed: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ _CALLS = {"read", "_read", "find", "build", "share_bastion", "wait_until_reachab
 _CALLS |= {"served", "lost", "left", "running", "problems", "preflight", "endpoint"}  # questions to a platform
 _ARGUMENTS = {"where", "log", "todo", "why"}  # of an error
 # So does a program that is given the path, unless the module is the file's writer.
-_PROGRAMS = {"run", "init_runner", "execute", "become", "str"}
+_PROGRAMS = {"run", "init_runner", "execute", "become", "str", "quote"}
 
 
 @dataclass

@@ -33,7 +33,7 @@ _CALLS |= {
 }  # questions to a platform
 _ARGUMENTS = {"where", "log", "todo", "why"}  # of an error
 # So does a program that is given the path, unless the module is the file's writer.
-_PROGRAMS = {"run", "init_runner", "execute", "become", "str"}
+_PROGRAMS = {"run", "init_runner", "execute", "become", "str", "quote"}
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
@@ -38,7 +39,7 @@ def run(run: Run, options: Namespace) -> None:
         names = names[start:] if start <= names.index(_ARTIFACTS) else (_ARTIFACTS, *names[start:])
     with run.display.live():
         perform(run, *names)
-    run.display.say(f"{run.environment.name} is ready: export KUBECONFIG={run.workspace.kubeconfig}")
+    run.display.say(f"{run.environment.name} is ready: export KUBECONFIG={shlex.quote(str(run.workspace.kubeconfig))}")
 
 
 COMMAND = Command(working, run, add_options)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install those of the named Debian packages that are missing, after asking: packages.sh [--yes] PACKAGE…
-# It also brings Python itself, so it is no Python. On other distributions it does nothing.
+# Python itself may be one of them, so this is no Python. On other distributions it does nothing.
 set -eu
 yes=
 if [ "${1-}" = --yes ]; then
@@ -37,5 +37,6 @@ fi
 echo "installing$missing" >&2
 # A fresh machine has no lists; old ones name versions that are gone.
 $root apt-get update -qq
+# A machine that has just started may be upgrading itself.
 # shellcheck disable=SC2086 # a list of words
-$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+$root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends $missing >/dev/null

@@ -8,7 +8,7 @@ environment alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, IPvAnyAddress, IPvAnyNetwork, ValidationError
@@ -81,6 +81,11 @@ class Contract(_Strict):
     networks: Networks
     bastion: Bastion | None
     nodes: tuple[Node, ...]
+
+    def keeps_majority(self, without: Collection[str]) -> bool:
+        """Return whether more than half of the control planes, of which etcd has its members, are not among these."""
+        planes = {node.name for node in self.nodes if node.role == "control-plane"}
+        return 2 * len(planes - set(without)) > len(planes)
 
 
 def from_outputs(workspace: Workspace) -> Contract | None:

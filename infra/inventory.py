@@ -145,11 +145,16 @@ def addons(environment: Environment) -> list[Inventory]:
     ]
 
 
+def _shutdown(kubelet: Mapping[str, Any]) -> dict[str, str]:
+    """Return the default of how long a shutdown waits; none beside the other form of it, times by priority."""
+    return {} if kubelet.get("shutdownGracePeriodByPodPriority") else dict(SHUTDOWN)
+
+
 def _shutdown_seconds(kubelet: Mapping[str, Any]) -> int:
     """Return for how many seconds a kubelet with these settings of the environment delays a shutdown."""
     by_priority = kubelet.get("shutdownGracePeriodByPodPriority")
     if by_priority:
-        return sum(int(item["shutdownGracePeriodSeconds"]) for item in by_priority)
+        return sum(int(item.get("shutdownGracePeriodSeconds", 0)) for item in by_priority)
     length = nanoseconds(str(kubelet.get("shutdownGracePeriod", SHUTDOWN["shutdownGracePeriod"])))
     return math.ceil((length or 0) / 10**9)
 
@@ -178,6 +183,7 @@ def _variables(
         "cluster_schedulable_nodes": _schedulable(contract),
         "cluster_cni": environment.kubernetes.cni,
         "cluster_kubelet": environment.kubernetes.kubelet,
+        "cluster_kubelet_shutdown": _shutdown(environment.kubernetes.kubelet),
         "cluster_shutdown_seconds": _shutdown_seconds(environment.kubernetes.kubelet),
         "cluster_addons": addons(environment),
         "cluster_mirror": str(environment.artifacts.mirror or "").rstrip("/"),

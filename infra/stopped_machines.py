@@ -47,8 +47,7 @@ def start(run: Run, contract: Contract, leaving: Collection[str] = ()) -> None:
         endpoint = run.platform.endpoint(run.workspace.lab)
         run.platform.start_machines(run.environment, endpoint, list(stopped.values()))
         return
-    planes = {node.name for node in contract.nodes if node.role == "control-plane"}
-    if "bastion" in stopped or planes <= stopped.keys():
+    if "bastion" in stopped or not contract.keeps_majority(stopped):
         raise RefusedError(
             "machines that all others need are stopped at the cloud",
             where=names,

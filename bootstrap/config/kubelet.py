@@ -52,35 +52,31 @@ class _Settings:
     def findings(self, value: object, kind: str, path: KeyPath) -> Iterator[Finding]:
         """Compare a value and the values inside it with their types and rules.
 
-        Null stands for the default of a field, and is no value in a list or mapping.
+        Null is no value: Ansible would write it over the default.
         """
         setting = ".".join(part for part in path if isinstance(part, str))
         if setting in rules.OWN:
             yield from _own(setting, value, path)
+        elif value is None:
+            yield path, f"null is no value: {self._wanted(kind)}", "write one, or take the entry out"
         elif kind.startswith(_LIST) and isinstance(value, list):
             for index, item in enumerate(value):
-                yield from self._inner(item, kind.removeprefix(_LIST), (*path, index))
+                yield from self.findings(item, kind.removeprefix(_LIST), (*path, index))
         elif kind.startswith(_MAP) and isinstance(value, dict):
             yield from self._entries(value, kind.removeprefix(_MAP), path, setting)
         elif kind in self._structs and isinstance(value, dict):
             yield from self._fields(value, kind, path)
-        elif value is None or kind == _ANY:
+        elif kind == _ANY:
             return
         elif not _is(value, kind):
             yield path, f"{_shown(value)} has the wrong type: {self._wanted(kind)}", _written(value, kind)
         elif problem := _limits(value, kind, setting):
             yield path, *problem
 
-    def _inner(self, value: object, kind: str, path: KeyPath) -> Iterator[Finding]:
-        if value is None:
-            yield path, f"null is no value: {self._wanted(kind)}", "write one, or take the entry out"
-        else:
-            yield from self.findings(value, kind, path)
-
     def _entries(self, value: Mapping[str, object], kind: str, path: KeyPath, setting: str) -> Iterator[Finding]:
         keys, (fits, form) = rules.MAPPINGS.get(setting, ((), _ANY_TEXT))
         for key, item in value.items():
-            found = list(self._inner(item, kind, (*path, key)))
+            found = list(self.findings(item, kind, (*path, key)))
             yield from found
             if keys and not any(fnmatchcase(key, known) for known in keys):
                 yield (*path, key), f"the kubelet knows no {key} here", _among(key, keys)

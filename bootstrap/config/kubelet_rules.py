@@ -42,7 +42,6 @@ OWN: Mapping[str, tuple[object, str]] = {
     "containerRuntimeEndpoint": ("unix:///run/containerd/containerd.sock", "the pipeline installs containerd there"),
     "imageServiceEndpoint": (None, "containerd keeps the images"),
     "staticPodPath": ("/etc/kubernetes/manifests", "kubeadm puts the control plane there"),
-    "clusterDNS": (None, "the DNS server of the cluster has its address, which follows from network.services"),
     "clusterDomain": ("cluster.local", "certificates and the DNS server of the cluster have this domain"),
     "podCIDR": (None, "the control plane gives each node a range of its own"),
     "providerID": (None, "each machine has an id of its own"),

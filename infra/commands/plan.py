@@ -49,13 +49,13 @@ def run(run: Run, options: Namespace) -> int:
 
 
 def _check_hosts(run: Run, contract: Contract, terraform: Terraform, plan: Plan) -> Recap | None:
-    """Ask Ansible what it would change on the machines that answer; None if no control plane does."""
+    """Ask Ansible what it would change on the machines that answer; None if too few control planes do."""
     with run.display.stage("check", "ask Ansible what it would change"):
         stopped_machines.leave_out(run, stopped_machines.find(run, contract))
         machines = cluster.of(run, contract)
         machines.configure_ssh(key_change.candidates(run, terraform, plan))
         run.absent.update(machines.unreachable())
-        if any(node.role == "control-plane" for node in machines.served):
+        if contract.keeps_majority(run.absent):
             return machines.play("site", "check", check=True)
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import psutil
 
 from bootstrap.checklist import Checks
 from bootstrap.config.model import Environment
+from bootstrap.config.quantities import amount, percentage
 from bootstrap.errors import PreflightError
 from bootstrap.process import find, run
 from infra.lab import cgroups, cloud, kernel, machine_network, ports, reachability
@@ -32,9 +32,6 @@ _WORKER_MEMORY = 0.7
 _DISK = 3  # GiB of a node: images, their unpacked layers, logs
 # Below these a kubelet evicts Pods, and its node takes no others: the defaults of the role `settings`.
 EVICTION = {"nodefs.available": "10%", "imagefs.available": "10%"}
-_QUANTITY = re.compile(r"([0-9.]+)(%|[kMGTP]|[KMGTP]i)?")
-_UNITS = {"": 1, "k": 1000, **{unit: 1000**power for power, unit in enumerate("MGTP", start=2)}}
-_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGTP", start=1)}
 
 
 def check(environment: Environment, folder: Path) -> None:
@@ -170,11 +167,8 @@ def eviction(environment: Environment, free: int, total: int, folder: Path, ther
 
 def _bytes(threshold: object, total: int) -> float:
     """Return a kubelet's threshold, a share of the disk or a quantity, in bytes; a kubelet refuses what is neither."""
-    found = _QUANTITY.fullmatch(str(threshold))
-    if not found:
-        return 0
-    number, unit = float(found[1]), found[2] or ""
-    return total * number / 100 if unit == "%" else number * _UNITS[unit]
+    share = percentage(str(threshold))
+    return float(total * share / 100 if share is not None else amount(str(threshold)) or 0)
 
 
 def _machines(environment: Environment) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import partial
 
 from bootstrap import preflight
@@ -11,7 +10,7 @@ from bootstrap.checklist import Checks
 from bootstrap.process import find
 from bootstrap.process import run as execute
 from infra import key_pair
-from infra.run import Run
+from infra.run import Run, agreed
 from infra.steps import Step
 from infra.workspace import ROOT
 
@@ -38,10 +37,8 @@ def offer_packages(run: Run) -> None:
     if not missing or not find("apt-get") or os.geteuid() != 0:
         return
     named = ", ".join(missing)
-    if not run.options.assume_yes:
-        question = f"Debian packages are missing: {named}. Install them? [y/N] "
-        if not sys.stdin.isatty() or not run.display.ask(question).strip().lower().startswith("y"):
-            return
+    if not agreed(run, f"Debian packages are missing: {named}. Install them?"):
+        return
     run.display.say(f"installing {named}")
     execute([ROOT / "bootstrap" / "packages.sh", "--yes", *missing], timeout=900)
 

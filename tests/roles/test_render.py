@@ -187,12 +187,12 @@ def test_the_users_kubelet_settings_are_merged_over_the_defaults(strong: Path) -
 
 
 def test_systemd_logind_lets_the_kubelet_delay_a_shutdown_whatever_other_packages_say(strong: Path) -> None:
-    file = json.loads((strong / "general-0" / "shutdown-delay.json").read_text())
-    assert file["content"] == "[Login]\nInhibitDelayMaxSec=60\n"
+    files = json.loads((strong / "general-0" / "kubelet-files.json").read_text())
+    (name,) = [Path(path).name for path in files if "logind" in path]
+    assert "[Login]\nInhibitDelayMaxSec=60\n" in files.values()
     template = Path(__file__).parents[2] / "infra" / "lab" / "machine" / "usr" / "lib" / "systemd" / "logind.conf.d"
-    others = [path.name for path in template.iterdir()]
-    assert others
-    assert all(Path(file["path"]).name > name for name in (*others, "99-kubelet.conf")), "the last one decides"
+    (other,) = [path.name for path in template.iterdir()]
+    assert name > max(other, "99-kubelet.conf"), "the last one decides"
     kubelet = _documents(strong / "control-plane-0" / "kubeadm.yaml")["KubeletConfiguration"]
     assert {key: kubelet[key] for key in SHUTDOWN} == SHUTDOWN
 

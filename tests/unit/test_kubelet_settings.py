@@ -39,6 +39,9 @@ def problems(written: str, version: str = DEFAULT_VERSION) -> Iterator[tuple[str
         ("kubeReserved: {cpu: 1}", "string"),
         ("systemReserved: {memory: null}", "string"),
         ("allowedUnsafeSysctls: [null]", "string"),
+        ("syncFrequency: null", "duration"),
+        ("resolvConf: null", "string"),
+        ("evictionHard: null", "mapping"),
         ("logging: {options: {json: {splitStream: maybe}}}", "boolean"),
         ("reservedMemory: [{numaNode: a}]", "integer"),
         ("tlsCipherSuites: any", "list"),
@@ -101,7 +104,6 @@ def test_a_value_is_one_that_the_kubelet_takes(written: str) -> None:
         ("authentication: {anonymous: {enabled: true}, webhook: {cacheTTL: 1m}}", "authentication.anonymous.enabled"),
         ("authorization: {mode: AlwaysAllow}", "authorization.mode"),
         ("featureGates: {RotateKubeletServerCertificate: false}", "featureGates.RotateKubeletServerCertificate"),
-        ("clusterDNS: [10.96.0.10]", "clusterDNS"),
         ("registerWithTaints: []", "registerWithTaints"),
         ("apiVersion: kubelet.config.k8s.io/v1", "apiVersion"),
     ],
@@ -151,7 +153,7 @@ def test_a_misspelt_setting_inside_another_one_is_told_with_its_place() -> None:
 @pytest.mark.parametrize(
     "written",
     [
-        "{maxPods: 253, failSwapOn: null, evictionHard: {memory.available: 100Mi}, allowedUnsafeSysctls: []}",
+        "{maxPods: 253, evictionHard: {memory.available: 100Mi}, allowedUnsafeSysctls: []}",
         "{memoryManagerPolicy: Static, reservedMemory: [{numaNode: 0, limits: {memory: 840Mi, hugepages-1Gi: 2}}]}",
         "logging: {flushFrequency: 5s, options: {text: {infoBufferSize: 0}}}",
         "{maxOpenFiles: 200000, resolvConf: /etc/resolv.conf, oomScoreAdj: -998, failCgroupV1: true}",

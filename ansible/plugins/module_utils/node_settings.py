@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .system.files import write
+from .system.files import File, write
 from .system.paths import HOST
 
 # Settings by section: files (a control plane's, path to content), kubelet, kube-proxy, and fixed (what never changes).
@@ -35,6 +35,11 @@ def confirm() -> None:
     if wanted:
         save(HOST.settings, {**wanted, "generated": {section: generated(section) for section in wanted}})
         HOST.settings_wanted.unlink()
+
+
+def kubelet_files(settings: Settings) -> list[File]:
+    """Return the files that the kubelet reads beside its KubeletConfiguration."""
+    return [File(Path(path), text, 0o644) for path, text in settings["kubelet"]["files"].items()]
 
 
 def generated(section: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from .api import KUBELET_PORT, speaks_tls, unready
 from .etcd import etcdctl
 from .kubeadm import kubelet_errors
-from .node_settings import PARTS, Settings, generated, read, save
+from .node_settings import PARTS, Settings, generated, kubelet_files, read, save
 from .system.commands import CommandError, run
 from .system.files import File, apply, changes, write
 from .system.paths import HOST
@@ -66,7 +66,7 @@ def reconfigure(node: Node, sections: Sequence[str]) -> list[str]:
                 _upload()
     if "kubelet" in sections:
         with _changing("kubelet", wanted):
-            restarted += _kubelet(node)
+            restarted += _kubelet(node, kubelet_files(wanted))
             if node.acting:  # now that it is known to work
                 _upload()
     if "kube-proxy" in sections:
@@ -220,8 +220,10 @@ def _by_age(pattern: str) -> list[tuple[float, Path]]:
     return sorted(found)
 
 
-def _kubelet(node: Node) -> list[str]:
-    before = HOST.kubelet_config.read_bytes()
+def _kubelet(node: Node, files: Sequence[File]) -> list[str]:
+    paths = [HOST.kubelet_config, *(file.path for file in files)]
+    before = {path: path.read_bytes() for path in paths if path.exists()}
+    apply(changes(files))
     if node.acting:  # from its own file: the copy in the cluster follows when this kubelet works
         run(["kubeadm", "init", "phase", "kubelet-start", f"--config={HOST.kubeadm_config}"])
     else:
@@ -229,7 +231,8 @@ def _kubelet(node: Node) -> list[str]:
     try:
         _restart_kubelet(node)
     except CommandError as error:
-        write(HOST.kubelet_config, before, 0o644)
+        for path, content in before.items():
+            write(path, content, 0o644)
         run(["systemctl", "restart", "kubelet.service"])
         raise PutBackError(f"{error}\nthe kubelet has its old settings back on this node") from error
     return ["kubelet"]

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.membership import MEMBER, membership
-from ansible.module_utils.node_settings import diff, differing, read, refusals, save, touched
+from ansible.module_utils.node_settings import diff, differing, kubelet_files, read, refusals, save, touched
 from ansible.module_utils.system.files import File, apply, changes
 from ansible.module_utils.system.paths import HOST
 
@@ -25,9 +24,13 @@ options:
     type: dict
     required: true
   kubelet:
-    description: The cluster's KubeletConfiguration. This host's own patch is read from its file.
+    description: The cluster's KubeletConfiguration.
     type: dict
     required: true
+  kubelet_files:
+    description: By path, the content of the files that the kubelet of this host reads beside it.
+    type: dict
+    default: {}
   kube_proxy:
     description: The cluster's KubeProxyConfiguration, for a control plane.
     type: dict
@@ -64,6 +67,7 @@ def main() -> None:
         argument_spec={
             "files": {"type": "dict", "required": True},
             "kubelet": {"type": "dict", "required": True},
+            "kubelet_files": {"type": "dict", "default": {}},
             "kube_proxy": {"type": "dict"},
             "complete": {"type": "bool", "default": True},
             "fixed": {"type": "dict", "required": True},
@@ -71,8 +75,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    patch = json.loads(HOST.kubelet_patch.read_text(encoding="utf-8")) if HOST.kubelet_patch.exists() else {}
-    wanted = {"kubelet": {"cluster": given["kubelet"], "host": patch}, "fixed": given["fixed"]}
+    wanted = {"kubelet": {"cluster": given["kubelet"], "files": given["kubelet_files"]}, "fixed": given["fixed"]}
     wanted |= {"files": given["files"]} if given["files"] else {}
     member = membership() == MEMBER
     wanted |= {"kube-proxy": given["kube_proxy"]} if given["kube_proxy"] and (given["complete"] or not member) else {}
@@ -81,14 +84,15 @@ def main() -> None:
     if refused:
         module.fail_json(msg="; ".join(refused) + ": set it back, or destroy the environment first")
     files = changes([File(Path(path), text, 0o600) for path, text in given["files"].items()])
-    undone = [*touched(known), *(["files"] if files else [])]
+    beside = changes(kubelet_files(wanted))
+    undone = [*touched(known), *(["files"] if files else []), *(["kubelet"] if beside else [])]
     found = differing(known, wanted, undone) if member else []
     if not module.check_mode:
-        apply([] if member else files)
+        apply([] if member else [*files, *beside])
         if found or not member:
             save(HOST.settings_wanted, wanted)
-    shown = diff(known, wanted, found) + [change.diff() for change in files]
-    module.exit_json(changed=bool(found or files), diff=shown, ansible_facts={"kubernetes_differing": found})
+    shown = diff(known, wanted, found) + [change.diff() for change in (*files, *beside)]
+    module.exit_json(changed=bool(found or files or beside), diff=shown, ansible_facts={"kubernetes_differing": found})
 
 
 if __name__ == "__main__":

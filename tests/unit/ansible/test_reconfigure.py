@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from module_utils import node_settings, reconfigure
 from module_utils.reconfigure import Node, PutBackError
 from module_utils.system.commands import CommandError
+from module_utils.system.files import write
 from module_utils.system.paths import HOST
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ _STARTED = reconfigure._started  # before the fixture takes its place
 _NODE = Node("controller-0", "10.0.0.10", 6443, (), acting=False, timeout=0)
 _ETCD = "spec:\n    - etcd\n    - --initial-cluster={}\n    - --key-file=x\n"
 _JOINED = _ETCD.format("a=https://1:2380,b=https://2:2380\n    - --initial-cluster-state=existing")
+
+
+def _kubelet(pods: int) -> dict[str, Any]:
+    """Settings of a kubelet, with a file beside them."""
+    return {"cluster": {"maxPods": pods}, "files": {str(HOST.shutdown_delay): f"{pods}\n"}}
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +42,8 @@ def _control_plane(tmp_path: Path, host: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "audit.yaml").chmod(0o600)
     common: node_settings.Settings = {"fixed": {}, "kube-proxy": {"mode": "nftables"}}
     policy = str(tmp_path / "audit.yaml")
-    node_settings.save(HOST.settings, {**common, "files": {policy: "1"}, "kubelet": {"pods": 1}})
-    node_settings.save(HOST.settings_wanted, {**common, "files": {policy: "2"}, "kubelet": {"pods": 2}})
+    node_settings.save(HOST.settings, {**common, "files": {policy: "1"}, "kubelet": _kubelet(1)})
+    node_settings.save(HOST.settings_wanted, {**common, "files": {policy: "2"}, "kubelet": _kubelet(2)})
 
 
 def _kubeadm(fake: FakeProgram, api_server: str = "old") -> None:
@@ -80,7 +86,7 @@ def test_only_the_part_that_changed_is_replaced(tmp_path: Path, fake_program: Fa
     assert _api_server() == "new\n"
     assert (tmp_path / "audit.yaml").read_text() == "2"
     assert _in_force("files") == {str(tmp_path / "audit.yaml"): "2"}
-    assert _in_force("kubelet") == {"pods": 1}  # was not asked for
+    assert _in_force("kubelet") == _kubelet(1)  # was not asked for
     assert not any("upload-config" in call for call in fake_program.calls())
 
 
@@ -230,14 +236,19 @@ def test_a_killed_run_leaves_it_unknown_what_is_in_force(
 def test_a_kubelet_that_does_not_come_up_gets_its_old_settings_back(
     tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake_program("kubeadm", f"echo 'maxPods: many' > {HOST.kubelet_config}")
+    write(HOST.shutdown_delay, b"1\n", 0o644)
+    fake_program(
+        "kubeadm", f"cat {HOST.shutdown_delay} > {tmp_path}/beside; echo 'maxPods: many' > {HOST.kubelet_config}"
+    )
     fake_program("systemctl", f"cat {HOST.kubelet_config} >> {tmp_path}/started")
     fake_program("journalctl", "echo 'E1124 cannot parse maxPods'")
     monkeypatch.setattr(reconfigure, "speaks_tls", lambda *_: False)
     with pytest.raises(PutBackError, match=r"(?s)cannot parse maxPods.*back"):
         reconfigure.reconfigure(_NODE, ["kubelet"])
     assert (tmp_path / "started").read_text() == "maxPods: many\nmaxPods: 1"
-    assert _in_force("kubelet") == {"pods": 1}
+    assert (tmp_path / "beside").read_text() == "2\n", "it is there before kubeadm writes, and the kubelet starts"
+    assert HOST.shutdown_delay.read_text() == "1\n"
+    assert _in_force("kubelet") == _kubelet(1)
 
 
 def test_a_kubelet_has_to_answer_for_a_while(fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch) -> None:

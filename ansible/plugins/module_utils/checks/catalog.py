@@ -56,6 +56,13 @@ READING: tuple[Check[Cluster], ...] = (
         system.look_at_etcd,
     ),
     Check(
+        "kubeadm_objects",
+        "What kubeadm keeps in the cluster is as apply made it",
+        60,
+        "`make plan` shows the difference, and apply puts it back",
+        system.look_at_kubeadm_objects,
+    ),
+    Check(
         "kubelets",
         "Every kubelet answers the API server with a certificate of the cluster, and has its settings",
         60,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from .. import kubeadm_objects
 from ..api import FAILURES, KUBELET_PORT, fetch, unready
 from . import comparison, etcd, state
 from .cluster import Cluster, concurrently
@@ -95,6 +96,12 @@ def look_at_etcd(cluster: Cluster, _deadline: float) -> Verdict:
     source = next((node for node in planes if node.name not in unreachable), planes[0])
     listed = cluster.etcd_of(source).post("/v3/cluster/member/list", _WITHOUT_QUORUM)["members"]
     return etcd.judge_etcd([node.name for node in planes], etcd.members(listed, statuses), unreachable)
+
+
+def look_at_kubeadm_objects(_cluster: Cluster, _deadline: float) -> Verdict:
+    """Compare what kubeadm keeps in the cluster with what a dry run of it would write; another look is as slow."""
+    differing = [item["before_header"] for item in kubeadm_objects.converge(dry_run=True)]
+    return Verdict("all as kubeadm writes it", tuple(f"{name} is not as applied" for name in differing), final=True)
 
 
 def look_at_kubelets(cluster: Cluster, _deadline: float) -> Verdict:

@@ -46,11 +46,6 @@ class Host:
         return self.kubernetes / "patches"
 
     @property
-    def kubelet_patch(self) -> Path:
-        """Return what depends on this host in its KubeletConfiguration, written by the role `kubelet`."""
-        return self.patches / "kubeletconfiguration+merge.json"
-
-    @property
     def encryption(self) -> Path:
         """Return the key with which the API server encrypts Secrets."""
         return self.kubernetes / "policy/encryption.json"

@@ -42,12 +42,6 @@ def find(environment: Environment, folder: Path) -> KeyPair:
     return KeyPair(private, _public(private, environment))
 
 
-def belong_together(private: Path, public: str) -> bool:
-    """Return whether a private key can be used and is the other half of a public one, which may have a comment."""
-    found = run(["ssh-keygen", "-y", "-P", "", "-f", private], check=False)
-    return found.code == 0 and bare(found.stdout) == bare(public)
-
-
 def _private(environment: Environment, folder: Path) -> Path:
     return _named(environment.ssh.key) if environment.ssh.key else folder / "id_ed25519"
 

@@ -19,17 +19,20 @@ from infra.terraform import Terraform
 from infra.terraform_events import Plan, key_before
 
 _IDENTITY = re.compile(r'^\s*IdentityFile "(.+)"$', re.MULTILINE)
+_OFFERED = 5  # sshd hears no more than six keys at a login
 _FILE = '"$HOME/.ssh/authorized_keys"'
 
 
-def candidates(run: Run, terraform: Terraform, plan: Plan) -> list[Path]:
-    """Return the private keys that may open the standing machines: the environment's, and while it changes the old one.
+def candidates(run: Run, plan: Plan) -> list[Path]:
+    """Return the private keys that may open the standing machines: the environment's, and while it changes older ones.
 
-    The old one is known from ssh_config, which has both until all machines have the new one.
+    Those are known from ssh_config, which names them until all machines have the new one. A file may be away for a
+    while, and is named all the same.
     """
     new = key_pair.find(run).private
-    old = _old(run, key_before(terraform.planned(), run.platform)) if plan.replaces_key else None
-    return [new, old] if old and old != new else [new]
+    config = run.workspace.ssh_config
+    named = _IDENTITY.findall(config.read_text(encoding="utf-8")) if plan.replaces_key and config.exists() else []
+    return list(dict.fromkeys([new, *(Path(ssh.plain(path)) for path in named)]))[:_OFFERED]
 
 
 def roll(run: Run, contract: Contract, terraform: Terraform, plan: Plan, missing: Collection[str]) -> None:
@@ -57,7 +60,7 @@ def roll(run: Run, contract: Contract, terraform: Terraform, plan: Plan, missing
     standing = tuple(node for node in contract.nodes if node.name not in missing)
     bastion = None if "bastion" in missing else contract.bastion
     machines = cluster.of(run, contract.model_copy(update={"nodes": standing, "bastion": bastion}))
-    machines.configure_ssh(candidates(run, terraform, plan))
+    machines.configure_ssh(candidates(run, plan))
     unreachable = machines.unreachable()
     refuse_locked_out(unreachable)
     for error in unreachable.values():
@@ -69,7 +72,7 @@ def roll(run: Run, contract: Contract, terraform: Terraform, plan: Plan, missing
     with tempfile.TemporaryDirectory(prefix="kube-pipeline-") as folder:
         alone = Path(folder, "config")  # which has no other key
         text = _IDENTITY.sub("", config.read_text(encoding="utf-8"))
-        write_atomically(alone, f'{text}  IdentityFile "{after.private}"\n', mode=0o600)
+        write_atomically(alone, f'{text}  IdentityFile "{ssh.literal(str(after.private))}"\n', mode=0o600)
         _on_each(names, alone, "true")
         _on_each(names, alone, _remove(before))
     run.display.update("SSH key", "the new one opens every machine, the old one none", done=True)
@@ -90,14 +93,6 @@ def refuse_locked_out(unreachable: Mapping[str, PipelineError]) -> None:
             todo="set ssh.key back to it and apply, then change it again from this checkout. Where it is lost, add the"
             " public half of the new one to ~/.ssh/authorized_keys on every machine, then apply",
         )
-
-
-def _old(run: Run, public: str) -> Path | None:
-    """Return the private half of the key that the machines have, if it is here."""
-    config = run.workspace.ssh_config
-    named = _IDENTITY.findall(config.read_text(encoding="utf-8")) if config.exists() else []
-    found = (Path(path) for path in named)
-    return next((path for path in found if path.exists() and keys.belong_together(path, public)), None)
 
 
 def _add(public: str) -> str:

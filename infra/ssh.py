@@ -64,7 +64,7 @@ def configuration(contract: Contract, config: Path, *, user: str, keys: Sequence
     """
     lines = []
     # What ProxyJump does, which does not quote the name of the file.
-    through = f"  ProxyCommand ssh -F {_literal(shlex.quote(str(config)))} -W [%h]:%p bastion"
+    through = f"  ProxyCommand ssh -F {literal(shlex.quote(str(config)))} -W [%h]:%p bastion"
     if contract.bastion:
         lines += _entry(host(contract.bastion))
         lines += [
@@ -78,9 +78,9 @@ def configuration(contract: Contract, config: Path, *, user: str, keys: Sequence
     lines += [
         "Host *",
         f"  User {user}",
-        *(f'  IdentityFile "{_literal(str(key))}"' for key in keys),
+        *(f'  IdentityFile "{literal(str(key))}"' for key in keys),
         "  IdentitiesOnly yes",
-        f'  UserKnownHostsFile "{_literal(str(known_hosts))}"',
+        f'  UserKnownHostsFile "{literal(str(known_hosts))}"',
         "  GlobalKnownHostsFile /dev/null",
         "  StrictHostKeyChecking yes",
         "  BatchMode yes",
@@ -224,7 +224,7 @@ def _try(name: str, config: Path) -> Completed:
 
 def _changed(machine: Host, config: Path, done: Completed) -> PipelineError:
     named = _KNOWN_HOSTS.search(config.read_text(encoding="utf-8"))
-    known_hosts = named[1].replace("%%", "%") if named else "known_hosts"
+    known_hosts = plain(named[1]) if named else "known_hosts"
     return AnsibleError(
         "the machine's SSH host key is not the one pinned at first contact",
         where=machine.title,
@@ -235,9 +235,14 @@ def _changed(machine: Host, config: Path, done: Completed) -> PipelineError:
     )
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Return a text as ssh_config has it: ssh would replace a % and what follows."""
     return text.replace("%", "%%")
+
+
+def plain(text: str) -> str:
+    """Return what `literal` was made of."""
+    return text.replace("%%", "%")
 
 
 def output(config: Path, host: str, command: str) -> str:

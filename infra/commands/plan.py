@@ -14,7 +14,6 @@ from infra.contract import Contract, from_outputs, from_plan
 from infra.recap import Recap, summary
 from infra.run import Run, working
 from infra.steps import perform
-from infra.terraform import Terraform
 from infra.terraform_events import Plan
 
 
@@ -39,7 +38,7 @@ def run(run: Run, options: Namespace) -> int:
         standing = {node.name for node in there.nodes} if there else set()
         askable = contract if not standing & set(made) else None
         try:
-            recap = _check_hosts(run, askable, terraform, plan) if askable else None
+            recap = _check_hosts(run, askable, plan) if askable else None
         except AnsibleError:
             run.display.say(plan.summary())  # what is known is told
             raise
@@ -48,12 +47,12 @@ def run(run: Run, options: Namespace) -> int:
     return 2 if options.detailed_exitcode and changes else 0
 
 
-def _check_hosts(run: Run, contract: Contract, terraform: Terraform, plan: Plan) -> Recap | None:
+def _check_hosts(run: Run, contract: Contract, plan: Plan) -> Recap | None:
     """Ask Ansible what it would change on the machines that answer; None if too few control planes do."""
     with run.display.stage("check", "ask Ansible what it would change"):
         stopped_machines.leave_out(run, stopped_machines.find(run, contract))
         machines = cluster.of(run, contract)
-        machines.configure_ssh(key_change.candidates(run, terraform, plan))
+        machines.configure_ssh(key_change.candidates(run, plan))
         run.absent.update(machines.unreachable())
         if contract.keeps_majority(run.absent):
             return machines.play("site", "check", check=True)

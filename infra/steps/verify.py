@@ -15,7 +15,8 @@ def verify(run: Run) -> None:
     workspace.checks.unlink(missing_ok=True)
     report.forget(workspace)
     machines = cluster.of(run, required(workspace))
-    machines.play("verify", "verify", {"verify_results_file": str(workspace.checks)})
+    absent = {name: {"msg": error.what} for name, error in run.absent.items()}
+    machines.play("verify", "verify", {"verify_results_file": str(workspace.checks), "verify_absent": absent})
     checks = report.checks(workspace)
     failed = [check for check in checks if not check.passed]
     if failed:

@@ -19,6 +19,7 @@ from typing import Any
 import boto3
 import psutil
 import yaml
+from botocore.client import BaseClient
 from botocore.config import Config
 
 from infra.contract import Contract, required
@@ -121,9 +122,16 @@ class Own:
 
     def terminate(self, host: str) -> None:
         """End a machine through the cloud's API, behind the pipeline's back."""
+        self._ec2().terminate_instances(InstanceIds=[self.provider_id(host)])
+
+    def stop(self, host: str) -> None:
+        """Stop a machine likewise; its disk stays."""
+        self._ec2().stop_instances(InstanceIds=[self.provider_id(host)])
+
+    def _ec2(self) -> BaseClient:
         state = cloud.status(self.build / "lab")
         assert state is not None
-        ec2 = boto3.client(
+        return boto3.client(
             "ec2",
             endpoint_url=state["endpoint"],
             region_name=self.contract().region,
@@ -131,7 +139,6 @@ class Own:
             aws_secret_access_key="lab",
             config=Config(proxies={}),  # a proxy cannot reach this host's loopback
         )
-        ec2.terminate_instances(InstanceIds=[self.provider_id(host)])
 
     def leader(self, host: str) -> int:
         """Return the process id of a machine's init: the only child of its systemd-nspawn."""

@@ -98,15 +98,16 @@ def test_a_users_pod_that_never_gets_ready_is_told_and_decides_nothing(environme
 
 
 def test_a_pod_of_the_pipeline_that_never_gets_ready(environment: Own) -> None:
-    image = "metrics-server=registry.invalid/none:v1"
-    environment.kubectl("set", "image", "--namespace=kube-system", "deployment/metrics-server", image)
+    name, namespace = "local-path-provisioner", "local-path-storage"
+    image = f"{name}=registry.invalid/none:v1"
+    environment.kubectl("set", "image", f"--namespace={namespace}", f"deployment/{name}", image)
     done = environment.pipeline("verify")
     assert done.returncode == 15
-    assert "Pod kube-system/metrics-server-" in done.stderr
+    assert f"Pod {namespace}/{name}-" in done.stderr
     assert "ErrImagePull" in done.stderr or "ImagePullBackOff" in done.stderr
     assert "kubectl -n NAMESPACE describe pod NAME" in done.stderr
     failed = {check["name"] for check in environment.report()["checks"] if not check["passed"]}
-    assert {"system_pods"} <= failed <= {"system_pods", "addon-metrics-server"}
+    assert {"system_pods"} <= failed <= {"system_pods", f"addon-{name}"}
 
 
 def test_a_machine_that_never_answers_ssh(environment: Own) -> None:

@@ -88,8 +88,11 @@ def test_rules_that_a_firewall_flushed(environment: Own) -> None:
 def test_what_kubeadm_made(environment: Own) -> None:
     environment.kubectl("-n", "kube-system", "delete", "daemonset/kube-proxy", "role/kubeadm:kubelet-config")
     environment.kubectl("-n", "kube-public", "delete", "configmap/cluster-info")
-    emptied = '{"data":{"config.conf":"mode: iptables"}}'
-    environment.kubectl("-n", "kube-system", "patch", "configmap/kube-proxy", f"--patch='{emptied}'")
+    kubectl = "sudo kubectl --kubeconfig=/etc/kubernetes/admin.conf --namespace=kube-system"
+    edited = "sed 's/mode: nftables/mode: iptables/'"
+    environment.ssh(
+        "controller-0", f"{kubectl} get configmap/kube-proxy --output=yaml | {edited} | {kubectl} replace --filename=-"
+    )
     told(
         environment,
         "+ DaemonSet kube-system/kube-proxy",
@@ -113,6 +116,23 @@ def test_pods_that_a_reboot_ended(environment: Own) -> None:
     told(environment, "+ Pod default/web-")
     mended(environment)
     assert web_pods(environment) == ["Running"] * 4
+
+
+def test_an_image_that_is_gone(environment: Own) -> None:
+    (image,) = [part["reference"] for part in environment.artifacts() if part["name"] == "agnhost"]
+    environment.ssh("general-0", f"sudo ctr --namespace=k8s.io images rm {image}")
+    assert environment.pipeline("verify").returncode == 15
+    assert "images" in [check["name"] for check in environment.report()["checks"] if not check["passed"]]
+    mended(environment)
+
+
+def test_a_machine_that_was_stopped(environment: Own) -> None:
+    environment.stop("general-1")
+    plan = environment.pipeline("plan", "--detailed-exitcode")
+    assert plan.returncode == 2
+    assert "general-1 was not asked: it is stopped at the cloud" in plan.stdout
+    assert environment.pipeline("apply", "--yes").returncode == 0
+    mended(environment)
 
 
 def test_nothing_is_left(environment: Own) -> None:

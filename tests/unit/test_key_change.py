@@ -157,6 +157,32 @@ def test_a_machine_that_is_to_go_needs_no_key_and_one_that_is_stopped_does(
     assert raised.value.where == "big-disk-1"
 
 
+def test_a_key_that_is_away_for_a_while_is_not_forgotten(apply: Run, contract: Contract, machines: Path) -> None:
+    old = machines.parent / "old"
+    old.rename(machines.parent / "away")
+    (machines.parent / "old.pub").rename(machines.parent / "away.pub")
+    assert key_change.candidates(apply, PLAN) == [machines.parent / "new", old]
+    (machines.parent / "away").rename(old)
+    (machines.parent / "away.pub").rename(machines.parent / "old.pub")
+    roll(apply, contract, machines)
+    assert keys(machines, "controller-0") == ["colleague", "new"]
+
+
+def test_older_keys_are_named_while_the_key_changes_and_no_longer(apply: Run, machines: Path) -> None:
+    new = machines.parent / "new"
+    lines = "".join(f'  IdentityFile "/keys/{number}"\n' for number in range(9))
+    apply.workspace.ssh_config.write_text(f'Host *\n  IdentityFile "{new}"\n{lines}')
+    assert key_change.candidates(apply, PLAN) == [new, *(Path(f"/keys/{number}") for number in range(4))]
+    nothing = Plan((), (), (), (), outputs=False, vocabulary=aws.PLATFORM)
+    assert key_change.candidates(apply, nothing) == [new]
+
+
+def test_a_percent_sign_in_a_key_s_path_is_read_as_it_was_written(apply: Run, machines: Path) -> None:
+    odd = Path("/job_feature%2Fx/key%%h")
+    apply.workspace.ssh_config.write_text(f'  IdentityFile "{ssh.literal(str(odd))}"\n')
+    assert key_change.candidates(apply, PLAN) == [machines.parent / "new", odd]
+
+
 def test_plan_refuses_what_apply_would() -> None:
     key_change.refuse_locked_out({"controller-0": AnsibleError("it is stopped")})
     with pytest.raises(RefusedError) as raised:

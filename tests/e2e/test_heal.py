@@ -76,7 +76,7 @@ def test_rules_that_a_firewall_flushed(environment: Own) -> None:
     }
     environment.ssh("general-0", "sudo nft flush ruleset")
     for pod, namespace in pods.items():
-        environment.kubectl("wait", f"--namespace={namespace}", pod, "--for=condition=Ready=false", "--timeout=20s")
+        environment.kubectl("wait", f"--namespace={namespace}", pod, "--for=condition=Ready=false", "--timeout=40s")
     mended(environment)
     for (pod, namespace), chain in zip(pods.items(), ("flannel-ipv4 postrtg", "kube-proxy services"), strict=True):
         # With the nft of the image: Debian 12's crashes where it meets rules of a newer one.

@@ -90,8 +90,8 @@ def _daemon_set(item: Object, digest: str) -> Object:
     probe = {"exec": {"command": _RULES}, "timeoutSeconds": 5}
     probes = {
         "startupProbe": {**probe, "periodSeconds": 2, "failureThreshold": 300},  # the API may be away that long
-        "readinessProbe": {**probe, "periodSeconds": 5, "failureThreshold": 1},
-        "livenessProbe": {**probe, "periodSeconds": 10, "failureThreshold": 3},
+        "readinessProbe": {**probe, "periodSeconds": 15, "failureThreshold": 1},
+        "livenessProbe": {**probe, "periodSeconds": 20, "failureThreshold": 2},
     }
     containers = [{**container, **probes} for container in template["spec"]["containers"]]
     changed = {"metadata": metadata, "spec": {**template["spec"], "containers": containers}}

@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
+from types import GenericAlias
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -88,21 +89,22 @@ class Value(_Strict):
         """The value that shows how it is written."""
         return self.default if self.example is None else self.example
 
-    def field_type(self) -> Any:  # noqa: ANN401 - as pydantic takes it
+    def field_type(self) -> object:
         """Return the type, with its limits, of the field in the environment file."""
         text = Annotated[str, Field(pattern=self.pattern)]
         if self.type == "list":
             return Annotated[list[text], Field(max_length=_MOST)]
         if self.type == "mapping":
             name, texts = Annotated[str, Field(pattern=self.keys)], Annotated[list[text], Field(min_length=1)]
-            return dict[name, Annotated[texts, Field(max_length=_MOST)]]  # type: ignore[valid-type] # at run time only
+            return GenericAlias(dict, (name, Annotated[texts, Field(max_length=_MOST)]))
         limits = {"pattern": self.pattern, "ge": self.minimum, "le": self.maximum}
         given: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
         return Annotated[TYPES[self.type], Field(**given)]
 
     def _refuse_wrong(self, value: object) -> None:
         try:
-            TypeAdapter(self.field_type(), config=PATTERNS).validate_python(value)
+            kind: Any = self.field_type()
+            TypeAdapter(kind, config=PATTERNS).validate_python(value)
         except SchemaError as error:
             raise ValueError(f"the pattern is not one that can be used: {error}") from error
         except ValidationError as error:

@@ -8,9 +8,10 @@ import shlex
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_result
 from tenacity.stop import stop_after_delay, stop_any, stop_base, stop_when_event_set
@@ -206,9 +207,7 @@ class _RefusedOften(stop_base):
 
 
 def _last(state: RetryCallState) -> Completed:
-    assert state.outcome  # noqa: S101 - there was a try
-    done: Completed = state.outcome.result()
-    return done
+    return cast("Future[Completed]", state.outcome).result()  # there was a try
 
 
 def _refuses(done: Completed) -> bool:

@@ -135,7 +135,7 @@ class Terraform:
             self._run("init", upgrade=IsFlagged, input=False)
         write_atomically(done, wanted)
 
-    def _run(self, operation: str, *words: str, **options: Any) -> str:  # noqa: ANN401 - Terraform's own options
+    def _run(self, operation: str, *words: str, **options: object) -> str:
         """Run a short operation and return what it printed."""
         argv = self._argv(operation, *words, no_color=IsFlagged, **options)
         done = run(argv, cwd=self._workspace.folder, env=self._variables(), check=False, error=TerraformError)
@@ -148,7 +148,7 @@ class Terraform:
             )
         return done.stdout
 
-    def _stream(self, operation: str, progress: Progress, *words: str, **options: Any) -> Watcher:  # noqa: ANN401 - see _run
+    def _stream(self, operation: str, progress: Progress, *words: str, **options: object) -> Watcher:
         log = self._new_log(operation)
         options |= {"json": IsFlagged, "input": False, "no_color": IsFlagged, "lock_timeout": f"{_LOCK_PATIENCE}s"}
         argv = self._argv(operation, *words, parallelism=_PARALLEL, **options)
@@ -185,7 +185,7 @@ class Terraform:
             reading = _Reading(lines, watcher)
             Retrying(retry=retry_if_result(lambda over: not over), wait=wait_fixed(0.1))(ended)
 
-    def _argv(self, operation: str, *words: str, **options: Any) -> list[str]:  # noqa: ANN401 - see _run
+    def _argv(self, operation: str, *words: str, **options: object) -> list[str]:
         """Return the command line. python-terraform spells the options; its own way to start Terraform ties the two."""
         library = PythonTerraform(working_dir=str(self._workspace.folder), terraform_bin_path=str(self._program))
         argv: list[str] = library.generate_cmd_string(operation, *words, **options)

@@ -19,7 +19,7 @@ class Lines:
     def __init__(self) -> None:
         self._shown: dict[str, tuple[str, float]] = {}
 
-    def update(self, item: str, state: str, *, passing: bool = False, done: bool = False) -> None:  # noqa: ARG002 - the Protocol has `done`
+    def update(self, item: str, state: str, *, passing: bool = False, **_: bool) -> None:
         """Write a line, unless the state is a passing one or only its numbers moved."""
         if passing:
             return

@@ -24,7 +24,7 @@ else:
     _Cloud = Literal[tuple(_CLOUDS)]
 
 
-def _machine(kind: Literal["control_plane", "worker", "bastion"], description: str) -> Any:  # noqa: ANN401 - see _block
+def _machine(kind: Literal["control_plane", "worker", "bastion"], description: str) -> Any:  # noqa: ANN401 - pydantic's Field returns it: it fits a key of any type
     """Return the field for a machine type; it is empty until the platform's default takes its place."""
     defaults = {name: getattr(platform.machines, kind) for name, platform in _CLOUDS.items()}
     told = ", ".join(f"{machine} on {name}" for name, machine in defaults.items())

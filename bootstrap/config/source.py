@@ -120,7 +120,7 @@ class _Reader:
     def _problem(self, node: yaml.Node, path: KeyPath, what: str, todo: str) -> None:
         self._problems.append(Problem(path, what, todo, node.start_mark.line + 1))
 
-    def _value(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401 - a YAML document holds anything
+    def _value(self, node: yaml.Node, path: KeyPath) -> object:
         scalar = isinstance(node, yaml.ScalarNode)
         if node.tag not in (_SCALARS if scalar else {f"{_CORE}map", f"{_CORE}seq"}):
             self._problem(node, path, f"the tag {node.tag} has no meaning here", "take it out")
@@ -131,11 +131,11 @@ class _Reader:
             return [self._item(item, (*path, index)) for index, item in enumerate(node.value)]
         return self._scalar(node, path)
 
-    def _item(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401 - see _value
+    def _item(self, node: yaml.Node, path: KeyPath) -> object:
         self._lines[path] = node.start_mark.line + 1
         return self._value(node, path)
 
-    def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401 - see _value
+    def _scalar(self, node: yaml.Node, path: KeyPath) -> object:
         text, kind = str(node.value), node.tag.removeprefix(_CORE)
         if kind == "str":
             return self._text(node, path)

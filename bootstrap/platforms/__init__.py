@@ -205,7 +205,7 @@ def half(package: str, cloud: str, *, lab: bool) -> Any:  # noqa: ANN401 - the c
     return importlib.import_module(f"{package}.{_WRAPPER}").Lab(platform) if lab else platform
 
 
-def half_of(package: str, environment: Environment) -> Any:  # noqa: ANN401 - see half
+def half_of(package: str, environment: Environment) -> Any:  # noqa: ANN401 - the calling layer names its Protocol
     """Return what a layer's package has for the platform of an environment; see `half`."""
     return half(package, environment.cloud, lab=environment.lab)
 

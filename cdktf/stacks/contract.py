@@ -23,7 +23,7 @@ class Made:
 
 def outputs(
     environment: Environment, api: tuple[str, int], bastion: Mapping[str, str] | None, made: Sequence[Made]
-) -> Any:  # noqa: ANN401 - any Terraform value
+) -> object:
     """Return the stack's outputs; `api` is the host and the port of the Kubernetes API, `bastion` is what it holds."""
     platform, network = platforms.of(environment), environment.network
     zones = platform.zones(environment)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from inspect import signature
 from ipaddress import IPv4Address
-from typing import Any
 
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import ec2_backends
@@ -98,9 +98,9 @@ def free_addresses_of_terminated_instances() -> None:
 
 def have_every_zone() -> None:
     """Let a subnet lie in whatever zone is asked for: moto's list lacks young and local ones, and guesses most."""
-    create = SubnetBackend.create_subnet
+    create: Callable[..., Subnet] = SubnetBackend.create_subnet
 
-    def create_anywhere(backend: SubnetBackend, *words: Any, **options: Any) -> Subnet:  # noqa: ANN401 - moto's own
+    def create_anywhere(backend: SubnetBackend, *words: object, **options: object) -> Subnet:
         wanted: str | None = signature(create).bind(backend, *words, **options).arguments.get("availability_zone")
         region: str = vars(backend)["region_name"]
         zones = RegionsAndZonesBackend.zones.setdefault(region, [])

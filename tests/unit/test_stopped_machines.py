@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 from moto import mock_aws
 
 import pipeline
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("build")
 
 
 @pytest.fixture(scope="module")
-def ec2() -> Iterator[Any]:
+def ec2() -> Iterator[BaseClient]:
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "test")
@@ -33,7 +33,7 @@ def ec2() -> Iterator[Any]:
 
 
 @pytest.fixture
-def there(ec2: Any, contract: Contract) -> Contract:  # noqa: ANN401 - boto3 makes its classes as it runs
+def there(ec2: BaseClient, contract: Contract) -> Contract:
     """The contract, with an instance for the bastion and for each machine."""
     made = ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=4, MaxCount=4)["Instances"]
     bastion, *others = [instance["InstanceId"] for instance in made]
@@ -50,31 +50,33 @@ def command(environment: Environment, *, yes: bool = False) -> Run:
         return run
 
 
-def states(ec2: Any, contract: Contract) -> list[str]:  # noqa: ANN401 - see above
+def states(ec2: BaseClient, contract: Contract) -> list[str]:
     ids = [node.provider_id for node in contract.nodes]
     found = ec2.describe_instances(InstanceIds=ids)["Reservations"]
     by_id = {made["InstanceId"]: made["State"]["Name"] for group in found for made in group["Instances"]}
     return [by_id[name] for name in ids]
 
 
-def stop(ec2: Any, contract: Contract, *numbers: int) -> None:  # noqa: ANN401 - see above
+def stop(ec2: BaseClient, contract: Contract, *numbers: int) -> None:
     ec2.stop_instances(InstanceIds=[contract.nodes[number].provider_id for number in numbers])
 
 
-def test_what_is_stopped_is_named_and_what_is_gone_is_not(ec2: Any, there: Contract, environment: Environment) -> None:  # noqa: ANN401
+def test_what_is_stopped_is_named_and_what_is_gone_is_not(
+    ec2: BaseClient, there: Contract, environment: Environment
+) -> None:
     assert stopped_machines.find(command(environment), there) == {}
     stop(ec2, there, 1)
     ec2.terminate_instances(InstanceIds=[there.nodes[2].provider_id])
     assert stopped_machines.find(command(environment), there) == {"big-disk-0": there.nodes[1].provider_id}
 
 
-def test_more_machines_than_one_question_takes(ec2: Any, there: Contract, environment: Environment) -> None:  # noqa: ANN401
+def test_more_machines_than_one_question_takes(ec2: BaseClient, there: Contract, environment: Environment) -> None:
     stop(ec2, there, 2)
     names = [f"i-{number:017x}" for number in range(399)]
     assert Instances(environment, None).stopped([*names, there.nodes[2].provider_id]) == {there.nodes[2].provider_id}
 
 
-def test_it_is_started_with_yes(ec2: Any, there: Contract, environment: Environment) -> None:  # noqa: ANN401
+def test_it_is_started_with_yes(ec2: BaseClient, there: Contract, environment: Environment) -> None:
     stop(ec2, there, 0, 1)
     run = command(environment, yes=True)
     stopped_machines.start(run, there)
@@ -82,7 +84,9 @@ def test_it_is_started_with_yes(ec2: Any, there: Contract, environment: Environm
     assert not run.absent
 
 
-def test_without_it_the_command_goes_on_with_the_others(ec2: Any, there: Contract, environment: Environment) -> None:  # noqa: ANN401
+def test_without_it_the_command_goes_on_with_the_others(
+    ec2: BaseClient, there: Contract, environment: Environment
+) -> None:
     stop(ec2, there, 1)
     run = command(environment)
     for _ in range(2):
@@ -91,7 +95,7 @@ def test_without_it_the_command_goes_on_with_the_others(ec2: Any, there: Contrac
     assert states(ec2, there) == ["running", "stopped", "running"]
 
 
-def test_one_that_is_to_go_stays_stopped(ec2: Any, there: Contract, environment: Environment) -> None:  # noqa: ANN401
+def test_one_that_is_to_go_stays_stopped(ec2: BaseClient, there: Contract, environment: Environment) -> None:
     stop(ec2, there, 1)
     run = command(environment, yes=True)
     stopped_machines.start(run, there, leaving=["big-disk-0"])
@@ -102,7 +106,7 @@ def test_one_that_is_to_go_stays_stopped(ec2: Any, there: Contract, environment:
 @pytest.mark.parametrize("needed", ["bastion", "controller-0"])
 def test_what_the_others_need_is_not_left_out(
     needed: str,
-    ec2: Any,  # noqa: ANN401 - see above
+    ec2: BaseClient,
     there: Contract,
     environment: Environment,
 ) -> None:
@@ -124,7 +128,7 @@ def test_a_cloud_that_does_not_answer_stops_nothing(
     assert stopped_machines.find(command(environment), there) == {}
 
 
-def test_a_call_that_is_refused_names_the_permission(environment: Environment, ec2: Any) -> None:  # noqa: ANN401
+def test_a_call_that_is_refused_names_the_permission(environment: Environment, ec2: BaseClient) -> None:
     del ec2
     with pytest.raises(PreflightError) as raised:
         Instances(environment, None).start(["i-00000000000000000"])

@@ -32,7 +32,7 @@ class Recorded:
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
 
-    def update(self, item: str, state: str, *, passing: bool = False, done: bool = False) -> None:  # noqa: ARG002 - the Protocol has `done`
+    def update(self, item: str, state: str, *, passing: bool = False, **_: bool) -> None:
         assert not passing
         self.told.append((item, state))
 

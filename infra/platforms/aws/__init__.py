@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootstrap.config.model import Environment
 from infra.platforms import RemoteCloud
+
+if TYPE_CHECKING:
+    from infra.platforms.aws.instances import Instances
 
 _MACHINE = "aws_instance"
 _KEY = "aws_key_pair.ssh"
@@ -40,15 +43,16 @@ class AwsOperations(RemoteCloud):
 
     def stopped(self, environment: Environment, endpoint: str | None, machines: Sequence[str]) -> set[str]:
         """Ask EC2."""
-        from infra.platforms.aws.instances import Instances  # noqa: PLC0415 - boto3 takes a while to import
-
-        return Instances(environment, endpoint).stopped(machines)
+        return self._instances(environment, endpoint).stopped(machines)
 
     def start_machines(self, environment: Environment, endpoint: str | None, machines: Sequence[str]) -> None:
         """Let EC2 start them."""
-        from infra.platforms.aws.instances import Instances  # noqa: PLC0415 - as above
+        self._instances(environment, endpoint).start(machines)
 
-        Instances(environment, endpoint).start(machines)
+    def _instances(self, environment: Environment, endpoint: str | None) -> Instances:
+        from infra.platforms.aws.instances import Instances  # noqa: PLC0415 - boto3 takes a while to import
+
+        return Instances(environment, endpoint)
 
 
 PLATFORM = AwsOperations()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
 
 from botocore import exceptions
+from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.session import Session
 
@@ -47,7 +47,7 @@ class Instances:
             self._client.start_instances(InstanceIds=list(machines))
 
     @cached_property
-    def _client(self) -> Any:  # noqa: ANN401 - boto3 makes its classes as it runs
+    def _client(self) -> BaseClient:
         if self._endpoint is None:
             return session(self._region).client("ec2")
         # Neither a profile of the user's nor a proxy is for the API on this machine's loopback.

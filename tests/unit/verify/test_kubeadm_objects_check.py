@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from module_utils import kubeadm_objects
 from module_utils.checks import catalog
+from module_utils.checks.cluster import Cluster
 
 (CHECK,) = [check for check in catalog.READING if check.name == "kubeadm_objects"]
 
@@ -16,7 +19,7 @@ def test_each_object_that_is_not_as_applied_is_told(differing: list[str], monkey
         return [{"before_header": name} for name in differing]
 
     monkeypatch.setattr(kubeadm_objects, "converge", converge)
-    verdict = CHECK.look(None, 0)  # type: ignore[arg-type] # it asks kubeadm, on this host
+    verdict = CHECK.look(cast("Cluster", None), 0)  # it asks kubeadm, on this host
     assert asked == [True]
     assert [problem.split(" is ")[0] for problem in verdict.problems] == differing
     assert verdict.final

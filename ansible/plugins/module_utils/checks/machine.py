@@ -94,14 +94,15 @@ def judge_images(wanted: Sequence[str], present: Mapping[str, artifacts.Held]) -
 
 def look_at_shutdown(machine: Machine, _deadline: float) -> Verdict:
     """Ask systemd-logind who delays a shutdown, and for how long at most."""
-    microseconds = _logind("get-property", "InhibitDelayMaxUSec")
-    (inhibitors,) = _logind("call", "ListInhibitors")
+    microseconds = json.loads(_logind("get-property", "InhibitDelayMaxUSec"))["data"]
+    (inhibitors,) = json.loads(_logind("call", "ListInhibitors"))["data"]
     return judge_shutdown(machine.shutdown_seconds, int(microseconds) / 10**6, inhibitors)
 
 
-def _logind(verb: str, member: str) -> Any:  # noqa: ANN401 - whatever the member is
+def _logind(verb: str, member: str) -> str:
+    """Return a member of systemd-logind's manager on D-Bus as JSON: {"data": …}."""
     manager = ["org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager"]
-    return json.loads(run(["busctl", "--json=short", verb, *manager, member]))["data"]
+    return run(["busctl", "--json=short", verb, *manager, member])
 
 
 def judge_shutdown(wanted: int, longest: float, inhibitors: Sequence[Sequence[Any]]) -> Verdict:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bootstrap.addons import FOLDER
 from bootstrap.config.components import chosen_addons
-from bootstrap.config.kubelet_together import SHUTDOWN
+from bootstrap.config.kubelet_defaults import defaults
 from bootstrap.config.model import Environment
 from bootstrap.config.quantities import nanoseconds
 from infra.contract import Contract, Node
@@ -145,17 +145,12 @@ def addons(environment: Environment) -> list[Inventory]:
     ]
 
 
-def _shutdown(kubelet: Mapping[str, Any]) -> dict[str, str]:
-    """Return the default of how long a shutdown waits; none beside the other form of it, times by priority."""
-    return {} if kubelet.get("shutdownGracePeriodByPodPriority") else dict(SHUTDOWN)
-
-
 def _shutdown_seconds(kubelet: Mapping[str, Any]) -> int:
     """Return for how many seconds a kubelet with these settings of the environment delays a shutdown."""
     by_priority = kubelet.get("shutdownGracePeriodByPodPriority")
     if by_priority:
         return sum(int(item.get("shutdownGracePeriodSeconds", 0)) for item in by_priority)
-    length = nanoseconds(str(kubelet.get("shutdownGracePeriod", SHUTDOWN["shutdownGracePeriod"])))
+    length = nanoseconds(str({**defaults(kubelet), **kubelet}["shutdownGracePeriod"]))
     return math.ceil((length or 0) / 10**9)
 
 
@@ -183,7 +178,7 @@ def _variables(
         "cluster_schedulable_nodes": _schedulable(contract),
         "cluster_cni": environment.kubernetes.cni,
         "cluster_kubelet": environment.kubernetes.kubelet,
-        "cluster_kubelet_shutdown": _shutdown(environment.kubernetes.kubelet),
+        "cluster_kubelet_defaults": defaults(environment.kubernetes.kubelet),
         "cluster_shutdown_seconds": _shutdown_seconds(environment.kubernetes.kubelet),
         "cluster_addons": addons(environment),
         "cluster_mirror": str(environment.artifacts.mirror or "").rstrip("/"),

@@ -111,7 +111,10 @@ def confirm(run: Run, question: str) -> None:
 
 
 def agreed(run: Run, question: str) -> bool:
-    """Return whether the user wants what the question is about: by `--yes`, or on the terminal."""
+    """Return whether the user wants what is offered: by `--yes`, or on the terminal. Without one, nobody does.
+
+    What takes something away asks by `confirm`.
+    """
     if run.options.assume_yes or not sys.stdin.isatty():
         return run.options.assume_yes
     return run.display.ask(f"{question} [y/N] ").strip().lower() in {"y", "yes"}

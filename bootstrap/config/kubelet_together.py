@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-from bootstrap import data
+from bootstrap.config.kubelet_defaults import defaults
 from bootstrap.config.problems import Finding
 from bootstrap.config.quantities import amount, nanoseconds
 
-# The defaults of every kubelet that the pipeline makes; some values there are templates, none of those below.
-DEFAULTS = Path(__file__).parents[2] / "ansible/roles/settings/vars/main.yml"
 _KUBERNETES = {  # of the kubelet itself, where the pipeline has none
     "imageGCHighThresholdPercent": 85,
     "imageGCLowThresholdPercent": 80,
@@ -20,18 +17,15 @@ _KUBERNETES = {  # of the kubelet itself, where the pipeline has none
     "cgroupsPerQOS": True,
     "enforceNodeAllocatable": ["pods"],
 }
-# Of every kubelet whose file gives no times by priority, the other form of the same.
-SHUTDOWN = {"shutdownGracePeriod": "60s", "shutdownGracePeriodCriticalPods": "20s"}
 _RESERVATIONS = ("kubeReserved", "systemReserved", "evictionHard")
 
 
 def together(written: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what a kubelet would refuse of these settings, each of which is right in itself."""
-    own = data.read(DEFAULTS)["_settings_kubelet_defaults"]
-    defaults = {**_KUBERNETES, **own, **({} if written.get("shutdownGracePeriodByPodPriority") else SHUTDOWN)}
-    settings = {**defaults, **{key: value for key, value in written.items() if value is not None}}
+    ours = {**_KUBERNETES, **defaults(written)}
+    settings = {**ours, **{key: value for key, value in written.items() if value is not None}}
     for key in _RESERVATIONS:  # Ansible merges mappings
-        settings[key] = {**defaults.get(key, {}), **settings[key]}
+        settings[key] = {**ours.get(key, {}), **settings[key]}
     for rule in (_images, _shutdown, _eviction, _cgroups, _memory):
         for keys, what, todo in rule(settings):
             yield tuple(key for key in keys.split() if key in written)[:1], what, todo

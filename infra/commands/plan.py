@@ -9,7 +9,7 @@ from dataclasses import asdict
 from bootstrap.errors import AnsibleError, RefusedError
 from infra import cluster, guards, key_change, machine_names, stopped_machines
 from infra import terraform as terraform_driver
-from infra.commands import Command, add_json, emit
+from infra.commands import Command, add_json, add_yes, emit
 from infra.contract import Contract, from_outputs, from_plan
 from infra.recap import Recap, summary
 from infra.run import Run, working
@@ -18,8 +18,9 @@ from infra.terraform_events import Plan
 
 
 def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
-    """Add `--json` and `--detailed-exitcode`."""
+    """Add `--json`, `--yes` and `--detailed-exitcode`."""
     add_json(parser)
+    add_yes(parser)
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit with 2 when there are changes")
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 
-from infra.commands import Command
+from infra.commands import Command, add_yes
 from infra.run import Run, working
 from infra.steps import perform
+
+
+def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
+    """Add `--yes`."""
+    add_yes(parser)
 
 
 def run(run: Run, options: Namespace) -> None:
@@ -16,4 +22,4 @@ def run(run: Run, options: Namespace) -> None:
         run.tools.resolve()
 
 
-COMMAND = Command(working, run)
+COMMAND = Command(working, run, add_options)

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from bootstrap.checklist import Checks
+from bootstrap.config.kubelet_defaults import defaults
 from bootstrap.config.model import Environment
 from bootstrap.config.quantities import amount, percentage
 from bootstrap.errors import PreflightError
@@ -30,8 +31,7 @@ _GIB = 1024**3
 _CONTROL_PLANE_MEMORY = 1.2  # GiB of a whole node with its system Pods, as measured
 _WORKER_MEMORY = 0.7
 _DISK = 3  # GiB of a node: images, their unpacked layers, logs
-# Below these a kubelet evicts Pods, and its node takes no others: the defaults of the role `settings`.
-EVICTION = {"nodefs.available": "10%", "imagefs.available": "10%"}
+_EVICTION = ("nodefs.available", "imagefs.available")  # below these a kubelet evicts Pods, and its node takes no others
 
 
 def check(environment: Environment, folder: Path) -> None:
@@ -149,8 +149,9 @@ def disk(environment: Environment, free: int, folder: Path, there: int = 0) -> N
 
 def eviction(environment: Environment, free: int, total: int, folder: Path, there: int = 0) -> None:
     """Refuse if the kubelets would find too little free on the disk, which all machines share; see `disk`."""
-    hard = environment.kubernetes.kubelet.get("evictionHard") or {}
-    limits = {signal: hard.get(signal, default) for signal, default in EVICTION.items()}
+    written = environment.kubernetes.kubelet
+    hard = {**defaults(written)["evictionHard"], **(written.get("evictionHard") or {})}
+    limits = {signal: hard[signal] for signal in _EVICTION}
     signal, limit = max(((signal, _bytes(value, total)) for signal, value in limits.items()), key=lambda item: item[1])
     more = max(_machines(environment) - there, 0) * _DISK * _GIB
     if free >= more and free - more < limit:  # less than they need at all is told by `disk`
@@ -161,7 +162,7 @@ def eviction(environment: Environment, free: int, total: int, folder: Path, ther
             why=f"below {limit / _GIB:.1f} GiB ({signal} {limits[signal]}) each kubelet reports DiskPressure, evicts"
             " Pods and takes no others",
             todo=f"free {(limit + more - free) / _GIB:.1f} GiB, put the checkout on a larger disk, or lower"
-            f" kubernetes.kubelet.evictionHard, as {{{', '.join(f'{name}: 1Gi' for name in EVICTION)}}}",
+            f" kubernetes.kubelet.evictionHard, as {{{', '.join(f'{name}: 1Gi' for name in _EVICTION)}}}",
         )
 
 

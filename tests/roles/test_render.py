@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
+from module_utils.system.paths import HOST
 
 from bootstrap.addons import catalogue
 from bootstrap.artifacts.lock import fill, load
 from bootstrap.config.addons import DEFAULT_CNI
 from bootstrap.config.components import versions
-from bootstrap.config.kubelet_together import SHUTDOWN
+from bootstrap.config.kubelet_defaults import defaults
 from bootstrap.config.model import Environment
 from infra import inventory
 from infra.contract import Contract
@@ -188,13 +189,13 @@ def test_the_users_kubelet_settings_are_merged_over_the_defaults(strong: Path) -
 
 def test_systemd_logind_lets_the_kubelet_delay_a_shutdown_whatever_other_packages_say(strong: Path) -> None:
     files = json.loads((strong / "general-0" / "kubelet-files.json").read_text())
-    (name,) = [Path(path).name for path in files if "logind" in path]
-    assert "[Login]\nInhibitDelayMaxSec=60\n" in files.values()
+    name = HOST.shutdown_delay.name
+    assert files[str(HOST.shutdown_delay)] == "[Login]\nInhibitDelayMaxSec=60\n"
     template = Path(__file__).parents[2] / "infra" / "lab" / "machine" / "usr" / "lib" / "systemd" / "logind.conf.d"
     (other,) = [path.name for path in template.iterdir()]
     assert name > max(other, "99-kubelet.conf"), "the last one decides"
     kubelet = _documents(strong / "control-plane-0" / "kubeadm.yaml")["KubeletConfiguration"]
-    assert {key: kubelet[key] for key in SHUTDOWN} == SHUTDOWN
+    assert kubelet["shutdownGracePeriod"] == defaults({})["shutdownGracePeriod"]
 
 
 def test_add_ons_have_as_many_pods_as_nodes_take_them(strong: Path) -> None:

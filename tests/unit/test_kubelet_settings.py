@@ -12,12 +12,13 @@ import yaml
 from bootstrap import data
 from bootstrap.config import kubelet_rules as rules
 from bootstrap.config.kubelet import FILE, kubelet_settings
-from bootstrap.config.kubelet_together import DEFAULTS, together
+from bootstrap.config.kubelet_defaults import defaults
+from bootstrap.config.kubelet_together import together
 from bootstrap.config.model import DEFAULT_VERSION, Kubernetes
 from bootstrap.config.problems import Problem
 from bootstrap.config.quantities import amount, nanoseconds, percentage
 
-OURS: dict[str, Any] = data.read(DEFAULTS)["_settings_kubelet_defaults"]
+OURS = defaults({})
 
 
 def problems(written: str, version: str = DEFAULT_VERSION) -> Iterator[tuple[str, str, str]]:
@@ -173,8 +174,7 @@ def test_the_settings_differ_by_release() -> None:
 
 
 def test_the_pipeline_s_defaults_keep_its_own_rules() -> None:
-    ours = {key: value for key, value in OURS.items() if key != "tlsCipherSuites"}  # a template
-    assert list(kubelet_settings(Kubernetes(kubelet=ours))) == []
+    assert list(kubelet_settings(Kubernetes(kubelet=OURS))) == []
     assert list(together({})) == []
     assert {key: rules.OWN[key][0] for key in OURS if key in rules.OWN} == {
         key: OURS[key] for key in OURS if key in rules.OWN

@@ -138,12 +138,6 @@ def test_machines_that_are_there_count_what_is_free_and_no_disk_of_theirs(tmp_pa
     readiness.eviction(ENVIRONMENT, 14 * GIB, 100 * GIB, tmp_path)  # told as too little for their disks
 
 
-def test_the_limits_of_the_kubelets_are_those_of_the_role() -> None:
-    role = Path(readiness.__file__).parents[2] / "ansible/roles/settings/vars/main.yml"
-    found = yaml.safe_load(role.read_text())["_settings_kubelet_defaults"]["evictionHard"]
-    assert {name: found[name] for name in readiness.EVICTION} == readiness.EVICTION
-    assert set(found) - set(readiness.EVICTION) == {"memory.available", "nodefs.inodesFree", "imagefs.inodesFree"}
-
 
 @pytest.mark.parametrize(("left", "available"), [(None, 8), (9 * GIB, 8), (2 * GIB, 2)])
 def test_a_container_s_limit_counts_where_it_is_the_smaller(

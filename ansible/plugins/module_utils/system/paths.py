@@ -160,7 +160,7 @@ class Host:
 
     @property
     def shutdown_delay(self) -> Path:
-        """Return how long a shutdown may be delayed, written by the role `kubelet`.
+        """Return how long a shutdown may be delayed, composed by the role `settings`.
 
         The last file in the order of names decides: the kubelet's own is 99-kubelet.conf, that of Debian's unattended
         upgrades begins with a letter.

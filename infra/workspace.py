@@ -19,8 +19,7 @@ BUILD = ROOT / "build"
 class File:
     """One file or folder; `writer` and `readers` are the modules that use its path, `writer` alone changes it.
 
-    The writer is `terraform` where that is not ours. `passing` is whether it is about one command: the next one that
-    works removes it first.
+    `passing` is whether it is about one command: the next one that works removes it first.
     """
 
     name: str
@@ -86,8 +85,8 @@ class Workspace:
             "infra/stopped_machines.py",
         ),
     )
-    # Terraform, which itself keeps its state (where that is not shared), .terraform.lock.hcl and the rest of .terraform
-    terraform_state = File("terraform.tfstate", writer="terraform", readers=("infra/commands/destroy.py",))
+    # Terraform, which itself writes its state (where that is not shared), .terraform.lock.hcl and .terraform
+    terraform_state = File("terraform.tfstate", writer="infra/steps/lab.py", readers=("infra/commands/destroy.py",))
     stack = File(
         "cdk.tf.json",
         writer="infra/steps/synth.py",

@@ -16,8 +16,12 @@ def start(run: Run) -> None:
         if run.command != "apply":
             raise PreflightError(gone, todo="apply makes them anew, with empty disks; destroy removes them")
         confirm(run, f"{gone}: this makes them anew, without what is on their disks.")
-    if run.command in ("plan", "synth") and not run.platform.running(folder):
-        run.closing.callback(run.platform.stop, folder, run.display)
+    if not run.platform.running(folder):
+        # A new cloud is empty. Terraform would ask it for each thing that the last one had, for minutes, and the
+        # provider ends where an answer is empty.
+        run.workspace.terraform_state.unlink(missing_ok=True)
+        if run.command in ("plan", "synth"):
+            run.closing.callback(run.platform.stop, folder, run.display)
     run.platform.start(run.environment, folder, run.display)
 
 
@@ -28,5 +32,10 @@ def stop(run: Run) -> None:
 
 
 STEP = Step(
-    "lab", "start the embedded cloud", start, undo=stop, writes=("lab",), needed=lambda run: run.platform.runs_here
+    "lab",
+    "start the embedded cloud",
+    start,
+    undo=stop,
+    writes=("lab", "terraform_state"),
+    needed=lambda run: run.platform.runs_here,
 )

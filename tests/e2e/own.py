@@ -59,9 +59,12 @@ class Own:
 
     @contextmanager
     def started(self, command: str) -> Iterator[subprocess.Popen[str]]:
-        """Start a command; what it says is to be read from `stderr`. It does not outlive the block, nor its time."""
+        """Start a command with its options; what it says is to be read from `stderr`.
+
+        It does not outlive the block, nor its time.
+        """
         nowhere, pipe = subprocess.DEVNULL, subprocess.PIPE
-        words = self.argv(command)
+        words = self.argv(*command.split())
         with subprocess.Popen(words, stdout=nowhere, stderr=pipe, text=True, start_new_session=True) as process:
             late = threading.Timer(_patience(command), os.killpg, (process.pid, signal.SIGKILL))
             late.start()
@@ -157,7 +160,7 @@ class Own:
 
 
 def _patience(command: str) -> float:
-    return _APPLY_PATIENCE if command == "apply" else _PATIENCE
+    return _APPLY_PATIENCE if command.startswith("apply") else _PATIENCE
 
 
 def ended(argv: Sequence[str | Path], patience: float) -> subprocess.CompletedProcess[str]:

@@ -35,5 +35,5 @@ def test_an_interrupted_apply_stops_terraform_in_order_says_how_to_go_on_and_can
 
 
 def test_an_apply_killed_while_machines_are_made_can_be_destroyed(environment: Own) -> None:
-    environment.killed("apply", "aws_instance.controller-0: created in ")
+    environment.killed("apply --yes", "aws_instance.controller-0: created in ")
     environment.destroy(after_a_kill=True)

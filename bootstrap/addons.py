@@ -80,8 +80,8 @@ class Value(_Strict):
             raise ValueError("write keys for a mapping, and only for one")
         if self.example is not None and self.type not in {"list", "mapping"}:
             raise ValueError("only a list or a mapping has an example; of the others, the default is one")
-        self._refuse_wrong(self.default)
-        self._refuse_wrong(self.shown)
+        self._refuse_wrong("default", self.default)
+        self._refuse_wrong("example", self.shown)
         return self
 
     @property
@@ -101,14 +101,14 @@ class Value(_Strict):
         given: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
         return Annotated[TYPES[self.type], Field(**given)]
 
-    def _refuse_wrong(self, value: object) -> None:
+    def _refuse_wrong(self, key: str, value: object) -> None:
         try:
             kind: Any = self.field_type()
             TypeAdapter(kind, config=PATTERNS).validate_python(value)
         except SchemaError as error:
             raise ValueError(f"the pattern is not one that can be used: {error}") from error
         except ValidationError as error:
-            raise ValueError(f"the default is not valid: {error.errors()[0]['msg']}") from error
+            raise ValueError(f"the {key} is not valid: {error.errors()[0]['msg']}") from error
 
 
 class Traffic(_Strict):
@@ -124,7 +124,7 @@ class Host(_Strict):
     """The needs of an add-on on each host: kernel modules, and a CNI configuration list (the name of its template).
 
     bridge: the bridge that it puts Pods at. lease: the file in which it keeps the host's range of Pods, as a variable
-    whose name ends in SUBNET. A network that has both is mended when its Node is made anew with another range.
+    whose name ends in SUBNET. A network that has them is mended when its Node is made anew with another range.
 
     kube-proxy runs in every cluster. A field that leaves it out comes with the first CNI that replaces it.
     """
@@ -133,6 +133,12 @@ class Host(_Strict):
     conflist: str | None = None
     bridge: str | None = None
     lease: str | None = None
+
+    @model_validator(mode="after")
+    def _together(self) -> Host:
+        if (self.bridge is None) != (self.lease is None):
+            raise ValueError("write both of bridge and lease, or none")
+        return self
 
 
 class Workload(_Strict):

@@ -3,131 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
-import pytest
-import yaml
-from module_utils.system.paths import HOST
-
 from bootstrap.addons import catalogue
-from bootstrap.artifacts.lock import fill, load
 from bootstrap.config.addons import DEFAULT_CNI
-from bootstrap.config.components import versions
-from bootstrap.config.kubelet_defaults import defaults
 from bootstrap.config.model import Environment
 from infra import inventory
-from infra.contract import Contract
+from tests.roles.rendering import artifacts, documents, render, rendered_environment
 
-_HERE = Path(__file__).parent
-_TAINT = {"key": "dedicated", "value": "web", "effect": "NoSchedule"}
-_KUBERNETES = "1.36.3"
-_SWITCHED = [name for name, addon in catalogue().items() if addon.kind != "cni" and addon.default != "required"]
 _OTHER_CNIS = {name for name, addon in catalogue().items() if addon.kind == "cni" and name != DEFAULT_CNI}
-
-
-def _node(name: str, pool: str, zone: str, address: str, **fields: object) -> dict[str, object]:
-    role = "control-plane" if pool == "control-plane" else "worker"
-    node = {"name": name, "role": role, "pool": pool, "zone": f"eu-central-1{zone}", "private_address": address}
-    return {**node, "public_address": None, "provider_id": "", "labels": {}, "taints": [], **fields}
-
-
-def _environment() -> Environment:
-    """Return an environment with every add-on."""
-    zones = ["eu-central-1a", "eu-central-1b"]
-    return Environment.model_validate(
-        {
-            "name": "prod",
-            "cloud": "aws",
-            "aws": {"region": "eu-central-1", "zones": zones, "machine_image": "ami-0123456789abcdef0"},
-            "control_plane": {"count": 3},
-            "pools": [{"name": "general", "count": 1}],
-            "kubernetes": {
-                "version": _KUBERNETES,
-                "kubelet": {"maxPods": 42, "evictionHard": {"memory.available": "1Gi"}},
-            },
-            "addons": {name: {"enabled": True} for name in _SWITCHED},
-            "artifacts": {"mirror": "https://mirror.example.com/kubernetes"},
-        }
-    )
-
-
-def _artifacts(environment: Environment) -> list[dict[str, Any]]:
-    """Return the artifacts of an environment as the lock file describes them, without their pins."""
-    lock = load()
-    wanted = versions(environment, lock.release(environment.kubernetes.version))
-    return [
-        {
-            "name": name,
-            "kind": part.kind,
-            "nodes": part.nodes,
-            "reference": part.reference and fill(part.reference, version, "amd64"),
-        }
-        for component, version in wanted.items()
-        for name, part in lock.components[component].parts.items()
-    ]
-
-
-def _inventory() -> dict[str, Any]:
-    """Return the inventory of two control planes and a worker, with every add-on."""
-    environment = _environment()
-    labels = {"tier": "web", "node-role.kubernetes.io/web": ""}
-    contract = Contract.model_validate(
-        {
-            "version": 1,
-            "cluster": "prod",
-            "cloud": "aws",
-            "region": "eu-central-1",
-            "api": {"host": "api.example.com", "port": 6443},
-            "networks": {"machines": "10.20.0.0/16", "pods": "10.244.0.0/16", "services": "10.96.0.0/16"},
-            "bastion": None,
-            "nodes": [
-                _node("control-plane-0", "control-plane", "a", "10.20.0.10"),
-                _node("control-plane-1", "control-plane", "b", "10.20.32.10"),
-                _node("general-0", "general", "a", "10.20.0.40", labels=labels, taints=[_TAINT]),
-            ],
-        }
-    )
-    built = inventory.build(contract, environment, _artifacts(environment), Path("/nonexistent"))
-    built["cluster"]["vars"]["ansible_python_interpreter"] = sys.executable
-    return built
-
-
-def _render(folder: Path, *, strong: bool, **more: object) -> Path:
-    program = Path(sys.executable).with_name("ansible-playbook")
-    (folder / "hosts.json").write_text(json.dumps(_inventory()))
-    settings = {"ANSIBLE_CONFIG": str(_HERE.parents[1] / "ansible" / "ansible.cfg"), "ANSIBLE_HOME": str(folder)}
-    environment = {**os.environ, **settings}
-    variables = json.dumps({"output": str(folder), "strong": strong, **more})
-    done = subprocess.run(
-        [program, "-i", folder / "hosts.json", _HERE / "render.yml", "--extra-vars", variables],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
-def strong(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _render(tmp_path_factory.mktemp("strong"), strong=True)
-
-
-@pytest.fixture(scope="module")
-def weak(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _render(tmp_path_factory.mktemp("weak"), strong=False)
-
-
-def _documents(path: Path) -> dict[str, Any]:
-    return {document["kind"]: document for document in yaml.safe_load_all(path.read_text())}
 
 
 def _flags(component: dict[str, Any]) -> dict[str, str]:
@@ -137,7 +24,7 @@ def _flags(component: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_cluster_configuration_names_the_installed_versions_and_the_apis_address(strong: Path) -> None:
-    cluster = _documents(strong / "control-plane-0" / "kubeadm.yaml")["ClusterConfiguration"]
+    cluster = documents(strong / "control-plane-0" / "kubeadm.yaml")["ClusterConfiguration"]
     assert cluster["kubernetesVersion"] == "v1.36.3"
     assert cluster["etcd"]["local"]["imageTag"] == "3.6.8-0"
     assert cluster["controlPlaneEndpoint"] == "api.example.com:6443"
@@ -149,7 +36,6 @@ def test_what_is_the_clusters_is_the_control_planes_to_apply(strong: Path) -> No
     hosts = ("control-plane-0", "general-0")
     settings = [json.loads((strong / host / "settings.json").read_text()) for host in hosts]
     assert [found["proxy"]["mode"] for found in settings] == ["nftables", "nftables"]
-    assert [found["api"] for found in settings] == ["10.20.0.10", "api.example.com"]  # which their kubelets ask
     assert settings[0]["network"]["bridge"] == "cni0"
     assert settings[0]["fixed"]["network.pods"] == "10.244.0.0/16"
     assert settings[0]["fixed"] == settings[1]["fixed"]
@@ -157,7 +43,7 @@ def test_what_is_the_clusters_is_the_control_planes_to_apply(strong: Path) -> No
 
 
 def test_each_file_that_the_api_server_reads_or_writes_is_mounted(strong: Path) -> None:
-    server = _documents(strong / "control-plane-0" / "kubeadm.yaml")["ClusterConfiguration"]["apiServer"]
+    server = documents(strong / "control-plane-0" / "kubeadm.yaml")["ClusterConfiguration"]["apiServer"]
     mounted = [volume["mountPath"] for volume in server["extraVolumes"]] + ["/etc/kubernetes/pki"]
     paths = [value for value in _flags(server).values() if value.startswith("/")]
     assert len(paths) == 6
@@ -165,37 +51,12 @@ def test_each_file_that_the_api_server_reads_or_writes_is_mounted(strong: Path) 
 
 
 def test_components_serve_nothing_old_and_no_profiles(strong: Path) -> None:
-    cluster = _documents(strong / "control-plane-0" / "kubeadm.yaml")["ClusterConfiguration"]
+    cluster = documents(strong / "control-plane-0" / "kubeadm.yaml")["ClusterConfiguration"]
     for component in ("apiServer", "controllerManager", "scheduler"):
         flags = _flags(cluster[component])
         assert flags["profiling"] == "false"
         assert flags["tls-min-version"] == "VersionTLS12"
         assert not any(cipher.endswith("_SHA") or "RC4" in cipher for cipher in flags["tls-cipher-suites"].split(","))
-
-
-def test_the_users_kubelet_settings_are_merged_over_the_defaults(strong: Path) -> None:
-    kubelet = _documents(strong / "control-plane-0" / "kubeadm.yaml")["KubeletConfiguration"]
-    assert kubelet["maxPods"] == 42
-    assert kubelet["evictionHard"] == {
-        "memory.available": "1Gi",
-        "nodefs.available": "10%",
-        "nodefs.inodesFree": "5%",
-        "imagefs.available": "10%",
-        "imagefs.inodesFree": "5%",
-    }
-    assert kubelet["clusterDNS"] == ["10.96.0.10"]
-    assert kubelet["serverTLSBootstrap"] is True
-
-
-def test_systemd_logind_lets_the_kubelet_delay_a_shutdown_whatever_other_packages_say(strong: Path) -> None:
-    files = json.loads((strong / "general-0" / "kubelet-files.json").read_text())
-    name = HOST.shutdown_delay.name
-    assert files[str(HOST.shutdown_delay)] == "[Login]\nInhibitDelayMaxSec=60\n"
-    template = Path(__file__).parents[2] / "infra" / "lab" / "machine" / "usr" / "lib" / "systemd" / "logind.conf.d"
-    (other,) = [path.name for path in template.iterdir()]
-    assert name > max(other, "99-kubelet.conf"), "the last one decides"
-    kubelet = _documents(strong / "control-plane-0" / "kubeadm.yaml")["KubeletConfiguration"]
-    assert kubelet["shutdownGracePeriod"] == defaults({})["shutdownGracePeriod"]
 
 
 def test_add_ons_have_as_many_pods_as_nodes_take_them(strong: Path) -> None:
@@ -211,47 +72,6 @@ def test_add_ons_have_as_many_pods_as_nodes_take_them(strong: Path) -> None:
     assert len({frozenset(keys) for keys in tolerated.values()}) == 1, "one count of nodes is for all of them"
 
 
-def test_what_a_host_lacks_is_allowed_for(strong: Path, weak: Path) -> None:
-    settings = [(folder / "control-plane-0" / "settings.json").read_text() for folder in (strong, weak)]
-    proxies = [json.loads(text)["proxy"] for text in settings]
-    assert all(proxy["mode"] == "nftables" for proxy in proxies)
-    assert [proxy.get("conntrack") for proxy in proxies] == [None, {"maxPerCore": 0}]
-    assert [proxy.get("oomScoreAdj") for proxy in proxies] == [None, 0]
-
-    patches = [json.loads((folder / "general-0" / "kubelet-patch.json").read_text()) for folder in (strong, weak)]
-    assert [patch.get("failCgroupV1") for patch in patches] == [None, False]
-    assert [patch.get("oomScoreAdj") for patch in patches] == [None, 0]
-
-    joins = [_documents(folder / "general-0" / "join.yaml")["JoinConfiguration"] for folder in (strong, weak)]
-    ignored = [join["nodeRegistration"]["ignorePreflightErrors"] for join in joins]
-    assert ignored == [[], ["SystemVerification"]], "it refuses cgroup v1"
-    inits = [_documents(folder / "control-plane-0" / "kubeadm.yaml")["InitConfiguration"] for folder in (strong, weak)]
-    ignored = [init["nodeRegistration"]["ignorePreflightErrors"] for init in inits]
-    assert ignored == [[], ["SystemVerification"]], "it cannot read the kernel's configuration in a container"
-
-    units = [(folder / "general-0" / "containerd.service").read_text() for folder in (strong, weak)]
-    assert ["OOMScoreAdjust=-999" in unit for unit in units] == [True, False]
-    assert "LimitNOFILE=20000\n" in units[1]
-
-
-@pytest.mark.parametrize(
-    ("strong", "written"),
-    [
-        (True, {"maxOpenFiles": 200000, "resolvConf": None}),
-        (False, {"maxOpenFiles": 300000, "resolvConf": "", "oomScoreAdj": -998, "failCgroupV1": True}),
-    ],
-)
-def test_the_environment_s_setting_of_a_kubelet_is_in_force_on_every_host(
-    strong: bool, written: dict[str, Any], tmp_path: Path
-) -> None:
-    folder = _render(tmp_path, strong=strong, cluster_kubelet=written)
-    cluster = _documents(folder / "control-plane-0" / "kubeadm.yaml")["KubeletConfiguration"]
-    for host in ("control-plane-0", "general-0"):
-        patch = json.loads((folder / host / "kubelet-patch.json").read_text())
-        assert {key: {**cluster, **patch}[key] for key in written} == written
-        assert patch.keys() >= {"apiVersion", "kind"}
-
-
 def test_containerd_is_configured_for_the_kubelet(strong: Path, weak: Path) -> None:
     for folder, restricted in ((strong, False), (weak, True)):
         plugins = tomllib.loads((folder / "general-0" / "config.toml").read_text())["plugins"]
@@ -262,8 +82,8 @@ def test_containerd_is_configured_for_the_kubelet(strong: Path, weak: Path) -> N
 
 
 def test_a_join_pins_the_ca_and_only_control_planes_get_its_keys(strong: Path) -> None:
-    worker = _documents(strong / "general-0" / "join.yaml")["JoinConfiguration"]
-    control_plane = _documents(strong / "control-plane-1" / "join.yaml")["JoinConfiguration"]
+    worker = documents(strong / "general-0" / "join.yaml")["JoinConfiguration"]
+    control_plane = documents(strong / "control-plane-1" / "join.yaml")["JoinConfiguration"]
     for join in (worker, control_plane):
         assert join["discovery"]["bootstrapToken"]["caCertHashes"] == ["sha256:1"]
     assert "controlPlane" not in worker
@@ -271,24 +91,12 @@ def test_a_join_pins_the_ca_and_only_control_planes_get_its_keys(strong: Path) -
     assert control_plane["controlPlane"]["localAPIEndpoint"]["advertiseAddress"] == "10.20.32.10"
 
 
-def test_a_kubelet_gives_itself_only_labels_that_it_may(strong: Path) -> None:
-    registration = _documents(strong / "general-0" / "join.yaml")["JoinConfiguration"]["nodeRegistration"]
-    (labels,) = [flag["value"] for flag in registration["kubeletExtraArgs"] if flag["name"] == "node-labels"]
-    assert dict(label.split("=") for label in labels.split(",")) == {
-        "tier": "web",
-        "kube-pipeline/pool": "general",
-        "topology.kubernetes.io/region": "eu-central-1",
-        "topology.kubernetes.io/zone": "eu-central-1a",
-    }
-    assert registration["taints"] == [{"key": "dedicated", "value": "web", "effect": "NoSchedule"}]
-
-
 def test_a_host_gets_the_artifacts_of_its_role(strong: Path) -> None:
     worker = json.loads((strong / "general-0" / "artifacts.json").read_text())
     control_plane = json.loads((strong / "control-plane-0" / "artifacts.json").read_text())
     assert set(control_plane) - set(worker) >= {"etcd", "etcdctl", "kubectl", "kube-apiserver"}
-    assert set(control_plane) == {artifact["name"] for artifact in _artifacts(_environment())}
-    assert set(worker) == {part["name"] for part in _artifacts(_environment()) if part["nodes"] == "all"}
+    assert set(control_plane) == {artifact["name"] for artifact in artifacts(rendered_environment())}
+    assert set(worker) == {part["name"] for part in artifacts(rendered_environment()) if part["nodes"] == "all"}
 
 
 def _addon(folder: Path, name: str) -> dict[str, Any]:
@@ -298,7 +106,7 @@ def _addon(folder: Path, name: str) -> dict[str, Any]:
 
 
 def test_all_images_are_artifacts_and_all_pods_have_requests(strong: Path) -> None:
-    references = {artifact["reference"] for artifact in _artifacts(_environment())}
+    references = {artifact["reference"] for artifact in artifacts(rendered_environment())}
     found = json.loads((strong / "control-plane-0" / "addons.json").read_text())
     names = [addon["name"] for addon in found]
     assert (names[0], set(names)) == (DEFAULT_CNI, {name for name in catalogue() if name not in _OTHER_CNIS})
@@ -353,10 +161,10 @@ def test_dns_knows_other_domains_and_servers(strong: Path, tmp_path: Path) -> No
             "corp.example.com": ["@ A 10.1.0.1"],
         },
     }
-    environment = _environment().model_dump(mode="json", by_alias=True)
+    environment = rendered_environment().model_dump(mode="json", by_alias=True)
     environment["addons"]["coredns"]["values"] = values
     wanted = inventory.addons(Environment.model_validate(environment))
-    found = _addon(_render(tmp_path, strong=True, cluster_addons=wanted), "coredns")
+    found = _addon(render(tmp_path, strong=True, cluster_addons=wanted), "coredns")
     data = found["ConfigMap"]["data"]
     main, corp, internal = re.split(r"^(?=\S+:53 \{)", data["Corefile"], flags=re.MULTILINE)[1:]
     assert "forward . 10.20.0.2 10.20.0.3:5353 {" in main

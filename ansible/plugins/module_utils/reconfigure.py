@@ -14,7 +14,7 @@ from .etcd import etcdctl
 from .kubeadm import kubelet_errors
 from .node_settings import PARTS, Settings, generated, kubelet_files, read, save
 from .system.commands import CommandError, run
-from .system.files import File, apply, changes, write
+from .system.files import File, apply, changes
 from .system.paths import HOST
 from .system.wait import attempts
 
@@ -62,8 +62,6 @@ def reconfigure(node: Node, sections: Sequence[str]) -> list[str]:
         _require_peers(node)
         with _changing("files", wanted):
             restarted += _control_plane(node, wanted["files"])
-            if node.acting and "kubelet" not in sections:
-                _upload()
     if "kubelet" in sections:
         with _changing("kubelet", wanted):
             restarted += _kubelet(node, kubelet_files(wanted))
@@ -147,10 +145,11 @@ def _or_back(node: Node, name: str, before: Mapping[str, str], own: Collection[s
         raise PutBackError(f"{error}\n{name} has its old settings back on this node, and works") from error
 
 
-def _put_back(before: Mapping[str, str], paths: Collection[str]) -> None:
+def _put_back(before: Mapping[str, str], paths: Collection[str], mode: int = 0o600) -> None:
+    """Give files the contents that they had before; those that are new go."""
     for path in paths:
         if path in before:
-            apply(changes([File(Path(path), before[path], 0o600)]))
+            apply(changes([File(Path(path), before[path], mode)]))
         else:
             Path(path).unlink(missing_ok=True)
 
@@ -222,7 +221,7 @@ def _by_age(pattern: str) -> list[tuple[float, Path]]:
 
 def _kubelet(node: Node, files: Sequence[File]) -> list[str]:
     paths = [HOST.kubelet_config, *(file.path for file in files)]
-    before = {path: path.read_bytes() for path in paths if path.exists()}
+    before = {str(path): path.read_text(encoding="utf-8") for path in paths if path.exists()}
     apply(changes(files))
     if node.acting:  # from its own file: the copy in the cluster follows when this kubelet works
         run(["kubeadm", "init", "phase", "kubelet-start", f"--config={HOST.kubeadm_config}"])
@@ -231,8 +230,7 @@ def _kubelet(node: Node, files: Sequence[File]) -> list[str]:
     try:
         _restart_kubelet(node)
     except CommandError as error:
-        for path, content in before.items():
-            write(path, content, 0o644)
+        _put_back(before, [*map(str, paths)], 0o644)
         run(["systemctl", "restart", "kubelet.service"])
         raise PutBackError(f"{error}\nthe kubelet has its old settings back on this node") from error
     return ["kubelet"]

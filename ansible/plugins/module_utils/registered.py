@@ -16,7 +16,6 @@ from typing import Any
 
 from .api import FAILURES, Api, ApiError, trust
 from .system.commands import CommandError, run
-from .system.files import write
 from .system.paths import HOST
 from .system.wait import attempts
 
@@ -24,24 +23,6 @@ _CTR = ("ctr", "--namespace", "k8s.io")
 _SANDBOX = 'labels."io.cri-containerd.kind"==sandbox'
 _API_SECONDS = 30  # for the API, of which a part may have been started anew in this run
 _NO_LEASE = "its network has lost the lease of its range: the network's own Pods start again"
-
-
-_KUBECONFIG = """\
-apiVersion: v1
-kind: Config
-clusters:
-  - name: kubernetes
-    cluster:
-      certificate-authority: {authority}
-      server: {server}
-users:
-  - name: {user}
-    user: {{client-certificate: {certificate}, client-key: {certificate}}}
-contexts:
-  - name: {user}@kubernetes
-    context: {{cluster: kubernetes, user: "{user}"}}
-current-context: {user}@kubernetes
-"""
 
 
 @dataclass(frozen=True)
@@ -57,35 +38,25 @@ class NotRegisteredError(Exception):
     """The kubelet did not register; the message tells what to do."""
 
 
-def mend(name: str, server: str, network: Network, timeout: float, *, dry_run: bool) -> list[str]:
+def mend(name: str, server: str, network: Network | None, timeout: float, *, dry_run: bool) -> list[str]:
     """Have this host registered under `name`, with the range of Pods that its bridge has; return what was wrong.
 
-    `server` is the URL of the API that its kubelet asks. With `dry_run` nothing changes.
+    `server` is the URL of the API that its kubelet asks. `network` is None where the network of Pods keeps no range on
+    the host. With `dry_run` nothing changes.
 
     Raises:
         NotRegisteredError: the kubelet has not registered within `timeout` seconds.
         CommandError: a program failed, or the API does not answer.
     """
-    told = [] if HOST.kubelet_kubeconfig.exists() else [f"{HOST.kubelet_kubeconfig} is gone: it is written again"]
-    if told and not dry_run:
-        write(HOST.kubelet_kubeconfig, _kubeconfig(name, server).encode(), 0o600)
-        run(["systemctl", "restart", "kubelet.service"])
     node = before = _node(name, server)
-    told += [] if node else ["the cluster has no Node for this host: its kubelet registers again"]
+    told = [] if node else ["the cluster has no Node for this host: its kubelet registers again"]
     if node is None and not dry_run:
         node = _register(name, server, timeout)
-    stale = _stale(node, network) if node else ""
+    stale = _stale(node, network) if node and network else ""
     told += [stale] if stale else []
-    if not dry_run and (stale or not before):
+    if network and not dry_run and (stale or not before):
         _make_pods_anew(network, every=bool(stale) and stale != _NO_LEASE)
     return [f"{name}: {line}" for line in told]
-
-
-def _kubeconfig(name: str, server: str) -> str:
-    """Return what kubeadm gives a kubelet: its own certificate, which it renews, and where the API is."""
-    certificate = HOST.kubelet_certificate("client")
-    user = f"system:node:{name}"
-    return _KUBECONFIG.format(authority=HOST.authority, server=server, user=user, certificate=certificate)
 
 
 def _stale(node: dict[str, Any], network: Network) -> str:

@@ -15,14 +15,14 @@ module: registered
 short_description: Keep a node registered, with the range of Pods that its host uses
 description:
   - Asks the API, with the kubelet's credentials, for the Node of this host. Where there is none, the kubelet is started
-    anew, which registers it. A kubelet's kubeconfig that is gone is written again.
+    anew, which registers it.
   - A Node that was made anew has another range for its Pods. The Pods on this host are then made anew, and the bridge
     that has an address of the old range is removed.
 options:
   name: {description: The node's name., type: str, required: true}
   server: {description: The URL of the API that the kubelet asks., type: str, required: true}
-  bridge: {description: The bridge that Pods are at., type: str, required: true}
-  lease: {description: The file in which the network keeps this host's range., type: path, required: true}
+  bridge: {description: "The bridge that Pods are at, where there is one.", type: str}
+  lease: {description: The file in which the network keeps this host's range., type: path}
   namespaces: {description: Namespaces of the network's own Pods., type: list, elements: str, required: true}
   timeout: {description: Seconds that the kubelet has to register., type: int, default: 120}
 author: [kube-pipeline]
@@ -48,15 +48,16 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "server": {"type": "str", "required": True},
-            "bridge": {"type": "str", "required": True},
-            "lease": {"type": "path", "required": True},
+            "bridge": {"type": "str"},
+            "lease": {"type": "path"},
             "namespaces": {"type": "list", "elements": "str", "required": True},
             "timeout": {"type": "int", "default": 120},
         },
+        required_together=[("bridge", "lease")],
         supports_check_mode=True,
     )
     given = module.params
-    network = Network(given["bridge"], Path(given["lease"]), given["namespaces"])
+    network = Network(given["bridge"], Path(given["lease"]), given["namespaces"]) if given["bridge"] else None
     try:
         with exclusive("kubeadm"):
             found = mend(given["name"], given["server"], network, given["timeout"], dry_run=module.check_mode)

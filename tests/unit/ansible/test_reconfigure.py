@@ -90,12 +90,6 @@ def test_only_the_part_that_changed_is_replaced(tmp_path: Path, fake_program: Fa
     assert not any("upload-config" in call for call in fake_program.calls())
 
 
-def test_the_acting_control_plane_uploads_what_is_the_clusters(fake_program: FakeProgram) -> None:
-    _kubeadm(fake_program)
-    assert reconfigure.reconfigure(replace(_NODE, acting=True), ["files"]) == []
-    assert "upload-config all" in fake_program.calls()[-1]
-
-
 def test_a_part_that_does_not_come_up_gets_its_old_settings_back(
     tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,10 +227,12 @@ def test_a_killed_run_leaves_it_unknown_what_is_in_force(
     assert _in_force("files") is None
 
 
+@pytest.mark.parametrize("before", ["1\n", None])
 def test_a_kubelet_that_does_not_come_up_gets_its_old_settings_back(
-    tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+    before: str | None, tmp_path: Path, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(HOST.shutdown_delay, b"1\n", 0o644)
+    if before:
+        write(HOST.shutdown_delay, before.encode(), 0o644)
     fake_program(
         "kubeadm", f"cat {HOST.shutdown_delay} > {tmp_path}/beside; echo 'maxPods: many' > {HOST.kubelet_config}"
     )
@@ -247,7 +243,8 @@ def test_a_kubelet_that_does_not_come_up_gets_its_old_settings_back(
         reconfigure.reconfigure(_NODE, ["kubelet"])
     assert (tmp_path / "started").read_text() == "maxPods: many\nmaxPods: 1"
     assert (tmp_path / "beside").read_text() == "2\n", "it is there before kubeadm writes, and the kubelet starts"
-    assert HOST.shutdown_delay.read_text() == "1\n"
+    assert (HOST.shutdown_delay.read_text() if HOST.shutdown_delay.exists() else None) == before
+    assert HOST.kubelet_config.stat().st_mode & 0o777 == 0o644
     assert _in_force("kubelet") == _kubelet(1)
 
 

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 from module_utils import node_settings, registered
 from module_utils.api import Api, ApiError
 from module_utils.membership import ABSENT, MEMBER, membership
 from module_utils.registered import Network, NotRegisteredError, mend
-from module_utils.registration import api_server
 from module_utils.system.commands import CommandError
 from module_utils.system.paths import HOST
 
@@ -25,8 +23,6 @@ class Cluster:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: str | Exception | None) -> None:
         self.answers = list(answers)
-        HOST.kubelet_kubeconfig.parent.mkdir(parents=True)
-        HOST.kubelet_kubeconfig.write_text("kind: Config")
         monkeypatch.setattr(registered, "trust", lambda *_: None)
         monkeypatch.setattr(Api, "get", lambda _, path: self.get(path))
 
@@ -163,26 +159,18 @@ def test_a_silent_api_is_no_missing_node(
     assert _done(fake_program) == []
 
 
-@pytest.mark.parametrize("dry_run", [True, False])
-def test_a_kubeconfig_that_is_gone_is_told_and_written_again(
-    dry_run: bool, network: Network, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Cluster(monkeypatch, "10.244.1.0/24")
-    _machine(fake_program, "10.244.1.1/24")
-    HOST.kubelet_kubeconfig.unlink()
-    assert membership() == ABSENT  # it never was a node
+def test_a_node_that_has_lost_its_kubeconfig_is_a_member() -> None:
     node_settings.save(HOST.settings, {"kubelet": {}})
+    assert membership() == ABSENT  # it never was a node
     HOST.kubelet_certificate("client").parent.mkdir(parents=True)
     HOST.kubelet_certificate("client").touch()
     assert membership() == MEMBER
-    assert len(mend("worker-0", "https://api:6443", network, 10, dry_run=dry_run)) == 1
-    assert HOST.kubelet_kubeconfig.exists() != dry_run
-    assert _done(fake_program) == ([] if dry_run else ["kubelet.service"])
-    if not dry_run:
-        written = yaml.safe_load(HOST.kubelet_kubeconfig.read_text())
-        (user,), (cluster,) = written["users"], written["clusters"]
-        assert user["name"] == "system:node:worker-0"
-        assert user["user"]["client-key"] == str(HOST.kubelet_certificate("client"))
-        assert cluster["cluster"]["server"] == "https://api:6443"
-        assert written["contexts"][0]["context"] == {"cluster": cluster["name"], "user": user["name"]}
-        assert api_server(HOST.kubelet_kubeconfig.read_text()) == "https://api:6443"
+
+
+def test_a_network_without_a_range_on_the_host_keeps_its_pods(
+    fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Cluster(monkeypatch, None, "10.244.9.0/24")
+    _machine(fake_program, "10.244.1.1/24")
+    assert len(mend("worker-0", "https://api:6443", None, 10, dry_run=False)) == 1
+    assert _done(fake_program) == ["kubelet.service"]

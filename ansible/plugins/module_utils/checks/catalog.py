@@ -14,6 +14,11 @@ _RULES = (
     "`kubectl -n kube-system exec POD -- nft list ruleset` with the Pod of kube-proxy there shows that node's rules"
 )
 
+
+def _more_than_one_node(cluster: Cluster) -> bool:
+    return len(cluster.wanted.nodes) > 1  # what a node calls on itself keeps no address
+
+
 # Checks that only read. They run at the same time, while the probe Pods start.
 READING: tuple[Check[Cluster], ...] = (
     Check(
@@ -120,6 +125,7 @@ PROBING: tuple[Check[Cluster], ...] = (
         30,
         f"where the check “node_port” fails, too, fix that first; else look at kube-proxy on that node; {_RULES}",
         traffic.look_at_local_node_ports,
+        applies=_more_than_one_node,
     ),
     Check(
         "host_port",
@@ -134,6 +140,7 @@ PROBING: tuple[Check[Cluster], ...] = (
         30,
         f"the CNI's Pod on that node sets up that replacement when it starts: delete that Pod; {_RULES}",
         traffic.look_at_outward,
+        applies=_more_than_one_node,
     ),
     Check(
         "pod_security",

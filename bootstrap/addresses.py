@@ -20,6 +20,7 @@ from bootstrap.errors import ConfigurationError
 CONTROL_PLANE_POOL = "control-plane"
 BASTION = "bastion-0"  # the bastion's id, as `Machine.id` is a machine's
 API_PORT = 6443  # the Kubernetes API, on the control planes and on the load balancer
+NODE_PODS_PREFIX = 24  # kube-controller-manager's default: a /24 of Pod addresses for each node
 
 
 @dataclass(frozen=True)

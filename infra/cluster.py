@@ -48,7 +48,7 @@ class Cluster:
         return inventory.build(self.contract, self.environment, served, workspace.ssh_config)
 
     @property
-    def served(self) -> tuple[Node, ...]:
+    def present(self) -> tuple[Node, ...]:
         """The machines that this command does not go on without."""
         return tuple(node for node in self.contract.nodes if node.name not in self.run.absent)
 
@@ -76,19 +76,25 @@ class Cluster:
         """
         self.configure_ssh([key])
         workspace, platform = self.run.workspace, self.run.platform
-        chosen = (node for node in self.served if nodes is None or node in nodes)
+        chosen = (node for node in self.present if nodes is None or node in nodes)
         awaited = self.contract.model_copy(update={"nodes": tuple(chosen)})
         advice = platform.unanswered(workspace.lab)
         try:
-            ssh.wait_until_reachable(awaited, workspace.ssh_config, self.run.display, give_up=give_up, advice=advice)
+            ssh.wait_until_reachable(awaited, workspace.ssh_config, self.run.display, advice, give_up=give_up)
         except PipelineError as error:
             error.why = "; ".join(filter(None, [*platform.problems(workspace.lab), error.why]))
             raise
 
-    def unreachable(self, patience: float = 30) -> dict[str, PipelineError]:
+    def unreachable(self) -> dict[str, PipelineError]:
         """Return, by name, the machines that cannot be reached, each with the reason; those that can are pinned."""
-        awaited = self.contract.model_copy(update={"nodes": self.served})
-        return ssh.unreachable(awaited, self.run.workspace.ssh_config, self.run.display, patience)
+        workspace = self.run.workspace
+        awaited = self.contract.model_copy(update={"nodes": self.present})
+        advice = self.run.platform.unanswered(workspace.lab)
+        return ssh.unreachable(awaited, workspace.ssh_config, self.run.display, advice)
+
+    def name_pins_by_id(self) -> None:
+        """Keep the host keys that were accepted before Terraform had told the machines' ids."""
+        ssh.name_pins_by_id(self.contract, self.run.workspace.known_hosts)
 
     def play(
         self,

@@ -103,6 +103,16 @@ def share_bastion(config: Path, sockets: Path, mark: Mapping[str, str]) -> None:
     run(["ssh", "-F", config, *master, "bastion", "true"], env=mark, check=False)
 
 
+def name_pins_by_id(contract: Contract, known_hosts: Path) -> None:
+    """Have the keys that were pinned under names, while no ids were known, under these machines' ids."""
+    aliases = {machine.name: machine.alias for machine in map(host, contract.nodes)}
+    aliases |= {"bastion": host(contract.bastion).alias} if contract.bastion else {}
+    if known_hosts.exists():
+        pins = [pin.partition(" ") for pin in known_hosts.read_text(encoding="utf-8").splitlines(keepends=True)]
+        renamed = "".join(f"{aliases.get(alias, alias)}{space}{key}" for alias, space, key in pins)
+        write_atomically(known_hosts, renamed, mode=0o600)
+
+
 def drop_other_pins(contract: Contract, known_hosts: Path) -> None:
     """Keep the pinned keys of these machines alone.
 
@@ -119,9 +129,9 @@ def wait_until_reachable(
     contract: Contract,
     config: Path,
     progress: Progress,
+    advice: str,
     patience: float = 300,
     give_up: threading.Event | None = None,
-    advice: str = "see that network.allow_ssh_from lets you in, then apply again",
 ) -> None:
     """Wait until every machine answers SSH, at most `patience` seconds; pin the keys that are new.
 
@@ -151,12 +161,14 @@ def wait_until_reachable(
             raise
 
 
-def unreachable(contract: Contract, config: Path, progress: Progress, patience: float) -> dict[str, PipelineError]:
+def unreachable(
+    contract: Contract, config: Path, progress: Progress, advice: str, patience: float = 30
+) -> dict[str, PipelineError]:
     """Return, by name, the machines that cannot be reached within `patience` seconds, each with the reason."""
 
     def reach(**part: object) -> PipelineError | None:
         try:
-            wait_until_reachable(contract.model_copy(update=part), config, progress, patience)
+            wait_until_reachable(contract.model_copy(update=part), config, progress, advice, patience)
         except AnsibleError as error:
             return error
         return None

@@ -11,7 +11,6 @@ from typing import Any
 from bootstrap import addresses, platforms
 from bootstrap.config.addons import Addons, chosen
 from bootstrap.config.kubelet import kubelet_settings
-from bootstrap.config.kubelet_rules import NODE_PREFIX
 from bootstrap.config.model import ControlPlane, Environment, Kubernetes, Network, Pool, Ssh, State
 from bootstrap.config.problems import Finding
 from bootstrap.config.releases import version_downloadable, version_locked
@@ -56,10 +55,10 @@ def ranges_usable(platform: Platform, network: Network) -> Iterator[Finding]:
 def pods_fit(network: Network, control_plane: ControlPlane, pools: tuple[Pool, ...]) -> Iterator[Finding]:
     """Every node takes a /24 out of the Pods' range."""
     nodes = control_plane.count + sum(pool.count for pool in pools)
-    room: int = 2 ** max(NODE_PREFIX - network.pods.prefixlen, 0)
+    room: int = 2 ** max(addresses.NODE_PODS_PREFIX - network.pods.prefixlen, 0)
     if nodes > room:
-        prefix = NODE_PREFIX - (nodes - 1).bit_length()
-        what = f"{network.pods} has room for {room} nodes (a /{NODE_PREFIX} each), and there are {nodes}"
+        prefix = addresses.NODE_PODS_PREFIX - (nodes - 1).bit_length()
+        what = f"{network.pods} has room for {room} nodes (a /{addresses.NODE_PODS_PREFIX} each), and there are {nodes}"
         yield ("network", "pods"), what, f"write a range of /{prefix} or wider"
 
 

@@ -11,10 +11,10 @@ import posixpath
 import re
 from collections.abc import Callable, Mapping
 
+from bootstrap.addresses import NODE_PODS_PREFIX
 from bootstrap.config.quantities import amount, nanoseconds, percentage
 
-NODE_PREFIX = 24  # kube-controller-manager's default: a /24 of Pod addresses for each node
-_NODE_ADDRESSES = 2 ** (32 - NODE_PREFIX) - 3  # without those of the network, the bridge and broadcasts
+_NODE_ADDRESSES = 2 ** (32 - NODE_PODS_PREFIX) - 3  # without those of the network, the bridge and broadcasts
 _SECOND = 10**9
 
 _SERVED = "logs, `kubectl exec`, metrics and the checks of the cluster come from the kubelet's server"
@@ -79,7 +79,7 @@ LIMITS: Mapping[str, tuple[float | None, float | None]] = {
     "tracing.samplingRatePerMillion": (0, 10**6),
     "userNamespaces.idsPerPod": (65536, 2**32 - 1),
 }
-WHY = {"maxPods": f"a node has a /{NODE_PREFIX} for its Pods, with {_NODE_ADDRESSES} addresses"}
+WHY = {"maxPods": f"a node has a /{NODE_PODS_PREFIX} for its Pods, with {_NODE_ADDRESSES} addresses"}
 
 # By path: the shortest and the longest duration in nanoseconds; the others may have any length from 0.
 DURATIONS: Mapping[str, tuple[int, int | None]] = {

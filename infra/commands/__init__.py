@@ -73,8 +73,8 @@ def add_json(parser: ArgumentParser) -> None:
 
 
 def add_yes(parser: ArgumentParser) -> None:
-    """Add the option of those commands that ask before they take something away."""
-    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    """Add the option of those commands that ask: before they take something away, and whether they may do more."""
+    parser.add_argument("--yes", action="store_true", help="do not ask: the answer is yes")
 
 
 def emit(request: Request, document: object, text: str) -> None:

@@ -57,6 +57,8 @@ def _check_hosts(run: Run, contract: Contract, plan: Plan) -> Recap | None:
         run.absent.update(machines.unreachable())
         if contract.keeps_majority(run.absent):
             return machines.play("site", "check", check=True)
+        few = AnsibleError("too few control planes answer")
+        run.absent.update({node.name: few for node in contract.nodes if node.name not in run.absent})
         return None
 
 

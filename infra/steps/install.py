@@ -15,7 +15,7 @@ def install(run: Run) -> None:
     """Run the whole playbook; what this command has prepared already, while Terraform worked, is left out."""
     contract = required(run.workspace)
     machines = cluster.of(run, contract)
-    prepared = {node.name for node in machines.served} <= _prepared(run.workspace)
+    prepared = {node.name for node in machines.present} <= _prepared(run.workspace)
     recap = machines.play("site", "install", skip_tags="prepare" if prepared else None)
     run.display.say(f"Ansible: {len(recap.tasks)} tasks, changed={len(recap.changed)}")
     kubeconfig.fetch(run.workspace, contract)

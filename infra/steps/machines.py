@@ -13,7 +13,7 @@ from bootstrap.process import stop_signals
 from infra import cluster, guards, history, key_change, key_pair, machine_names, resize, stopped_machines
 from infra import terraform as terraform_driver
 from infra.api_servers import ApiServers
-from infra.contract import from_outputs, planned
+from infra.contract import from_outputs, planned, required
 from infra.run import Run, confirm
 from infra.steps import Step
 from infra.steps.synth import synthesize
@@ -44,6 +44,8 @@ def make(run: Run) -> None:
         new = machine_names.of_resources(run.environment, plan, plan.create)
         apply_and_prepare(run, terraform, new) if early else terraform.apply(run.display)
         terraform.write_outputs()
+        if early:
+            cluster.of(run, required(run.workspace)).name_pins_by_id()
     history.made(run.workspace, run.file)
 
 
@@ -115,7 +117,7 @@ def prepare_early(run: Run, ended: threading.Event, new: Sequence[str] = ()) -> 
         return
     with run.display.stage("prepare", "prepare the machines"):
         machines.play("prepare", "prepare")
-    names = [node.name for node in machines.served]
+    names = [node.name for node in machines.present]
     write_atomically(run.workspace.prepared, json.dumps(names) + "\n", mode=0o600)
 
 

@@ -118,7 +118,7 @@ def test_a_machine_that_never_answers_ssh(environment: Own) -> None:
     try:
         environment.ssh("general-0", stop)
         with pytest.raises(AnsibleError, match=r"did not answer SSH within \d+ s") as raised:
-            ssh.wait_until_reachable(contract, environment.build / "ssh_config", Silent(), patience=5)
+            ssh.wait_until_reachable(contract, environment.build / "ssh_config", Silent(), "look at it", patience=5)
     finally:
         run(["nsenter", f"--target={leader}", "--all", "systemctl", "kill", "--signal=CONT", "ssh"], timeout=60)
     assert str(raised.value.where).startswith("general-0 (10.82.")

@@ -6,7 +6,6 @@ import inspect
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,6 @@ from infra.request import alone
 from infra.run import reading, removing, working
 
 ROOT = Path(pipeline.__file__).parent
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # make test
 LOCAL = str(ROOT / "environments" / "local.yaml")
 
 
@@ -137,38 +135,3 @@ def test_damaged_outputs_exit_with_13(build: Path, capsys: pytest.CaptureFixture
 def test_ssh_hands_on_the_words_after_the_machine(words: list[str], expected: list[str]) -> None:
     options = pipeline.parse(["ssh", "local", *words])
     assert (options.host, options.words) == ("controller-0", expected)
-
-
-@pytest.mark.parametrize(
-    ("words", "called"),
-    [
-        ("validate", "validate local "),
-        ("destroy ENV=prod YES=0", "destroy prod "),
-        ("apply ENV=prod YES=1 FROM=install", "apply prod --yes --from install "),
-        ("ssh HOST=controller-0 ARGS=id", "ssh local controller-0 'id'"),
-        ("ssh HOST=controller-0 'ARGS=id; echo $HOME'", "ssh local controller-0 'id; echo $HOME'"),
-        ("ssh HOST=controller-0", "ssh local controller-0"),
-        ("plan 'ENV=my environments/a.yaml'", "plan 'my environments/a.yaml'"),
-    ],
-)
-def test_make_hands_on_what_its_own_command_line_says_only(words: str, called: str) -> None:
-    exported = {"HOST": "laptop", "ENV": "/etc/profile", "YES": "1", "FROM": "me", "ARGS": "--help"}
-    argv = ["make", "--dry-run", "--old-file=.venv/installed", *shlex.split(words)]
-    done = subprocess.run(argv, cwd=ROOT, env=CLEAN | exported, capture_output=True, text=True, check=True)
-    assert shlex.split(done.stdout.splitlines()[-1]) == [".venv/bin/python", "pipeline.py", *shlex.split(called)]
-
-
-def test_make_does_not_take_a_slip_for_the_default_environment() -> None:
-    argv = ["make", "--dry-run", "--old-file=.venv/installed", "destroy", "env=prod"]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "write it in capitals: env=… does nothing" in done.stderr
-    assert "pipeline.py" not in done.stdout
-
-
-def test_the_menu_offers_environments_to_apply() -> None:
-    done = subprocess.run(["make"], cwd=ROOT, env=CLEAN, capture_output=True, text=True, check=True)
-    offered = re.search(r"an environment: ([^,]+),", done.stdout)
-    assert offered
-    assert {"local", "prod"} <= set(offered[1].split())
-    assert "full" not in offered[1].split()

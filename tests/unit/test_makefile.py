@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -108,3 +109,35 @@ def test_a_user_without_an_entry_has_a_cache(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", nobody)
     assert files.cache_folder().is_relative_to(ROOT / "build")
+
+
+@pytest.mark.parametrize(
+    ("words", "called"),
+    [
+        ("validate", "validate local "),
+        ("destroy ENV=prod YES=0", "destroy prod "),
+        ("apply ENV=prod YES=1 FROM=install", "apply prod --yes --from install "),
+        ("ssh HOST=controller-0 ARGS=id", "ssh local controller-0 'id'"),
+        ("ssh HOST=controller-0 'ARGS=id; echo $HOME'", "ssh local controller-0 'id; echo $HOME'"),
+        ("ssh HOST=controller-0", "ssh local controller-0"),
+        ("plan 'ENV=my environments/a.yaml'", "plan 'my environments/a.yaml'"),
+    ],
+)
+def test_make_hands_on_what_its_own_command_line_says_only(words: str, called: str) -> None:
+    exported = {"HOST": "laptop", "ENV": "/etc/profile", "YES": "1", "FROM": "me", "ARGS": "--help"}
+    done = make(ROOT, "--dry-run", "--old-file=.venv/installed", *shlex.split(words), **exported)
+    assert shlex.split(done.stdout.splitlines()[-1]) == [".venv/bin/python", "pipeline.py", *shlex.split(called)]
+
+
+def test_make_does_not_take_a_slip_for_the_default_environment() -> None:
+    done = make(ROOT, "--dry-run", "--old-file=.venv/installed", "destroy", "env=prod")
+    assert done.returncode == 2
+    assert "write it in capitals: env=… does nothing" in done.stderr
+    assert "pipeline.py" not in done.stdout
+
+
+def test_the_menu_offers_environments_to_apply() -> None:
+    offered = re.search(r"an environment: ([^,]+),", make(ROOT).stdout)
+    assert offered
+    assert {"local", "prod"} <= set(offered[1].split())
+    assert "full" not in offered[1].split()

@@ -102,6 +102,7 @@ def test_where_no_control_plane_answers_terraform_s_part_is_all(
     said = capsys.readouterr().out
     assert "Terraform: 1 to create" in said
     assert "controller-0 was not asked: no answer" in said
+    assert "big-disk-0 was not asked: too few control planes answer" in said
     assert "no changes" not in said
     assert played == []
 

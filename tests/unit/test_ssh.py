@@ -108,6 +108,18 @@ def test_the_pins_of_the_machines_that_there_are_stay_and_no_others(contract: Co
     assert known_hosts.read_text() == "i-10206440 ssh-ed25519 AAAA\n"
 
 
+def test_a_key_that_was_accepted_under_a_name_is_the_machine_s_when_its_id_is_known(
+    contract: Contract, tmp_path: Path
+) -> None:
+    known_hosts = tmp_path / "known_hosts"
+    ssh.name_pins_by_id(contract, known_hosts)
+    assert not known_hosts.exists()
+    known_hosts.write_text("bastion ssh-ed25519 B\ncontroller-0 ssh-ed25519 C\ni-10206440 ssh-ed25519 D\n")
+    ssh.name_pins_by_id(contract, known_hosts)
+    ssh.drop_other_pins(contract, known_hosts)
+    assert known_hosts.read_text() == "i-bastion ssh-ed25519 B\ni-1020010 ssh-ed25519 C\ni-10206440 ssh-ed25519 D\n"
+
+
 @pytest.fixture
 def nobody_answers(tmp_path: Path) -> Path:
     config = tmp_path / "ssh_config"
@@ -118,14 +130,15 @@ def nobody_answers(tmp_path: Path) -> Path:
 def test_a_machine_that_never_answers_is_named_in_time(contract: Contract, nobody_answers: Path) -> None:
     direct = contract.model_copy(update={"bastion": None, "nodes": contract.nodes[:1]})
     with pytest.raises(AnsibleError, match="did not answer SSH") as error:
-        ssh.wait_until_reachable(direct, nobody_answers, Silent(), patience=0.1)
+        ssh.wait_until_reachable(direct, nobody_answers, Silent(), "advice", patience=0.1)
     assert "controller-0 (10.20.0.10)" in str(error.value)
     assert "Connection refused" in str(error.value)
+    assert error.value.todo == "advice"
 
 
 def test_the_bastion_is_reached_before_what_is_behind_it(contract: Contract, nobody_answers: Path) -> None:
     with pytest.raises(AnsibleError, match="did not answer SSH") as error:
-        ssh.wait_until_reachable(contract, nobody_answers, Silent(), patience=0.1)
+        ssh.wait_until_reachable(contract, nobody_answers, Silent(), "advice", patience=0.1)
     assert "bastion (203.0.113.7)" in str(error.value)
 
 
@@ -133,7 +146,7 @@ def test_waiting_ends_when_it_is_given_up(contract: Contract, nobody_answers: Pa
     given_up = threading.Event()
     given_up.set()
     with pytest.raises(AnsibleError, match="did not answer SSH"):
-        ssh.wait_until_reachable(contract, nobody_answers, Silent(), give_up=given_up)
+        ssh.wait_until_reachable(contract, nobody_answers, Silent(), "advice", give_up=given_up)
 
 
 def test_another_host_key_is_told_with_the_command_that_forgets_the_old_one(
@@ -148,7 +161,7 @@ def test_another_host_key_is_told_with_the_command_that_forgets_the_old_one(
     keys = [tmp_path / "key"]
     config.write_text(ssh.configuration(direct, config, user="admin", keys=keys, known_hosts=known_hosts))
     with pytest.raises(AnsibleError) as error:
-        ssh.wait_until_reachable(direct, config, Silent())
+        ssh.wait_until_reachable(direct, config, Silent(), "advice")
     assert error.value.where == "controller-0 (10.20.0.10)"
     assert str(error.value.todo).endswith(f"ssh-keygen -R i-1020010 -f '{known_hosts}'")
 
@@ -175,7 +188,7 @@ def test_a_login_that_is_refused_again_and_again_ends_the_wait(
     monkeypatch.setattr(ssh, "_AFTER_REFUSAL", 0.05)
     direct = contract.model_copy(update={"bastion": None, "nodes": contract.nodes[:1]})
     with pytest.raises(LoginRefusedError) as error:
-        ssh.wait_until_reachable(direct, tmp_path / "config", Silent())
+        ssh.wait_until_reachable(direct, tmp_path / "config", Silent(), "advice")
     assert (tmp_path / "tries").read_text().count("\n") == ssh._REFUSALS
     assert error.value.where == "controller-0 (10.20.0.10)"
     assert str(error.value.why) in script.replace("\\", "")
@@ -190,19 +203,19 @@ def test_a_machine_that_refuses_while_it_boots_is_waited_for(
     program(tmp_path, script, monkeypatch)
     monkeypatch.setattr(ssh, "_AFTER_REFUSAL", 0.05)
     direct = contract.model_copy(update={"bastion": None, "nodes": contract.nodes[:1]})
-    ssh.wait_until_reachable(direct, tmp_path / "config", Silent())
+    ssh.wait_until_reachable(direct, tmp_path / "config", Silent(), "advice")
 
 
 def test_all_that_cannot_be_reached_are_told_and_the_others_are_reached(
     contract: Contract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(tmp_path, 'case "$*" in *big-disk*) echo "No route to host" >&2; exit 255;; esac', monkeypatch)
-    found = ssh.unreachable(contract, tmp_path / "config", Silent(), patience=0.1)
+    found = ssh.unreachable(contract, tmp_path / "config", Silent(), "advice", patience=0.1)
     assert {name: error.why for name, error in found.items()} == {
         "big-disk-0": "No route to host",
         "big-disk-1": "No route to host",
     }
     program(tmp_path, 'case "$*" in *bastion*) echo "No route to host" >&2; exit 255;; esac', monkeypatch)
-    found = ssh.unreachable(contract, tmp_path / "config", Silent(), patience=0.1)
+    found = ssh.unreachable(contract, tmp_path / "config", Silent(), "advice", patience=0.1)
     assert {error.where for error in found.values()} == {"bastion (203.0.113.7)"}
     assert list(found) == [node.name for node in contract.nodes]

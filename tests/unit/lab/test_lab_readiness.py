@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-import yaml
 
 from bootstrap.config.model import Environment
 from bootstrap.errors import PreflightError, UnreadyError
@@ -136,7 +135,6 @@ def test_machines_that_are_there_count_what_is_free_and_no_disk_of_theirs(tmp_pa
     with pytest.raises(PreflightError, match="too full"):
         readiness.eviction(ENVIRONMENT, 9 * GIB, 100 * GIB, tmp_path, there=5)
     readiness.eviction(ENVIRONMENT, 14 * GIB, 100 * GIB, tmp_path)  # told as too little for their disks
-
 
 
 @pytest.mark.parametrize(("left", "available"), [(None, 8), (9 * GIB, 8), (2 * GIB, 2)])

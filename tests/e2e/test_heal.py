@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 
 
 # The image collector wants more than there is, as on a full disk, and each setting wins over that of the host.
-KUBELET = {"imageGCHighThresholdPercent": 2, "imageGCLowThresholdPercent": 1}
+KUBELET: dict[str, Any] = {"imageGCHighThresholdPercent": 2, "imageGCLowThresholdPercent": 1}
 KUBELET |= {"maxOpenFiles": 15000, "oomScoreAdj": 100, "resolvConf": "/etc/resolv.conf"}
 ZONES = {"internal.example.com": ["api A 10.96.0.1"]}
 # It needs 20 s to stop, and ends well only if it gets them.

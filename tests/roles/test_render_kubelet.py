@@ -29,7 +29,8 @@ def test_a_kubelet_gets_a_kubeconfig_that_the_host_can_use(strong: Path) -> None
             "context": {"cluster": cluster["name"], "user": user["name"]},
         }
     tasks = yaml.safe_load((HERE.parents[1] / "ansible/roles/registered/tasks/kubeconfig.yml").read_text())
-    assert tasks[0]["ansible.builtin.template"]["dest"] == str(HOST.kubelet_kubeconfig)
+    (file,) = tasks[0]["unit"]["files"]
+    assert file["path"] == str(HOST.kubelet_kubeconfig)
 
 
 def test_the_users_kubelet_settings_are_merged_over_the_defaults(strong: Path) -> None:

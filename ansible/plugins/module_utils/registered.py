@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_interface
 from pathlib import Path
@@ -65,12 +65,15 @@ def _stale(node: dict[str, Any], network: Network) -> str:
     old = {bridge, leased} - {wanted, ""}
     if wanted and old:
         return f"its Pods have addresses of {old.pop()}, and its Node has {wanted}: they get new ones"
+    # A Pod gets its bridge before it runs. Those that ran before the second look, and have none, have lost it.
+    if wanted and not bridge and _at_a_network() and not _bridge(network):
+        return f"its Pods have lost the bridge {network.bridge} that joins them: they get new addresses"
     return _NO_LEASE if bridge and not leased else ""
 
 
 def _bridge(network: Network) -> str:
-    """Return the range of the bridge's IPv4 address, nothing where there is no bridge."""
-    links = json.loads(run(["ip", "-json", "-4", "address", "show"]) or "[]")
+    """Return the range of the bridge's IPv4 address, nothing where there is no bridge, or it is down."""
+    links = json.loads(run(["ip", "-json", "-4", "address", "show", "up"]) or "[]")
     found = [
         f"{address['local']}/{address['prefixlen']}"
         for link in links
@@ -133,8 +136,30 @@ def _make_pods_anew(network: Network, *, every: bool) -> None:
     network.lease.unlink(missing_ok=True)
     for sandbox in sorted({*all_} - {*control_plane}):
         run([*_CTR, "tasks", "kill", "--signal=SIGKILL", sandbox])
-    if every and _bridge(network):
+    if every and _link_exists(network.bridge):
         run(["ip", "link", "delete", network.bridge])
+
+
+def _link_exists(name: str) -> bool:
+    return any(link.get("ifname") == name for link in json.loads(run(["ip", "-json", "link", "show"]) or "[]"))
+
+
+def _at_a_network() -> bool:
+    """Tell whether a Pod runs here that is not in the host's own network."""
+    return any(_has_a_network(json.loads(_info(sandbox))) for sandbox in _sandboxes(""))
+
+
+def _info(sandbox: str) -> str:
+    try:
+        return run([*_CTR, "containers", "info", sandbox])
+    except CommandError:  # it has ended since
+        return "{}"
+
+
+def _has_a_network(sandbox: Mapping[str, Any]) -> bool:
+    """Tell from what containerd knows of a sandbox whether it was put into a network of its own."""
+    namespaces = sandbox.get("Spec", {}).get("linux", {}).get("namespaces", [])
+    return any(item["type"] == "network" and item.get("path") for item in namespaces)
 
 
 def _sandboxes(condition: str) -> list[str]:

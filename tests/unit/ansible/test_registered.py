@@ -42,18 +42,27 @@ def network(tmp_path: Path) -> Network:
     return Network("cni0", tmp_path / "subnet.env", ["kube-flannel"])
 
 
-def _machine(fake: FakeProgram, bridge: str | None) -> None:
-    """Let a host have three running Pods (the network's, a part of the control plane, a user's) and one that ended."""
-    links = [{"ifname": "eth0", "addr_info": [{"local": "10.0.0.5", "prefixlen": 16}]}]
+def _machine(fake: FakeProgram, bridge: str | None, *, up: bool = True, at_a_network: tuple[str, ...] = ()) -> None:
+    """Let a host have three running Pods (the network's, a part of the control plane, a user's) and one that ended.
+
+    `at_a_network` are those Pods that are not in the network of the host.
+    """
+    links: list[dict[str, Any]] = [{"ifname": "eth0", "addr_info": [{"local": "10.0.0.5", "prefixlen": 16}]}]
     address, _, length = (bridge or "").partition("/")
-    links += [{"ifname": "cni0", "addr_info": [{"local": address, "prefixlen": int(length)}]}] if bridge else []
-    fake("ip", f"echo '{json.dumps(links)}'")
+    addresses = [{"local": address, "prefixlen": int(length)}] if address else []
+    link = [{"ifname": "cni0", "addr_info": addresses}] if bridge is not None else []
+    shown, hidden = json.dumps([*links, *link]), json.dumps([*links, *(link if up else [])])
+    fake("ip", f"case \"$*\" in *up) echo '{hidden}';; *) echo '{shown}';; esac")
+    own = {name: {"Spec": {"linux": {"namespaces": [{"type": "network", "path": "/netns"}]}}} for name in at_a_network}
+    infos = "".join(f"*info\\ {name}) echo '{json.dumps(info)}';; " for name, info in own.items())
+    of_host = json.dumps({"Spec": {"linux": {"namespaces": [{"type": "network"}, {"type": "pid", "path": "/x"}]}}})
     fake("systemctl", "")
     listed = "TASK PID STATUS\\nflannel 1 RUNNING\\nstatic 2 RUNNING\\nuser 3 RUNNING\\nold 4 STOPPED"
     fake(
         "ctr",
         f"case \"$*\" in *'tasks list'*) printf '{listed}\\n';; *kube-flannel*) echo flannel;;"
-        " *control-plane*) echo static;; *containers*) printf 'flannel\\nstatic\\nuser\\nold\\n';; esac",
+        f" *control-plane*) echo static;; {infos}*info*) echo '{of_host}';;"
+        " *containers*) printf 'flannel\\nstatic\\nuser\\nold\\n';; esac",
     )
 
 
@@ -125,6 +134,50 @@ def test_a_node_that_gets_its_old_range_keeps_its_pods(
     _machine(fake_program, "10.244.1.1/24")
     assert len(mend("worker-0", "https://api:6443", network, 10, dry_run=False)) == 1
     assert _done(fake_program) == ["kubelet.service", "flannel"]
+
+
+@pytest.mark.parametrize(
+    ("bridge", "up", "gone"),
+    [(None, True, []), ("", True, ["cni0"]), ("10.244.1.1/24", False, ["cni0"])],
+    ids=["deleted", "without its address", "down"],
+)
+def test_pods_that_have_lost_their_bridge_are_made_anew(
+    bridge: str | None,
+    up: bool,
+    gone: list[str],
+    network: Network,
+    fake_program: FakeProgram,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Cluster(monkeypatch, "10.244.1.0/24")
+    _machine(fake_program, bridge, up=up, at_a_network=("user",))
+    (line,) = mend("worker-0", "https://api:6443", network, 10, dry_run=True)
+    assert "lost the bridge cni0" in line
+    assert _done(fake_program) == []
+    assert len(mend("worker-0", "https://api:6443", network, 10, dry_run=False)) == 1
+    assert _done(fake_program) == ["flannel", "user", *gone]
+
+
+@pytest.mark.parametrize("at_a_network", [(), ("old",)])
+def test_a_host_on_which_no_pod_has_an_address_yet_needs_no_bridge(
+    at_a_network: tuple[str, ...], network: Network, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As right after a join or a reboot; what ended before that counts for nothing."""
+    Cluster(monkeypatch, "10.244.1.0/24")
+    _machine(fake_program, None, at_a_network=at_a_network)
+    assert mend("worker-0", "https://api:6443", network, 10, dry_run=False) == []
+    assert _done(fake_program) == []
+
+
+def test_a_bridge_that_comes_with_the_first_pod_was_not_lost(
+    tmp_path: Path, network: Network, fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Cluster(monkeypatch, "10.244.1.0/24")
+    _machine(fake_program, "10.244.1.1/24", at_a_network=("user",))
+    links = (fake_program.folder / "ip").read_text().partition("\n")[2]
+    fake_program("ip", f"[ -e {tmp_path}/asked ] || {{ touch {tmp_path}/asked; echo '[]'; exit; }}\n{links}")
+    assert mend("worker-0", "https://api:6443", network, 10, dry_run=False) == []
+    assert _done(fake_program) == []
 
 
 @pytest.mark.parametrize("range_", ["10.244.1.0/24", ""])

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from .api import KUBELET_PORT, speaks_tls, unready
 from .etcd import etcdctl
 from .kubeadm import kubelet_errors
+from .kubelet_checkpoints import restart_kubelet
 from .node_settings import PARTS, Settings, generated, kubelet_files, read, save
 from .system.commands import CommandError, run
 from .system.files import File, apply, changes
@@ -227,17 +228,19 @@ def _kubelet(node: Node, files: Sequence[File]) -> list[str]:
         run(["kubeadm", "init", "phase", "kubelet-start", f"--config={HOST.kubeadm_config}"])
     else:
         run(["kubeadm", "upgrade", "node", "phase", "kubelet-config", f"--patches={HOST.patches}"])
+    config = before.get(str(HOST.kubelet_config), "")
     try:
-        _restart_kubelet(node)
+        restart_kubelet(config)
+        _await_kubelet(node)
     except CommandError as error:
+        failed = HOST.kubelet_config.read_text(encoding="utf-8")
         _put_back(before, [*map(str, paths)], 0o644)
-        run(["systemctl", "restart", "kubelet.service"])
+        restart_kubelet(failed)
         raise PutBackError(f"{error}\nthe kubelet has its old settings back on this node") from error
     return ["kubelet"]
 
 
-def _restart_kubelet(node: Node) -> None:
-    run(["systemctl", "restart", "kubelet.service"])
+def _await_kubelet(node: Node) -> None:
     answers = 0
     for _ in attempts(node.timeout):
         answers = answers + 1 if speaks_tls(node.address, KUBELET_PORT) else 0

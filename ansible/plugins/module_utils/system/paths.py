@@ -79,6 +79,10 @@ class Host:
         """Return the kubelet's configuration, written by kubeadm."""
         return self.root / "var/lib/kubelet/config.yaml"
 
+    def kubelet_checkpoint(self, resource: str) -> Path:
+        """Return where the kubelet keeps which Pod has which part of a resource, which is cpu or memory."""
+        return self.root / f"var/lib/kubelet/{resource}_manager_state"
+
     def kubelet_certificate(self, kind: str) -> Path:
         """Return the kubelet's own certificate with its key; `kind` is client or server."""
         return self.root / f"var/lib/kubelet/pki/kubelet-{kind}-current.pem"

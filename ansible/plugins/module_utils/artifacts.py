@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import stat
 import tarfile
 import urllib.error
 import urllib.request
@@ -21,6 +22,7 @@ from .system.paths import HOST
 from .system.wait import attempts
 
 _BLOCK = 1 << 20
+_MODE = 0o755  # of programs
 _RETRY_SECONDS = 10  # for a server that cannot be reached
 _CTR = ("ctr", "--namespace", "k8s.io")
 _CTR_SECONDS = 600
@@ -61,7 +63,8 @@ class Held:
     pinned: bool
 
 
-# The installed artifacts by name: the checksum of each, and size and time of its files, which show a later change.
+# The installed artifacts by name: version and checksum of each, and size and time of its files, which show a later
+# change.
 State = dict[str, Any]
 
 
@@ -79,8 +82,14 @@ def write_state(state: State) -> None:
     write(HOST.artifacts, json.dumps(state, indent=1, sort_keys=True).encode(), 0o644)
 
 
+def installed_version(name: str) -> str | None:
+    """Return the version in which a program was installed, None where that is not known."""
+    entry = read_state().get(name)
+    return entry.get("version") if isinstance(entry, dict) else None
+
+
 def missing_programs(wanted: Sequence[Artifact], state: State) -> list[Artifact]:
-    """Return the binaries and archives of which a file is missing or was changed since it was installed."""
+    """Return the binaries and archives of which a file is missing, cannot be run, or was changed since."""
     return [item for item in wanted if item.kind != "image" and not _installed(item, state.get(item.name))]
 
 
@@ -131,7 +140,11 @@ def _each(items: Sequence[Artifact], work: Callable[[Artifact], State]) -> State
 def _installed(item: Artifact, entry: State | None) -> bool:
     if not entry or entry["sha256"] != item.sha256 or set(entry["files"]) != set(item.members.values()):
         return False
-    return all(Path(path).exists() and _mark(Path(path)) == mark for path, mark in entry["files"].items())
+    return all(_runs(Path(path)) and _mark(Path(path)) == mark for path, mark in entry["files"].items())
+
+
+def _runs(path: Path) -> bool:
+    return path.is_file() and stat.S_IMODE(path.stat().st_mode) == _MODE
 
 
 def _mark(path: Path) -> list[int]:
@@ -143,7 +156,7 @@ def _install(item: Artifact) -> State:
     """Put the members of a binary or archive in place, once its checksum is right."""
     with _fetched(item) as download:
         placed = _place(item, download)
-    return {"sha256": item.sha256, "files": {str(path): _mark(path) for path in placed}}
+    return {"sha256": item.sha256, "version": item.version, "files": {str(path): _mark(path) for path in placed}}
 
 
 def _place(item: Artifact, download: Path) -> list[Path]:
@@ -171,11 +184,11 @@ def _extract(archive: tarfile.TarFile, name: str, target: Path, download: Path) 
 def _move(part: Path, target: Path) -> None:
     """Move a complete file to its place, also on another file system, and make it executable."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    part.chmod(0o755)
+    part.chmod(_MODE)
     if part.stat().st_dev == target.parent.stat().st_dev:
         part.replace(target)
     else:
-        write(target, part.read_bytes(), 0o755)
+        write(target, part.read_bytes(), _MODE)
 
 
 def _import(item: Artifact) -> State:

@@ -68,7 +68,7 @@ def _wanted(proxy: dict[str, Any] | None) -> list[Object]:
         write(config, cluster_config(proxy).encode(), 0o600)
         for phase in _PHASES if proxy else _PHASES[:-1]:
             argv = ["kubeadm", "init", "phase", *phase, "--dry-run", f"--config={config}"]
-            documents += attached(run(["env", f"KUBEADM_INIT_DRYRUN_DIR={folder}", *argv]))
+            documents += attached(run(argv, variables={"KUBEADM_INIT_DRYRUN_DIR": folder}))
     options = ("--dry-run=client", "--validate=false", "--filename=-", "--output=json")
     return finished(_decoded(kubectl("create", *options, stdin="---\n".join(documents))))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.addons import AddOn, HeldError, RemovalError, converge, planned
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.membership import MEMBER, membership
+from ansible.module_utils.outcome import fail
 from ansible.module_utils.records import RecordError
 from ansible.module_utils.system.commands import CommandError
 
@@ -66,7 +67,7 @@ def main() -> None:
         to_be_made = module.check_mode and membership() != MEMBER
         found = planned(addons) if to_be_made else converge(addons, dry_run=module.check_mode)
     except (CommandError, HeldError, RecordError, RemovalError) as error:
-        module.fail_json(msg=str(error))
+        fail(module, error)
     module.exit_json(changed=bool(found), changed_objects=[item["before_header"] for item in found], diff=found)
 
 

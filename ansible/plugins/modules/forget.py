@@ -7,8 +7,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.etcd import lost_majority
 from ansible.module_utils.forget import find_stale, forget
 from ansible.module_utils.membership import MEMBER, membership
+from ansible.module_utils.outcome import fail
 from ansible.module_utils.records import RecordError
-from ansible.module_utils.system.commands import CommandError
+from ansible.module_utils.system.commands import BrokenProgramError, CommandError
 
 DOCUMENTATION = r"""
 module: forget
@@ -67,6 +68,8 @@ def main() -> None:
         nodes, members = find_stale(joining, module.params["control_planes"], list(known))
         if not module.check_mode:
             forget(nodes, members)
+    except BrokenProgramError as error:
+        fail(module, error)
     except CommandError as error:
         module.fail_json(msg=lost_majority() or str(error))
     except RecordError as error:

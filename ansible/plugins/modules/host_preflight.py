@@ -7,11 +7,12 @@ import sys
 import time
 from typing import Any
 
+from ansible.module_utils.artifacts import installed_version
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts import Facts, as_ansible_facts, gather_facts
 from ansible.module_utils.membership import MEMBER
 from ansible.module_utils.requirements import State, gather_state, other_version, problems, shortages, unfit
-from ansible.module_utils.system.commands import CommandError, run
+from ansible.module_utils.system.commands import BrokenProgramError, CommandError, run
 from ansible.module_utils.system.files import exclusive
 
 DOCUMENTATION = r"""
@@ -135,9 +136,12 @@ def _look(wanted: dict[str, Any]) -> tuple[Facts, State]:
 
 def _outdated(version: str) -> list[str]:
     try:
-        problem = other_version(run(["kubelet", "--version"]), version)
+        printed = run(["kubelet", "--version"])
+    except BrokenProgramError:  # the task that installs programs does so again, and changes no version by that
+        printed = f"Kubernetes v{installed_version('kubelet') or version}"
     except CommandError as error:
         return [f"{error}, though it is a node: remove it from the cluster and let it join anew"]
+    problem = other_version(printed, version)
     return [problem] if problem else []
 
 

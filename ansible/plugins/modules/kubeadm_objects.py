@@ -6,6 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kubeadm_objects import converge
 from ansible.module_utils.membership import MEMBER, membership
+from ansible.module_utils.outcome import fail
 from ansible.module_utils.system.commands import CommandError
 from ansible.module_utils.system.files import exclusive
 
@@ -43,7 +44,7 @@ def main() -> None:
         with exclusive("kubeadm"):
             found = converge(dry_run=module.check_mode)
     except (CommandError, OSError) as error:
-        module.fail_json(msg=str(error))
+        fail(module, error)
     module.exit_json(changed=bool(found), changed_objects=[item["before_header"] for item in found], diff=found)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.outcome import fail
 from ansible.module_utils.registered import Network, NotRegisteredError, mend
 from ansible.module_utils.system.commands import CommandError
 from ansible.module_utils.system.files import exclusive
@@ -62,7 +63,7 @@ def main() -> None:
         with exclusive("kubeadm"):
             found = mend(given["name"], given["server"], network, given["timeout"], dry_run=module.check_mode)
     except (CommandError, NotRegisteredError, OSError) as error:
-        module.fail_json(msg=str(error))
+        fail(module, error)
     shown = {"before": "", "after": "".join(f"{line}\n" for line in found)}
     module.exit_json(changed=bool(found), mended=found, diff=shown)
 

@@ -1,15 +1,18 @@
-"""kubectl, which asks an API again that is away for a moment."""
+"""Programs on a node; kubectl asks an API again that is away for a moment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
-from module_utils.system.commands import CommandError, kubectl
+from module_utils.outcome import fail
+from module_utils.system.commands import BrokenProgramError, CommandError, kubectl, run
 
 if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
     from tests.unit.ansible.conftest import FakeProgram
 
 
@@ -79,3 +82,66 @@ def test_attempts_share_the_time_and_can_say_why_they_failed(
     with pytest.raises(CommandError, match="Client"):
         kubectl("get", "nodes", timeout=60)
     assert given == [(20, 60), (20, 39), (16, 18)]
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "told"),
+    [
+        (None, 0o755, "kubeadm is not installed on this host"),
+        (b"#!/bin/sh\n", 0o644, "kubeadm cannot be run on this host: Permission denied"),
+        (b"\x7fELF", 0o755, "kubeadm cannot be run on this host: Exec format error"),
+        (b"#!/bin/sh\nkill -SEGV $$\n", 0o755, "kubeadm cannot be run on this host: it ends by SIGSEGV"),
+        (b"#!/bin/sh\nkill -BUS $$\n", 0o755, "kubeadm cannot be run on this host: it ends by SIGBUS"),
+    ],
+)
+def test_a_program_that_cannot_be_run_is_named(
+    content: bytes | None, mode: int, told: str, fake_program: FakeProgram
+) -> None:
+    if content is not None:
+        (fake_program.folder / "kubeadm").write_bytes(content)
+        (fake_program.folder / "kubeadm").chmod(mode)
+    with pytest.raises(BrokenProgramError, match=told):
+        run(["kubeadm", "version"])
+
+
+@pytest.mark.parametrize("end", ["exit 1", "kill -KILL $$", "kill -TERM $$"])
+def test_a_program_that_fails_is_not_broken(end: str, fake_program: FakeProgram) -> None:
+    fake_program("kubeadm", end)
+    with pytest.raises(CommandError, match="kubeadm version exited with") as failure:
+        run(["kubeadm", "version"])
+    assert not isinstance(failure.value, BrokenProgramError)
+
+
+def test_a_program_gets_further_variables(fake_program: FakeProgram) -> None:
+    fake_program("kubeadm", "echo $FOLDER $LC_ALL")
+    assert run(["kubeadm"], variables={"FOLDER": "here"}) == "here C.UTF-8\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "check", "outcome"),
+    [
+        (BrokenProgramError("kubectl is not installed"), True, ("exit", True)),
+        (BrokenProgramError("kubectl is not installed"), False, ("fail", None)),
+        (CommandError("the API is away"), True, ("fail", None)),
+    ],
+)
+def test_a_plan_goes_on_where_a_program_is_to_be_installed_anew(
+    error: CommandError, check: bool, outcome: tuple[str, bool | None]
+) -> None:
+    ended: list[tuple[str, bool | None, str]] = []
+
+    class Module:
+        check_mode = check
+
+        def exit_json(self, *, changed: bool, diff: dict[str, str]) -> None:
+            ended.append(("exit", changed, diff["after"]))
+            raise SystemExit
+
+        def fail_json(self, *, msg: str) -> None:
+            ended.append(("fail", None, msg))
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        fail(cast("AnsibleModule", Module()), error)
+    assert ended[0][:2] == outcome
+    assert str(error) in ended[0][2]

@@ -78,6 +78,31 @@ def test_a_program_that_somebody_replaced_is_missing(tmp_path: Path, server: str
     assert artifacts.missing_programs([tool], state) == [tool]
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o700, 0o4755])
+def test_a_program_that_not_all_can_run_is_missing(mode: int, tmp_path: Path, server: str) -> None:
+    tool = _serve(tmp_path, server, "tool", b"good")
+    state = artifacts.install_programs([tool])
+    (tmp_path / "host" / "tool").chmod(mode)
+    assert artifacts.missing_programs([tool], state) == [tool]
+    assert artifacts.missing_programs([tool], artifacts.install_programs([tool])) == []
+
+
+def test_a_folder_in_the_place_of_a_program_is_none(tmp_path: Path, server: str) -> None:
+    tool = _serve(tmp_path, server, "tool", b"good")
+    state = artifacts.install_programs([tool])
+    (tmp_path / "host" / "tool").unlink()
+    (tmp_path / "host" / "tool").mkdir()
+    assert artifacts.missing_programs([tool], state) == [tool]
+
+
+def test_the_version_of_what_is_installed_is_known_where_it_cannot_tell(tmp_path: Path, server: str) -> None:
+    assert artifacts.installed_version("tool") is None
+    artifacts.write_state(artifacts.install_programs([_serve(tmp_path, server, "tool", b"good")]))
+    assert artifacts.installed_version("tool") == "1.0"
+    artifacts.write_state({"tool": {"sha256": "", "files": {}}})  # as earlier versions wrote it
+    assert artifacts.installed_version("tool") is None
+
+
 @pytest.mark.parametrize("sent", [b"evil", b"goo"])
 def test_nothing_is_installed_whose_checksum_differs(tmp_path: Path, server: str, sent: bytes) -> None:
     tool = _serve(tmp_path, server, "tool", b"good")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .files import write
@@ -15,6 +16,7 @@ _ENVIRONMENT = {"PATH": PROGRAMS, "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": HOME
 _REQUEST_SECONDS = 20
 _LEAST_SECONDS = 5  # with less than that left, no further attempt is begun
 _FAREWELL_SECONDS = 2  # for kubectl to say what did not answer, before it is killed
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL)
 _AWAY = (
     "Unable to connect to the server",
     "connection refused",
@@ -39,6 +41,10 @@ class CommandError(Exception):
     """A program failed or took too long; the message holds its last lines."""
 
 
+class BrokenProgramError(CommandError):
+    """A program is missing, or its file cannot be run; another copy of it may do."""
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -46,13 +52,15 @@ def run(
     timeout: float = 60,
     log: Path | None = None,
     errors_too: bool = False,
+    variables: Mapping[str, str] | None = None,
 ) -> str:
     """Run a program with the cluster administrator's credentials and return what it printed on stdout.
 
     With `log`, stderr is kept in that file, which only root reads. With `errors_too`, what it printed on stderr is
-    returned, too, before the rest.
+    returned, too, before the rest. `variables` are further ones of its environment.
 
     Raises:
+        BrokenProgramError: there is no such program, or its file cannot be run.
         CommandError: the program failed, or took longer than `timeout` seconds.
     """
     name = " ".join(argv[:3])
@@ -60,7 +68,7 @@ def run(
         done = subprocess.run(
             argv,
             input=stdin,
-            env={**_ENVIRONMENT, "KUBECONFIG": str(HOST.admin)},
+            env={**_ENVIRONMENT, "KUBECONFIG": str(HOST.admin), **(variables or {})},
             capture_output=True,
             encoding="utf-8",
             errors="replace",
@@ -69,11 +77,16 @@ def run(
             close_fds=False,  # Python closes its own anyway; a lock of `files.exclusive` is passed on
         )
     except FileNotFoundError as error:
-        raise CommandError(f"{argv[0]} is not installed on this host") from error
+        raise BrokenProgramError(f"{argv[0]} is not installed on this host") from error
+    except OSError as error:  # without a right to run it, no program of this machine's kind, no memory
+        raise BrokenProgramError(f"{argv[0]} cannot be run on this host: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise CommandError(f"{name} did not end within {timeout:.0f} s: {_tail(_text(error.stderr))}") from error
     if log:
         write(log, done.stderr.encode(), 0o600)
+    if -done.returncode in _CRASHES:
+        crash = signal.Signals(-done.returncode).name
+        raise BrokenProgramError(f"{argv[0]} cannot be run on this host: it ends by {crash}, as a part of a file does")
     if done.returncode:
         raise CommandError(f"{name} exited with {done.returncode}: {_tail(done.stderr or done.stdout)}")
     return done.stderr + done.stdout if errors_too else done.stdout

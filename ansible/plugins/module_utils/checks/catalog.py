@@ -68,6 +68,13 @@ READING: tuple[Check[Cluster], ...] = (
         system.look_at_kubeadm_objects,
     ),
     Check(
+        "service_accounts",
+        "No Pod that an apply installs has a token of a deleted ServiceAccount",
+        30,
+        "apply again makes the ServiceAccounts and these Pods anew",
+        system.look_at_service_accounts,
+    ),
+    Check(
         "kubelets",
         "Every kubelet answers the API server with a certificate of the cluster, and has its settings",
         60,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from .. import kubeadm_objects
+from .. import kubeadm_objects, service_accounts
 from ..api import FAILURES, KUBELET_PORT, fetch, unready
 from . import comparison, etcd, state
 from .cluster import Cluster, concurrently
@@ -102,6 +102,15 @@ def look_at_kubeadm_objects(_cluster: Cluster, _deadline: float) -> Verdict:
     """Compare what kubeadm keeps in the cluster with what a dry run of it would write; another look is as slow."""
     differing = [item["before_header"] for item in kubeadm_objects.converge(dry_run=True)]
     return Verdict("all as kubeadm writes it", tuple(f"{name} is not as applied" for name in differing), final=True)
+
+
+def look_at_service_accounts(cluster: Cluster, _deadline: float) -> Verdict:
+    """Compare the age of the Pods that an apply installs with that of their ServiceAccounts."""
+    pods, accounts = (cluster.system("/api/v1", kind) for kind in ("pods", "serviceaccounts"))
+    found = service_accounts.orphans(pods, accounts, cluster.wanted.workloads)
+    return Verdict(
+        "no Pod is older than its ServiceAccount", tuple(f"{pod}: {pod.reason}" for pod in found), final=True
+    )
 
 
 def look_at_kubelets(cluster: Cluster, _deadline: float) -> Verdict:

@@ -14,8 +14,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import TextIO
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which PYTHONSAFEPATH leaves out
 from bootstrap import shell
-from bootstrap.errors import PipelineError, UnreadAnswerError, exit_codes, stopped, unusable_file
+from bootstrap.errors import (
+    PipelineError,
+    PreflightError,
+    UnreadAnswerError,
+    exit_codes,
+    stopped,
+    unusable_file,
+)
 
 # The commands; a module of infra/commands for each.
 COMMANDS = (
@@ -42,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run a command and return the exit code."""
     options = argparse.Namespace(json=False)
     try:
+        _require_folder()
         options = parse(arguments)
         return int(_commands().execute(options.command, options, APPLY))
     except KeyboardInterrupt:
@@ -52,6 +61,16 @@ def main(arguments: Sequence[str]) -> int:
         return _unread()
     except OSError as error:
         return report(unusable_file(error), options)
+
+
+def _require_folder() -> None:
+    """Require that the current directory is there: paths begin in it, and programs start in it."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as gone:
+        raise PreflightError(
+            "the current directory was deleted", todo=f"`cd {_FOLDER.parents[1]}`, then run the same command again"
+        ) from gone
 
 
 def _unread() -> int:
@@ -84,7 +103,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         command.set_defaults(json=False, yes=False, start=None)
         if name == named:
             _commands().add_options(name, command, APPLY)
-    return parser.parse_args(arguments)
+    try:
+        return parser.parse_args(arguments)
+    finally:
+        _flush()  # what --help prints
+
+
+def _flush() -> None:
+    try:
+        if sys.stdout:  # None where the shell closed it
+            sys.stdout.flush()
+    except BrokenPipeError as ended:
+        raise UnreadAnswerError from ended
 
 
 def _help(name: str) -> str:
@@ -102,13 +132,14 @@ def report(error: PipelineError, options: argparse.Namespace) -> int:
         document = {"error": error.what, "exit_code": error.exit_code, "detail": str(error)}
         _tell(json.dumps(document, indent=2), sys.stdout)
     _tell(f"error: {error}", sys.stderr)
+    _tell("", sys.stdout, end="")  # what is left of an answer that could not be written
     return error.exit_code
 
 
-def _tell(text: str, stream: TextIO) -> None:
+def _tell(text: str, stream: TextIO, end: str = "\n") -> None:
     """Print an error where that can be done: a stream that is closed or full must not hide the exit code."""
     try:
-        print(text, file=stream, flush=True)
+        print(text, file=stream, flush=True, end=end)
     except OSError:
         _silence(stream)
 

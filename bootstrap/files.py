@@ -16,9 +16,14 @@ _SYNTAX = frozenset('"\\$`{,:')
 
 
 def cache_folder() -> Path:
-    """Return the folder that keeps what is costly to fetch or build: outside the checkout, unless only that is ours."""
-    if named := os.environ.get("XDG_CACHE_HOME"):
-        return Path(named).expanduser().absolute() / PROJECT
+    """Return the folder that keeps what is costly to fetch or build: outside the checkout, unless only that is ours.
+
+    XDG's specification has a relative XDG_CACHE_HOME ignored.
+    """
+    with suppress(RuntimeError):  # nobody knows the home of the user that it names
+        named = Path(os.environ.get("XDG_CACHE_HOME", "")).expanduser()
+        if named.is_absolute():
+            return named / PROJECT
     return home() / ".cache" / PROJECT
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,18 @@ def _programs() -> None:
 
 def _folders(folder: Path) -> None:
     refuse_odd(folder.resolve(), "move the checkout to a folder without it")
-    refuse_odd(cache_folder(), "let XDG_CACHE_HOME name a folder without it")
+    cache = cache_folder()
+    refuse_odd(cache, "let XDG_CACHE_HOME name a folder without it")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        raise PreflightError(
+            f"the cache cannot be written: {error.strerror}",
+            where=str(cache),
+            todo="let XDG_CACHE_HOME name a folder that can be written, or unset it",
+        ) from error
 
 
 def _disk(folder: Path) -> None:

@@ -35,6 +35,8 @@ def settled(variables: Mapping[str, str]) -> dict[str, str]:
     temporary = kept.get("TMPDIR")
     if temporary is not None and not _holds_sockets(temporary):
         del kept["TMPDIR"]  # Python passes over a folder that is missing or closed, other programs fail
+    if not kept.get("XDG_CACHE_HOME", "/").startswith(("/", "~")):
+        del kept["XDG_CACHE_HOME"]  # Go fails on a relative one
     return kept | {"LC_ALL": LOCALE}
 
 

@@ -90,6 +90,38 @@ def test_an_error_that_cannot_be_printed_keeps_its_exit_code(words: str) -> None
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("command", [f"status {LOCAL}", f"graph {LOCAL}", "--help", "status --help", "--version"])
+def test_an_answer_that_cannot_be_written_is_an_error_of_one_sentence(command: str) -> None:
+    line = f"{sys.executable} pipeline.py {command} >/dev/full"
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 11
+    assert done.stderr.splitlines()[0] == "error: the system refuses: No space left on device"
+    assert "Exception ignored" not in done.stderr
+
+
+def test_help_that_nobody_reads_ends_quietly() -> None:
+    line = f"set -o pipefail; {sys.executable} pipeline.py --help | true"
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("variables", [{"PYTHONSAFEPATH": "1"}, {"PYTHONSAFEPATH": "1", "PYTHONPATH": "/nowhere"}])
+def test_the_program_finds_its_own_modules(variables: dict[str, str]) -> None:
+    argv = [sys.executable, "pipeline.py", "validate", LOCAL]
+    done = subprocess.run(argv, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_current_folder_that_was_deleted_is_told(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    line = f"rmdir {gone}; exec {sys.executable} {ROOT}/pipeline.py validate {LOCAL}"
+    done = subprocess.run(["bash", "-c", line], cwd=gone, capture_output=True, text=True, check=False)
+    assert done.returncode == 11
+    assert "the current directory was deleted" in done.stderr
+    assert f"`cd {ROOT}`" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("code", "advice"),
     [

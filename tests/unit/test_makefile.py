@@ -92,6 +92,15 @@ def test_the_cache_lies_in_the_home_of_a_user_who_can_write_there(
     assert files.cache_folder() == tmp_path / ".cache" / "kube-pipeline"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert files.cache_folder() == tmp_path / "cache" / "kube-pipeline"
+    monkeypatch.setenv("XDG_CACHE_HOME", "~/cache")
+    assert files.cache_folder() == tmp_path / "cache" / "kube-pipeline"
+
+
+@pytest.mark.parametrize("value", ["", "relative", "./relative", "~nobody-knows/cache"])
+def test_a_value_that_xdg_has_ignored_is_ignored(value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", value)
+    assert files.cache_folder() == tmp_path / ".cache" / "kube-pipeline"
 
 
 @pytest.mark.parametrize("where", ["/proc/nowhere", "home"])

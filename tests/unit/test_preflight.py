@@ -311,6 +311,16 @@ def test_a_folder_that_programs_would_misread_is_refused_at_once(
     str(caught.value).encode()
 
 
+@pytest.mark.parametrize("place", ["/proc/nowhere", "file/cache"])
+def test_a_cache_that_cannot_be_written_is_told_with_its_variable(
+    place: str, no_credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / place))
+    with pytest.raises(PreflightError, match=r"(?s)the cache cannot be written.*let XDG_CACHE_HOME name"):
+        preflight.check(environment(aws=NOWHERE), tmp_path, lambda: None, Silent())
+
+
 def an_ssh_key(folder: Path) -> Path:
     return keys.ensure(environment(aws=NOWHERE), folder / "ssh").private
 

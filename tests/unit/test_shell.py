@@ -79,7 +79,12 @@ def test_a_setting_for_the_programs_of_a_run_is_left_behind(name: str) -> None:
     ],
 )
 def test_what_is_promised_to_the_user_stays(name: str) -> None:
-    assert shell.settled({name: "any"}) == {"LC_ALL": "C.UTF-8", name: "any"}
+    assert shell.settled({name: "/any"}) == {"LC_ALL": "C.UTF-8", name: "/any"}
+
+
+@pytest.mark.parametrize(("folder", "stays"), [("relative", False), ("./a", False), ("", False), ("~/a", True)])
+def test_a_cache_that_begins_anywhere_is_left_behind(folder: str, stays: bool) -> None:
+    assert ("XDG_CACHE_HOME" in shell.settled({"XDG_CACHE_HOME": folder})) is stays
 
 
 @pytest.mark.parametrize("folder", ["missing", "file", "long" * 20])

@@ -151,6 +151,8 @@ class _Watcher:
             self.recap.changed.append(recap.changed(host, task, result))
         if kind == "runner_on_ok" and result.get("refused"):
             self.recap.refused.append(str(result["refused"]))
+        if kind == "runner_on_ok":
+            self.recap.told += map(str, result.get("told") or ())
         if kind in _FAILURES and not data.get("ignore_errors"):
             unreachable = kind == "runner_on_unreachable"
             self.recap.failures.append(recap.failed(host, task, result, unreachable=unreachable))

@@ -36,13 +36,14 @@ class Change:
 class Recap:
     """What a run did: its tasks by name, what they changed, and the failures.
 
-    `refused` are the reasons why a run without --check would fail.
+    `refused` are the reasons why a run without --check would fail, `told` are sentences about what stays as it is.
     """
 
     tasks: set[str] = field(default_factory=set)
     changed: list[Change] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
 
 
 def changed(host: str, task: str, result: Mapping[str, Any]) -> Change:

@@ -74,9 +74,11 @@ def _tell(run: Run, plan: Plan, made: list[str], recap: Recap | None) -> None:
         lines.append(f"Ansible: no changes{' elsewhere' if run.absent else ''}")
     elif not recap and not made and not run.absent:
         lines.append("Ansible: to be seen when Terraform has made the rest")
+    told = recap.told if recap else []
+    lines += [f"Ansible: {line}" for line in told]
     lines += [f"apply would refuse this: {reason}" for reason in reasons]
     ansible = {"asked": recap is not None, "changes": [asdict(change) for change in changed], "installs": made}
-    ansible["not_asked"] = unasked
+    ansible |= {"not_asked": unasked, "told": told}
     emit(run, {"terraform": plan.as_dict(), "ansible": ansible, "refused": refused}, "\n".join(lines))
 
 

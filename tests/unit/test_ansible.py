@@ -22,7 +22,8 @@ from infra.workspace import Workspace
 _REFUSING = """#!/usr/bin/python
 from ansible.module_utils.basic import AnsibleModule
 module = AnsibleModule(argument_spec={"refused": {"type": "str"}}, supports_check_mode=True)
-module.exit_json(changed=False, refused=module.params["refused"])
+told = ["worker-0 is cordoned"] if module.check_mode else []
+module.exit_json(changed=False, refused=module.params["refused"], told=told)
 """
 
 
@@ -162,6 +163,7 @@ def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.Monke
             ("localhost", "lineinfile"),
         ]
         assert done.refused == (["data is held"] if check else [])
+        assert done.told == (["worker-0 is cordoned"] if check else [])
         made.append((tmp_path / "made").exists())
         if check:
             assert recap.summary(done.changed) == [

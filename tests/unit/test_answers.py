@@ -344,6 +344,7 @@ def test_plan_does_not_answer_for_machines_that_it_could_not_ask(
         "changes": [],
         "installs": [],
         "not_asked": {},
+        "told": [],
     }
 
 

@@ -119,6 +119,18 @@ def test_no_changes_is_not_said_of_a_machine_that_was_not_asked(
 
 
 @pytest.mark.usefixtures("played")
+def test_what_stays_as_it_is_is_told_and_is_no_change(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers(monkeypatch, Plan((), (), (), (), outputs=False, vocabulary=aws.PLATFORM))
+    monkeypatch.setattr(ansible, "play", lambda *_: Recap(told=["big-disk-0 is cordoned"]))
+    assert pipeline.main(["plan", LOCAL, "--detailed-exitcode"]) == 0
+    assert "Ansible: no changes\nAnsible: big-disk-0 is cordoned\n" in capsys.readouterr().out
+    assert pipeline.main(["plan", LOCAL, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ansible"]["told"] == ["big-disk-0 is cordoned"]
+
+
+@pytest.mark.usefixtures("played")
 def test_an_error_of_ansible_does_not_hide_terraform_s_part(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from .system.wait import attempts
 
 _SHOWN = 2  # Pods of a workload whose reasons are told
 _MESSAGE = 400  # characters of an event
+_USUAL = 15  # seconds after which it is asked whether a cordon keeps Pods out
 
 
 class NotReadyError(Exception):
@@ -21,14 +22,19 @@ class NotReadyError(Exception):
 def await_ready(addons: Sequence[Mapping[str, Any]], timeout: float) -> None:
     """Wait until all Pods of the add-ons' workloads are ready; an add-on has `name` and `health` of its `addon.yaml`.
 
+    A Pod is not awaited that waits for the end of a cordon, which is an operator's, as for maintenance.
+
     Raises:
         NotReadyError: a workload is not ready within `timeout` seconds.
         CommandError: the API does not answer.
     """
     workloads = [_reference(workload) for addon in addons for workload in addon["health"]["workloads"]]
     lacking: dict[Identity, str] = {}
-    for _ in attempts(timeout):
-        lacking = lacks(workloads, existing(workloads))
+    for left in attempts(timeout):
+        found = existing(workloads)
+        lacking = lacks(workloads, found)
+        if lacking and left < timeout - _USUAL:
+            lacking = _without_kept_out(lacking, found)
         if not lacking:
             return
     told = [_told(addon, lacking) for addon in addons]
@@ -40,6 +46,16 @@ def lacks(workloads: Sequence[Object], found: Sequence[Object]) -> dict[Identity
     documents = {identity(item): item for item in found}
     told = {key: state.lack(key, documents.get(key)) for key in map(identity, workloads)}
     return {key: lack for key, lack in told.items() if lack}
+
+
+def _without_kept_out(lacking: Mapping[Identity, str], found: Sequence[Object]) -> dict[Identity, str]:
+    documents = {identity(item): item for item in found}
+    pods = [state.pod(item) for namespace in sorted({key[1] for key in lacking}) for item in _listed("pods", namespace)]
+    return {
+        key: lack
+        for key, lack in lacking.items()
+        if key not in documents or not state.kept_out(key, documents[key], pods)
+    }
 
 
 def reasons(name: str, pods: Sequence[Object], events: Sequence[Object]) -> list[str]:
@@ -60,10 +76,11 @@ def _told(addon: Mapping[str, Any], lacking: Mapping[Identity, str]) -> str:
 
 def _reasons(key: Identity) -> list[str]:
     _, namespace, name = key
-    pods, events = (
-        items(kubectl("get", kind, f"--namespace={namespace}", "--output=json")) for kind in ("pods", "events")
-    )
-    return reasons(name, pods, events)
+    return reasons(name, _listed("pods", namespace), _listed("events", namespace))
+
+
+def _listed(kind: str, namespace: str) -> list[Object]:
+    return items(kubectl("get", kind, f"--namespace={namespace}", "--output=json"))
 
 
 def _belongs(name: str, workload: str) -> bool:

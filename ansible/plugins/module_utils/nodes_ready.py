@@ -49,6 +49,15 @@ def described(patches: Mapping[str, Node]) -> Iterator[str]:
             yield f"{name}: taints {', '.join(taints) or 'none'}"
 
 
+def cordoned() -> list[str]:
+    """Return the names of the nodes that an operator keeps new Pods from, as for maintenance.
+
+    Raises:
+        CommandError: the API does not answer.
+    """
+    return [node["metadata"]["name"] for node in _get() if node["spec"].get("unschedulable")]
+
+
 def left_by_shutdown(pods: Sequence[Node]) -> list[tuple[str, str]]:
     """Return namespace and name of the Pods that an orderly shutdown of their node ended, and that have successors.
 

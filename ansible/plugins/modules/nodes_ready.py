@@ -6,7 +6,8 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.join_credentials import revoke
 from ansible.module_utils.membership import MEMBER, membership
-from ansible.module_utils.nodes_ready import NotReadyError, clear_left_by_shutdown, converge, described
+from ansible.module_utils.nodes_ready import NotReadyError, clear_left_by_shutdown, converge, cordoned, described
+from ansible.module_utils.outcome import fail
 from ansible.module_utils.records import RecordError
 from ansible.module_utils.system.commands import CommandError
 
@@ -17,6 +18,7 @@ description:
   - Approves the kubelets' requests for serving certificates whose names and addresses are the inventory's, waits until
     every awaited node is ready and serves, and gives nodes their labels and taints. Labels and taints of another
     origin stay.
+  - Leaves a cordoned node as it is; check mode tells it.
   - Removes the Pods of Deployments that an orderly shutdown of their node has ended; they have successors.
   - Records the nodes in the ConfigMap C(kube-pipeline-nodes) in C(kube-system), by which renewals are approved
     later, and by which the next run knows the labels to remove.
@@ -53,6 +55,7 @@ RETURN = r"""
 patches: {description: What was changed of each node., type: dict, returned: success}
 approved: {description: Nodes whose certificate was approved., type: list, elements: str, returned: success}
 cleared: {description: Pods that were removed., type: list, elements: str, returned: success}
+told: {description: What a plan tells though it changes nothing., type: list, elements: str, returned: success}
 """
 
 
@@ -71,15 +74,17 @@ def main() -> None:
         module.exit_json(changed=True, patches={}, approved=[])
     try:
         patches, approved = converge(wanted, awaited, timeout, dry_run=module.check_mode)
+        held = cordoned() if module.check_mode else []
         cleared = clear_left_by_shutdown(dry_run=module.check_mode)
         if module.params["revoke"] and not module.check_mode:
             revoke()
     except (CommandError, NotReadyError, RecordError) as error:
-        module.fail_json(msg=str(error))
+        fail(module, error)
     lines = [*described(patches), *(f"Pod {name}, which a shutdown of its node ended, removed" for name in cleared)]
     shown = {"before": "", "after": "".join(f"{line}\n" for line in lines)}
     changed = bool(patches or approved or cleared)
-    module.exit_json(changed=changed, patches=patches, approved=approved, cleared=cleared, diff=shown)
+    told = [f"{name} is cordoned and takes no new Pods; apply leaves that as it is" for name in held]
+    module.exit_json(changed=changed, patches=patches, approved=approved, cleared=cleared, told=told, diff=shown)
 
 
 if __name__ == "__main__":

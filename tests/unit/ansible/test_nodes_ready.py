@@ -10,6 +10,7 @@ from module_utils.nodes_ready import (
     Node,
     approve_until_served,
     clear_left_by_shutdown,
+    cordoned,
     described,
     left_by_shutdown,
     patch,
@@ -100,6 +101,16 @@ def test_waiting_for_certificates_ends_in_time(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(nodes_ready, "_serving", lambda _: {"a": False})
     monkeypatch.setattr(nodes_ready, "approve_pending", lambda _: ([], ["csr-1: it names nothing"]))
     assert approve_until_served({"a": ["10.0.0.1"]}, timeout=0.5) == []
+
+
+def test_cordoned_nodes_are_told_and_stay_so(fake_program: FakeProgram) -> None:
+    cordon = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+    held = _node(taints=[cordon])
+    held["spec"]["unschedulable"] = True
+    assert patch(held, _wanted(), _wanted()) == {}
+    assert patch(held, _wanted(taints=[_TAINT]), None) == {"spec": {"taints": [cordon, _TAINT]}}
+    fake_program("kubectl", f"echo '{json.dumps({'items': [_node(), held]})}'")
+    assert cordoned() == ["worker-0"]
 
 
 def _ended(name: str, owner: str, phase: str, cause: str = "TerminationByKubelet", **status: str) -> Node:

@@ -64,6 +64,18 @@ def test_a_wrong_label_is_not_waited_for_unless_something_else_may_still_change(
     assert not comparison.judge_nodes(WANTED, [CONTROLLER, replace(WORKER, taints=frozenset())]).final
 
 
+def test_a_cordon_is_told_and_decides_nothing() -> None:
+    cordoned = replace(WORKER, taints=WORKER.taints | {state.CORDON}, cordoned=True)
+    verdict = comparison.judge_nodes(WANTED, [CONTROLLER, cordoned])
+    assert verdict.problems == ()
+    assert verdict.seen == "2 of 2 nodes Ready; cordoned, which `kubectl uncordon` ends: worker-0"
+    worse = replace(cordoned, ready=False, reason="silent", taints=cordoned.taints | {"other:NoSchedule"})
+    assert comparison.judge_nodes(WANTED, [CONTROLLER, worse]).problems == (
+        "worker-0: not Ready: silent",
+        "worker-0: taint other:NoSchedule is not in the inventory",
+    )
+
+
 @pytest.mark.parametrize(
     ("found", "problem"),
     [

@@ -28,6 +28,9 @@ def test_a_ready_node_is_read() -> None:
     node = state.node(document)
     assert node.ready
     assert node.taints == {"k:NoSchedule", "k=v:NoExecute"}
+    assert not node.cordoned
+    cordoned = {**document, "spec": {"unschedulable": True}}
+    assert state.node(cordoned).cordoned
     silent = {**document, "status": {**document["status"], "conditions": []}}  # type: ignore[dict-item] # it is a dict
     assert state.node(silent).reason == "the kubelet never reported"
 

@@ -47,6 +47,22 @@ def judge_workloads(
     return tuple(filter(None, (state.lack(key, found[key]) for key in addon.workloads)))
 
 
+def judge_cordon(
+    addon: state.WantedAddon,
+    found: Mapping[tuple[str, str, str], Mapping[str, Any] | None],
+    pods: Sequence[state.Pod],
+) -> Verdict | None:
+    """Return the verdict on an add-on that lacks no other Pods than those that a cordon keeps out, else None.
+
+    It does its work where it has other Pods, which other checks show; its probe is left out.
+    """
+    for key in addon.workloads:
+        document = found[key]
+        if document is None or (state.lack(key, document) and not state.kept_out(key, document, pods)):
+            return None
+    return Verdict("a cordon keeps out Pods of it, which come when that ends")
+
+
 def judge_node_list(wanted: state.Wanted, known: Sequence[str]) -> tuple[str, ...]:
     """Return a problem for each node that a list does not have."""
     return tuple(f"{node.name}: is not in the list" for node in wanted.nodes if node.name not in known)
@@ -71,6 +87,8 @@ def judge_pod(document: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
 def _look(addon: state.WantedAddon, cluster: Cluster, _deadline: float, *, probing: bool) -> Verdict:
     workloads = dict(concurrently(partial(_workload, cluster), addon.workloads))
     problems, final, seen = judge_workloads(addon, workloads), False, [f"{len(addon.workloads)} workloads ready"]
+    if problems and (held := judge_cordon(addon, workloads, _pods_beside(addon, cluster))):
+        return held
     if addon.node_list and not problems:
         known = [item["metadata"]["name"] for item in cluster.api.get(addon.node_list)["items"]]
         problems += judge_node_list(cluster.wanted, known)
@@ -117,13 +135,17 @@ def _create(cluster: Cluster, item: dict[str, Any]) -> None:
             raise
 
 
+def _pods_beside(addon: state.WantedAddon, cluster: Cluster) -> list[state.Pod]:
+    """Return all Pods of the namespaces in which an add-on has workloads."""
+    paths = [f"/api/v1/namespaces/{name}/pods" for name in sorted({namespace for _, namespace, _ in addon.workloads})]
+    return [state.pod(document) for path in paths for document in cluster.api.get(path)["items"]]
+
+
 def _explain(addon: state.WantedAddon, cluster: Cluster) -> list[str]:
     """Return events and logs of Pods that are not ready, of the workloads and of the probe."""
-    pods = []
-    for namespace in sorted({namespace for _, namespace, _ in addon.workloads}):
-        found = cluster.api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
-        names = tuple(f"{name}-" for _, where, name in addon.workloads if where == namespace)
-        pods += [state.pod(document) for document in found if document["metadata"]["name"].startswith(names)]
+    names = [(namespace, f"{name}-") for _, namespace, name in addon.workloads]
+    beside = _pods_beside(addon, cluster)
+    pods = [pod for pod in beside if any(pod.namespace == where and pod.name.startswith(name) for where, name in names)]
     if addon.pod and cluster.probes.created:
         pods += [pod for pod in cluster.probe_pods() if pod.name == _POD]
     return explain(cluster, pods)

@@ -41,7 +41,7 @@ READING: tuple[Check[Cluster], ...] = (
         "Every machine is a Ready node with its labels and taints",
         60,
         "`kubectl describe node NAME` tells its conditions, `journalctl -u kubelet` on it the cause; "
-        "`kubectl uncordon NAME` ends a cordon; apply sets labels and taints",
+        "apply sets labels and taints",
         system.look_at_nodes,
     ),
     Check(

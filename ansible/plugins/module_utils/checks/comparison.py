@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from .runner import Verdict
-from .state import CONTROL_PLANE, SYSTEM, Node, Pod, Wanted, WantedNode, Workload
+from .state import CONTROL_PLANE, CORDON, SYSTEM, Node, Pod, Wanted, WantedNode, Workload
 
 _TOLD = 3  # Pods of others that are not ready
 _SHOWN = 160  # characters of the reason of each
@@ -13,7 +13,10 @@ _STATIC = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"
 
 
 def judge_nodes(wanted: Wanted, nodes: Sequence[Node]) -> Verdict:
-    """Require that the nodes are the inventory's machines, Ready, with their labels and exactly their taints."""
+    """Require that the nodes are the inventory's machines, Ready, with their labels and exactly their taints.
+
+    A cordon is an operator's, as for maintenance, and is told only.
+    """
     by_name = {node.name: node for node in nodes}
     problems: list[str] = []
     mislabelled: list[str] = []
@@ -24,6 +27,8 @@ def judge_nodes(wanted: Wanted, nodes: Sequence[Node]) -> Verdict:
     problems += [f"{name}: is in the cluster, but not in the inventory" for name in by_name]
     ready = sum(node.ready for node in nodes)
     seen = f"{ready} of {len(wanted.nodes)} nodes Ready"
+    if cordoned := [node.name for node in nodes if node.cordoned]:
+        seen += f"; cordoned, which `kubectl uncordon` ends: {', '.join(cordoned)}"
     # Kubernetes adds and removes taints by itself, but not labels.
     return Verdict(seen, (*problems, *mislabelled), final=bool(mislabelled) and not problems)
 
@@ -40,7 +45,7 @@ def _node_problems(expected: WantedNode, node: Node) -> Iterator[str]:
         yield f"{node.name}: not Ready: {node.reason}"
     for taint in sorted(expected.taints - node.taints):
         yield f"{node.name}: taint {taint} is missing"
-    for taint in sorted(node.taints - expected.taints):
+    for taint in sorted(node.taints - expected.taints - ({CORDON} if node.cordoned else set())):
         yield f"{node.name}: taint {taint} is not in the inventory"
 
 
@@ -92,23 +97,31 @@ def installed(wanted: Wanted, pod: Pod) -> bool:
 def judge_system_pods(wanted: Wanted, pods: Sequence[Pod], workloads: Sequence[Workload]) -> Verdict:
     """Require that all Pods that an apply installed are ready, complete and up to date, and that none is missing.
 
-    What others run in namespaces of the system is told only.
+    What others run in namespaces of the system is told only, and so are Pods that wait for the end of a cordon.
     """
     live = [pod for pod in pods if not pod.finished and not pod.stopping]
     own = [pod for pod in live if installed(wanted, pod)]
-    problems = [f"{_described(pod)} is not ready: {pod.reason}" for pod in own if not pod.ready]
+    held = [pod for pod in own if pod.kept_out]
+    problems = [f"{_described(pod)} is not ready: {pod.reason}" for pod in own if not pod.ready and pod not in held]
     problems += [
         f"{w.kind} {w.namespace}/{w.name}: {w.ready} of {w.wanted} Pods ready and up to date"
         for w in workloads
-        if w.ready < w.wanted and (w.kind, w.namespace, w.name) in wanted.workloads
+        if w.ready + _count(held, w) < w.wanted and (w.kind, w.namespace, w.name) in wanted.workloads
     ]
     problems += _missing(wanted, own)
     seen = f"{sum(pod.ready for pod in own)} of {len(own)} system Pods ready"
+    if held:
+        seen += f"; kept out by a cordon: {', '.join(f'{pod.namespace}/{pod.name}' for pod in held)}"
     others = [f"{_described(pod)}: {pod.reason[:_SHOWN]}" for pod in live if not pod.ready and pod not in own]
     if others:
         more = f" and {len(others) - _TOLD} more" if len(others) > _TOLD else ""
         seen += f"; not installed by apply, and not ready: {'; '.join(others[:_TOLD])}{more}"
     return Verdict(seen, tuple(problems))
+
+
+def _count(pods: Sequence[Pod], workload: Workload) -> int:
+    key = workload.kind, workload.namespace, workload.name
+    return sum((pod.owner[0], pod.namespace, pod.owner[1]) == key for pod in pods)
 
 
 def _described(pod: Pod) -> str:

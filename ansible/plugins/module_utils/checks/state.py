@@ -8,6 +8,8 @@ from typing import Any
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 SYSTEM = "kube-system"
+CORDON = "node.kubernetes.io/unschedulable:NoSchedule"  # the taint of a node that takes no new Pods
+_KEPT_OUT = "node(s) were unschedulable"  # in the scheduler's words: by a cordon
 KUBE_PROXY = ("DaemonSet", SYSTEM, "kube-proxy")
 
 
@@ -71,7 +73,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Node:
-    """A node as the API shows it. `reason` says why it is not ready."""
+    """A node as the API shows it. `reason` says why it is not ready; `cordoned`: an operator keeps new Pods from it."""
 
     name: str
     ready: bool
@@ -80,6 +82,7 @@ class Node:
     taints: frozenset[str]
     kubelet: str
     runtime: str
+    cordoned: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,11 @@ class Pod:
     images: tuple[str, ...]
     stopping: bool
     owner: tuple[str, str]
+
+    @property
+    def kept_out(self) -> bool:
+        """Whether it has no node as long as one is cordoned."""
+        return not self.ready and not self.stopping and _KEPT_OUT in self.reason
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,7 @@ def node(document: Mapping[str, Any]) -> Node:
         taints=frozenset(taint(t) for t in document["spec"].get("taints", ())),
         kubelet=status["nodeInfo"]["kubeletVersion"],
         runtime=status["nodeInfo"]["containerRuntimeVersion"],
+        cordoned=bool(document["spec"].get("unschedulable")),
     )
 
 
@@ -214,6 +223,13 @@ def lack(key: tuple[str, str, str], document: Mapping[str, Any] | None) -> str:
         return f"{name} does not exist"
     found = _workload(key[0], document)
     return f"{name}: {found.ready} of {found.wanted} Pods ready and up to date" if found.ready < found.wanted else ""
+
+
+def kept_out(key: tuple[str, str, str], document: Mapping[str, Any], pods: Sequence[Pod]) -> bool:
+    """Tell whether a Deployment (kind, namespace, name) lacks no other Pods than those that a cordon keeps out."""
+    found = _workload(key[0], document)
+    held = [pod for pod in pods if (pod.owner[0], pod.namespace, pod.owner[1]) == key and pod.kept_out]
+    return found.ready < found.wanted <= found.ready + len(held)
 
 
 def _workload(kind: str, document: Mapping[str, Any]) -> Workload:

@@ -152,6 +152,30 @@ def test_pods_that_a_reboot_ended(environment: Own) -> None:
     assert web_pods(environment) == ["Running"] * 4
 
 
+def test_what_pods_had_when_they_started(environment: Own) -> None:
+    """Their ServiceAccount, in whose stead an apply makes another, and the bridge of their node.
+
+    One of the nodes is cordoned, which is its operator's and stays.
+    """
+    environment.kubectl("-n", "kube-system", "delete", "serviceaccount/kube-proxy")
+    environment.kubectl("-n", "kube-flannel", "delete", "serviceaccount/flannel")
+    environment.ssh("general-0", "sudo ip link delete cni0")
+    environment.kubectl("cordon", "general-1")
+    told(
+        environment,
+        "+ ServiceAccount kube-system/kube-proxy",
+        "+ ServiceAccount kube-flannel/flannel",
+        "+ Pod kube-system/kube-proxy-",
+        "+ Pod kube-flannel/kube-flannel-ds-",
+        "+ general-0: its Pods have lost the bridge cni0",
+        "general-1 is cordoned",
+    )
+    mended(environment)
+    (nodes,) = [check for check in environment.report()["checks"] if check["name"] == "nodes"]
+    assert "cordoned, which `kubectl uncordon` ends: general-1" in nodes["evidence"]
+    environment.kubectl("uncordon", "general-1")
+
+
 def test_images_on_a_full_disk(environment: Own) -> None:
     """The collector may take none that the pipeline brought; what a person took is told, and brought again."""
     found = environment.kubectl("get", "events", "--field-selector=reason=FreeDiskSpaceFailed", "--output=name")

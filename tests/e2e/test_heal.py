@@ -87,7 +87,7 @@ def test_a_node_that_registered_again_while_its_pods_kept_their_addresses(enviro
     told(
         environment,
         "+ general-1: its Pods have addresses of",
-        "current-context: system:node:general-0",
+        "+ /etc/kubernetes/kubelet.conf",
         "has lost the lease",
     )
     mended(environment)

@@ -119,16 +119,19 @@ def test_no_changes_is_not_said_of_a_machine_that_was_not_asked(
 
 
 @pytest.mark.usefixtures("played")
-def test_an_error_of_ansible_does_not_hide_terraform_s_part(
+def test_an_error_of_ansible_does_not_hide_what_is_known(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def failing(*_: object) -> Recap:
-        raise AnsibleError("a task failed")
+        error = AnsibleError("a task failed")
+        error.told = ("Ansible: Bring back: controller-0", "    + a file is gone")
+        raise error
 
     monkeypatch.setattr(ansible, "play", failing)
     assert pipeline.main(["plan", LOCAL]) == 14
     said = capsys.readouterr().err
     assert "Terraform: 1 to create" in said
+    assert "    + a file is gone" in said
     assert "a task failed" in said
 
 

@@ -138,6 +138,8 @@ def _or_back(node: Node, name: str, before: Mapping[str, str], own: Collection[s
     except (CommandError, OSError) as error:
         since = time.time()
         _put_back(before, own)
+        if str(HOST.manifest(name)) not in before:
+            raise PutBackError(f"{error}\n{name} had no manifest before, and keeps the new one") from error
         try:
             _await(node, name, since)
         except CommandError as still:
@@ -146,11 +148,12 @@ def _or_back(node: Node, name: str, before: Mapping[str, str], own: Collection[s
 
 
 def _put_back(before: Mapping[str, str], paths: Collection[str], mode: int = 0o600) -> None:
-    """Give files the contents that they had before; those that are new go."""
+    """Give files the contents that they had before; those that are new go, but for manifests."""
+    manifests = [HOST.manifest(name) for name in PARTS]
     for path in paths:
         if path in before:
             apply(changes([File(Path(path), before[path], mode)]))
-        else:
+        elif Path(path) not in manifests:  # a part that had no manifest would be gone for good
             Path(path).unlink(missing_ok=True)
 
 

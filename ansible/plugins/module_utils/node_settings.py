@@ -45,13 +45,25 @@ def kubelet_files(settings: Settings) -> list[File]:
 def generated(section: str) -> dict[str, str]:
     """Return the SHA-256 of each file that kubeadm made of a section, by path; a file that is gone has none."""
     paths = {"files": [HOST.manifest(name) for name in PARTS], "kubelet": [HOST.kubelet_config]}.get(section, [])
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
 
 
 def touched(known: Settings) -> list[str]:
     """Name the sections of which a file that kubeadm made was changed since."""
     before = known.get("generated", {})
     return [section for section in known if section in _APPLIED and before.get(section, {}) != generated(section)]
+
+
+def touched_files(known: Settings) -> list[dict[str, str]]:
+    """Return the files that kubeadm made and that were changed since, as Ansible's --diff shows them."""
+    lines = []
+    for section in touched(known):
+        before, now = known.get("generated", {}).get(section, {}), generated(section)
+        for path in sorted({*before, *now}):
+            if before.get(path) != now.get(path):
+                how = "is not as kubeadm made it" if path in now else "is gone"
+                lines.append(f"{path} {how}: it is made again\n")
+    return [{"before": "", "after": "".join(lines)}] if lines else []
 
 
 def differing(known: Settings, wanted: Settings, undone: Collection[str] = ()) -> list[str]:

@@ -18,6 +18,8 @@ from .system.files import File, apply, changes
 from .system.paths import HOST
 from .system.wait import attempts
 
+# What each section is for, in a plan.
+SECTIONS = {"files": "the control plane", "kubelet": "the kubelet", "kube-proxy": "kube-proxy"}
 _STEADY = 3  # answers in a row, a second apart: a kubelet that refuses its settings listens for a moment, too
 
 

@@ -8,7 +8,16 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kubelet_says import refusal
 from ansible.module_utils.membership import MEMBER, membership
-from ansible.module_utils.node_settings import diff, differing, kubelet_files, read, refusals, save, touched
+from ansible.module_utils.node_settings import (
+    diff,
+    differing,
+    kubelet_files,
+    read,
+    refusals,
+    save,
+    touched,
+    touched_files,
+)
 from ansible.module_utils.system.files import File, apply, changes
 from ansible.module_utils.system.paths import HOST
 
@@ -96,7 +105,7 @@ def main() -> None:
         apply([] if member else [*files, *beside])
         if found or not member:
             save(HOST.settings_wanted, wanted)
-    shown = diff(known, wanted, found) + [change.diff() for change in (*files, *beside)]
+    shown = diff(known, wanted, found) + touched_files(known) + [change.diff() for change in (*files, *beside)]
     module.exit_json(changed=bool(found or files or beside), diff=shown, ansible_facts={"kubernetes_differing": found})
 
 

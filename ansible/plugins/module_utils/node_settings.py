@@ -29,6 +29,18 @@ def save(path: Path, settings: Settings) -> None:
     write(path, (json.dumps(settings, indent=1, sort_keys=True) + "\n").encode(), 0o600)
 
 
+def in_force() -> Settings:
+    """Return the settings in force; a section that a killed run left unknown is the wanted one."""
+    return {**read(HOST.settings_wanted), **read(HOST.settings)}
+
+
+def kubeadm_config() -> str:
+    """Return kubeadm's configuration of a control plane; where the file is gone, the one in force."""
+    if HOST.kubeadm_config.exists():
+        return HOST.kubeadm_config.read_text(encoding="utf-8")
+    return str(in_force().get("files", {}).get(str(HOST.kubeadm_config), ""))
+
+
 def confirm() -> None:
     """Note that this host has become a node with the settings that were wanted."""
     wanted = read(HOST.settings_wanted)

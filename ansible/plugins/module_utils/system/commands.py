@@ -60,7 +60,7 @@ def run(
         done = subprocess.run(
             argv,
             input=stdin,
-            env={**_ENVIRONMENT, "KUBECONFIG": str(HOST.admin)},
+            env={**_ENVIRONMENT, "KUBECONFIG": str(HOST.credentials)},
             capture_output=True,
             encoding="utf-8",
             errors="replace",

@@ -123,13 +123,20 @@ def _control_plane(node: Node, wanted: Mapping[str, str]) -> list[str]:
         # A part that fails later must not take its files from an API server that runs with the new ones.
         own = [str(path), *(wanted if "kube-apiserver" not in restarted else ())]
         with _or_back(node, name, before, own):
-            since = time.time() if found else 0  # a manifest that a killed run replaced is awaited, too
+            # A manifest that a killed run replaced is awaited, too. Comments alone start nothing anew.
+            since = time.time() if any(_bare(change.before) != _bare(change.file.content) for change in found) else 0
             apply(found)
             _await(node, name, since)
         restarted += [name] if found else []
     for gone in before.keys() - wanted.keys() - {str(HOST.manifest(name)) for name in PARTS}:
         Path(gone).unlink(missing_ok=True)
     return restarted
+
+
+def _bare(manifest: str | None) -> list[str]:
+    """Return the lines of a manifest that the kubelet heeds."""
+    lines = [line.rstrip() for line in (manifest or "").splitlines()]
+    return [line for line in lines if line and not line.lstrip().startswith("#")]
 
 
 @contextmanager

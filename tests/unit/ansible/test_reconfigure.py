@@ -194,6 +194,16 @@ def test_the_old_container_of_a_part_does_not_count(
         reconfigure.reconfigure(_NODE, ["files"])
 
 
+def test_a_comment_in_a_manifest_goes_and_no_restart_is_awaited(
+    fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _kubeadm(fake_program)
+    HOST.manifest("kube-scheduler").write_text("# mine\nold  \n\n")
+    monkeypatch.setattr(reconfigure, "_started", lambda *_: 100.0)  # the kubelet starts nothing for a comment
+    reconfigure.reconfigure(_NODE, ["files"])
+    assert HOST.manifest("kube-scheduler").read_text() == "old\n"
+
+
 def test_what_somebody_changed_on_the_host_is_seen_and_mended(tmp_path: Path, fake_program: FakeProgram) -> None:
     _kubeadm(fake_program)
     reconfigure.reconfigure(_NODE, ["files"])

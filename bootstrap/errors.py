@@ -122,9 +122,10 @@ class ContractError(PipelineError):
 
 
 class AnsibleError(PipelineError):
-    """A task of Ansible failed, or a host could not be reached."""
+    """A task of Ansible failed, or a host could not be reached; `told` is what the tasks before it told of changes."""
 
     exit_code = 14
+    told: tuple[str, ...] = ()
 
 
 class LoginRefusedError(AnsibleError):

@@ -92,7 +92,9 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
         )
     # A playbook may tolerate hosts that are out of reach, and succeed: verification makes that a result of a check.
     if watcher.recap.failures and runner.status != "successful":
-        raise recap.error(watcher.recap.failures, log)
+        failed = recap.error(watcher.recap.failures, log)
+        failed.told = tuple(recap.summary(watcher.recap.changed))
+        raise failed
     if runner.status != "successful":
         raise AnsibleError(f"the playbook {playbook.name} ended as {runner.status}", output=tail(output), log=log)
     return watcher.recap
@@ -147,7 +149,7 @@ class _Watcher:
         self._timeline.hosts.append(HostTask(self._stage, host, task, start, now, status))
         self._progress.update(host, f"{task}: {status}")
         self._progress.update(host, "waiting for the others", passing=True)
-        if status == "changed":
+        if status == "changed" or (kind in _FAILURES and result.get("diff")):  # a plan that fails tells what it found
             self.recap.changed.append(recap.changed(host, task, result))
         if kind == "runner_on_ok" and result.get("refused"):
             self.recap.refused.append(str(result["refused"]))

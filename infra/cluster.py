@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from bootstrap.artifacts.published import Artifact
@@ -111,7 +110,7 @@ class Cluster:
             AnsibleError: a task failed or a host could not be reached.
         """
         workspace, display = self.run.workspace, self.run.display
-        write_atomically(workspace.inventory, yaml.safe_dump(self.inventory(), sort_keys=False), mode=0o600)
+        write_atomically(workspace.inventory, inventory.as_yaml(self.inventory()), mode=0o600)
         sockets = self.run.connections.share()
         limit = ":".join(["all", *(f"!{name}" for name in self.run.absent)]) if self.run.absent else None
         playbook = ansible.Playbook(name, workspace, sockets, variables or {}, check, skip_tags, limit)

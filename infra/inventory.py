@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bootstrap.addons import FOLDER
 from bootstrap.config.components import chosen_addons
 from bootstrap.config.kubelet_defaults import defaults
@@ -19,6 +21,7 @@ from bootstrap.config.model import Environment
 from bootstrap.config.quantities import nanoseconds
 from infra.contract import Contract, Node
 
+_TEMPLATE = re.compile(r"{{|{%|{#")
 Inventory = dict[str, Any]  # in the form of Ansible's YAML inventory
 
 # A kubelet may give itself only these of Kubernetes' own labels. The role nodes_ready gives nodes the others.
@@ -56,8 +59,37 @@ def group_name(pool: str) -> str:
     return f"pool_{pool.replace('-', '_')}"
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes text that Ansible would take for a template, and run, as the text that it is."""
+
+
+def _represent(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("!unsafe" if _TEMPLATE.search(text) else "tag:yaml.org,2002:str", text)
+
+
+_Dumper.add_representer(str, _represent)
+
+
+def as_yaml(inventory: Inventory) -> str:
+    """Return the text of an inventory file."""
+    return yaml.dump(inventory, Dumper=_Dumper, sort_keys=False)
+
+
 def as_script_output(inventory: Inventory) -> Inventory:
     """Return the JSON document that an inventory script prints for `--list`."""
+    return _plain(_listed(inventory))  # type: ignore[no-any-return] # a mapping stays one
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of JSON
+    """Return a value with the texts marked that Ansible would take for templates."""
+    if isinstance(value, str):
+        return {"__ansible_unsafe": value} if _TEMPLATE.search(value) else value
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _listed(inventory: Inventory) -> Inventory:
     cluster = inventory["cluster"]
     workers = cluster["children"]["workers"]["children"]
     hosts: Inventory = {**cluster["children"]["control_plane"]["hosts"]}

@@ -10,6 +10,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
+from ipaddress import ip_address
 
 from bootstrap.addresses import NODE_PODS_PREFIX
 from bootstrap.config.quantities import amount, nanoseconds, percentage
@@ -56,7 +58,7 @@ LIMITS: Mapping[str, tuple[float | None, float | None]] = {
     "containerLogMaxWorkers": (1, None),
     "eventBurst": (1, None),
     "eventRecordQPS": (0, None),
-    "healthzPort": (0, 65535),
+    "healthzPort": (1, 65535),
     "imageGCHighThresholdPercent": (0, 100),
     "imageGCLowThresholdPercent": (0, 100),
     "iptablesDropBit": (0, 31),
@@ -67,7 +69,7 @@ LIMITS: Mapping[str, tuple[float | None, float | None]] = {
     "maxParallelImagePulls": (1, None),
     "maxPods": (1, _NODE_ADDRESSES),
     "memoryThrottlingFactor": (0.01, 1),
-    "nodeLeaseDurationSeconds": (1, None),
+    "nodeLeaseDurationSeconds": (1, 160),
     "nodeStatusMaxImages": (-1, None),
     "oomScoreAdj": (-1000, 1000),
     "podPidsLimit": (-1, None),
@@ -79,13 +81,18 @@ LIMITS: Mapping[str, tuple[float | None, float | None]] = {
     "tracing.samplingRatePerMillion": (0, 10**6),
     "userNamespaces.idsPerPod": (65536, 2**32 - 1),
 }
-WHY = {"maxPods": f"a node has a /{NODE_PODS_PREFIX} for its Pods, with {_NODE_ADDRESSES} addresses"}
+WHY = {
+    "healthzPort": "kubeadm waits there for a new kubelet",
+    "maxPods": f"a node has a /{NODE_PODS_PREFIX} for its Pods, with {_NODE_ADDRESSES} addresses",
+    "nodeLeaseDurationSeconds": "a node renews its lease at a quarter of it, and is taken for dead after 50 s",
+}
 
 # By path: the shortest and the longest duration in nanoseconds; the others may have any length from 0.
 DURATIONS: Mapping[str, tuple[int, int | None]] = {
     "containerLogMonitorInterval": (3 * _SECOND, None),
     "cpuCFSQuotaPeriod": (_SECOND // 1000, _SECOND),
     "crashLoopBackOff.maxContainerRestartPeriod": (_SECOND, 300 * _SECOND),
+    "runtimeRequestTimeout": (_SECOND, None),
 }
 
 # Those of Go, the insecure ones too: their use is a choice.
@@ -100,6 +107,7 @@ _CIPHERS = {
 }
 _POLICIES = ("none", "best-effort", "restricted", "single-numa-node")
 CHOICES: Mapping[str, tuple[str, ...]] = {
+    "contentType": ("application/vnd.kubernetes.protobuf", "application/json"),
     "configMapAndSecretChangeDetectionStrategy": ("Get", "Cache", "Watch"),
     "cpuManagerPolicy": ("none", "static"),
     "enforceNodeAllocatable": (
@@ -139,6 +147,17 @@ def _waited(text: str) -> bool:
     return found is not None and found >= 0
 
 
+def _whole(found: Decimal | None) -> bool:
+    return found is not None and found >= 1 and found == found.to_integral_value()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ip_address(text))
+    except ValueError:
+        return False
+
+
 def _folder(text: str) -> bool:
     return text.isascii() and text.startswith("/") and posixpath.normpath(text) == text
 
@@ -147,7 +166,14 @@ Form = tuple[Callable[[str], object], str]
 QUANTITY: Form = (_from_zero, "a quantity, such as 100m or 1Gi")
 # By path: a test of the text, and what it has to be.
 TEXTS: Mapping[str, Form] = {
-    "containerLogMaxSize": (lambda text: (amount(text) or 0) > 0, "a quantity, such as 10Mi"),
+    # The kubelet takes these settings, and the sandbox of a Pod has a namespace for these only.
+    "allowedUnsafeSysctls": (
+        re.compile(r"(kernel\.(shm|msg)|fs\.mqueue\.|net\.)[-_a-z0-9./]*\*?|kernel\.sem", re.ASCII).fullmatch,
+        "a setting that each Pod has for itself, such as net.core.somaxconn or net.ipv4.*; the others are a node's",
+    ),
+    "clusterDNS": (_is_address, "the address of a DNS server"),
+    "containerLogMaxSize": (lambda text: _whole(amount(text)), "a quantity of whole bytes, such as 10Mi"),
+    "healthzBindAddress": (_is_address, "an address, such as 127.0.0.1"),
     "podLogsDir": (_folder, "an absolute path, such as /var/log/pods"),
     "reservedSystemCPUs": (re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*", re.ASCII).fullmatch, "CPUs, such as 0-1,4"),
     "resolvConf": (lambda text: not text or _folder(text), "the absolute path of a file on each machine, or empty"),

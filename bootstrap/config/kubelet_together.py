@@ -17,6 +17,8 @@ _KUBERNETES = {  # of the kubelet itself, where the pipeline has none
     "cgroupsPerQOS": True,
     "enforceNodeAllocatable": ["pods"],
 }
+_HTTP2 = {"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"}  # it requires one
+_OWN_PORT = 10250
 _RESERVATIONS = ("kubeReserved", "systemReserved", "evictionHard")
 
 
@@ -26,7 +28,7 @@ def together(written: Mapping[str, Any]) -> Iterator[Finding]:
     settings = {**ours, **{key: value for key, value in written.items() if value is not None}}
     for key in _RESERVATIONS:  # Ansible merges mappings
         settings[key] = {**ours.get(key, {}), **settings[key]}
-    for rule in (_images, _shutdown, _eviction, _cgroups, _memory):
+    for rule in (_images, _shutdown, _eviction, _cgroups, _memory, _processors, _ciphers, _ports):
         for keys, what, todo in rule(settings):
             yield tuple(key for key in keys.split() if key in written)[:1], what, todo
 
@@ -107,6 +109,30 @@ def _cgroups(settings: Mapping[str, Any]) -> Told:
             "systemCgroups needs cgroupRoot",
             "write cgroupRoot beside it, or take systemCgroups out",
         )
+
+
+def _processors(settings: Mapping[str, Any]) -> Told:
+    if settings.get("cpuManagerPolicy", "none") == "none":
+        if settings.get("cpuManagerPolicyOptions"):
+            what = "the options are of another policy than none"
+            yield "cpuManagerPolicyOptions", what, "write cpuManagerPolicy: static beside it, or take this out"
+        return
+    reserved = [amount(str(settings[key].get("cpu", "0"))) for key in ("kubeReserved", "systemReserved")]
+    if not settings.get("reservedSystemCPUs") and not any(reserved):
+        what = "the static policy leaves some CPU to the system, and nothing is reserved"
+        yield "cpuManagerPolicy kubeReserved systemReserved", what, "write kubeReserved: {cpu: 100m} beside it"
+
+
+def _ciphers(settings: Mapping[str, Any]) -> Told:
+    named = settings.get("tlsCipherSuites")
+    if named and settings["tlsMinVersion"] != "VersionTLS13" and not set(named) & _HTTP2:
+        todo = f"add {min(_HTTP2)}, or write tlsMinVersion: VersionTLS13, which has ciphers of its own"
+        yield "tlsCipherSuites tlsMinVersion", "HTTP/2 needs a cipher that is not among these", todo
+
+
+def _ports(settings: Mapping[str, Any]) -> Told:
+    if settings.get("healthzPort") == _OWN_PORT:
+        yield "healthzPort", "the kubelet itself listens there", "write another port; 10248 is the default"
 
 
 def _memory(settings: Mapping[str, Any]) -> Told:

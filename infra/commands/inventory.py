@@ -6,8 +6,6 @@ import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-import yaml
-
 from infra import cluster, existing_machines, inventory
 from infra.commands import Command, answer
 from infra.run import Run, reading
@@ -24,7 +22,7 @@ def run(run: Run, options: Namespace) -> None:
     if options.list:
         answer(json.dumps(inventory.as_script_output(found), indent=2))
     else:
-        answer(yaml.safe_dump(found, sort_keys=False).rstrip("\n"))
+        answer(inventory.as_yaml(found).rstrip("\n"))
 
 
 COMMAND = Command(reading, run, add_options)

@@ -40,8 +40,9 @@ def run(run: Run, options: Namespace) -> int:
         askable = contract if not standing & set(made) else None
         try:
             recap = _check_hosts(run, askable, plan) if askable else None
-        except AnsibleError:
-            run.display.say(plan.summary())  # what is known is told
+        except AnsibleError as error:
+            for line in (plan.summary(), *error.told):  # what is known is told
+                run.display.say(line)
             raise
     _tell(run, plan, made, recap)
     changes = plan.changes or run.absent or (recap and recap.changed)

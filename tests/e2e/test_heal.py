@@ -87,7 +87,7 @@ def test_a_node_that_registered_again_while_its_pods_kept_their_addresses(enviro
     told(
         environment,
         "+ general-1: its Pods have addresses of",
-        "current-context: system:node:general-0",
+        "+ /etc/kubernetes/kubelet.conf",
         "has lost the lease",
     )
     mended(environment)
@@ -130,6 +130,32 @@ def test_what_kubeadm_made(environment: Own) -> None:
         "- mode: iptables",
     )
     mended(environment)
+
+
+def test_files_that_kubeadm_gave_a_node(environment: Own) -> None:
+    """What a kubelet made for a Pod in the place of a lost file goes, and a CA of its own is kept."""
+    ours = "admin.conf kubeadm.yaml manifests/kube-scheduler.yaml pki/front-proxy-client.crt pki/etcd/server.key"
+    made = "pki/ca.crt /etc/kubernetes/pki/ca.key /etc/kubernetes/pki/sa.key"
+    before = environment.ssh("controller-0", f"sudo sha256sum /etc/kubernetes/{made}")
+    lost = "scheduler.conf controller-manager.conf"
+    environment.ssh("controller-0", f"cd /etc/kubernetes && sudo rm {lost} && sudo touch scheduler.conf")
+    environment.ssh("controller-0", f"sudo sh -c 'cd /etc/kubernetes && rm {ours}'")
+    kubelets = "config.yaml kubeadm-flags.env instance-config.yaml pki/kubelet-client-current.pem"
+    environment.ssh("general-0", f"sudo sh -c 'cd /var/lib/kubelet && rm {kubelets} /etc/kubernetes/pki/ca.crt'")
+    environment.ssh("general-0", "sudo systemctl restart kubelet")
+    told(
+        environment,
+        *(f"+ /etc/kubernetes/{name} is gone" for name in ours.split()),
+        *(f"+ /var/lib/kubelet/{name} is gone" for name in kubelets.split()),
+        "+ /etc/kubernetes/scheduler.conf is empty",
+        "+ /etc/kubernetes/pki/ca.crt is gone",
+        "becomes a link to kubelet-client-",
+    )
+    mended(environment)
+    assert environment.ssh("controller-0", f"sudo sha256sum /etc/kubernetes/{made}") == before
+    running = environment.ssh("general-0", "pgrep --list-full kubelet")
+    assert "--node-ip=" in running
+    assert "--node-labels=" in running
 
 
 def test_pods_that_a_reboot_ended(environment: Own) -> None:

@@ -12,7 +12,7 @@ from module_utils.registration import api_server
 from module_utils.system.paths import HOST
 
 from bootstrap.config.kubelet_defaults import defaults
-from tests.roles.rendering import HERE, documents, render
+from tests.roles.rendering import documents, render
 
 
 def test_a_kubelet_gets_a_kubeconfig_that_the_host_can_use(strong: Path) -> None:
@@ -28,9 +28,6 @@ def test_a_kubelet_gets_a_kubeconfig_that_the_host_can_use(strong: Path) -> None
             "name": document["current-context"],
             "context": {"cluster": cluster["name"], "user": user["name"]},
         }
-    tasks = yaml.safe_load((HERE.parents[1] / "ansible/roles/registered/tasks/kubeconfig.yml").read_text())
-    (file,) = tasks[0]["unit"]["files"]
-    assert file["path"] == str(HOST.kubelet_kubeconfig)
 
 
 def test_the_users_kubelet_settings_are_merged_over_the_defaults(strong: Path) -> None:

@@ -173,6 +173,24 @@ def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.Monke
     assert made == [False, True]
 
 
+def test_a_task_that_fails_tells_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "library").mkdir()
+    (tmp_path / "playbooks" / "any.yml").write_text(
+        "[{hosts: all, gather_facts: false, tasks: [{name: look, finding: {refused: x}}]}]"
+    )
+    finding = _REFUSING.replace("exit_json(changed=False", 'fail_json(msg="lost", diff={"before": "", "after": "gone"}')
+    (tmp_path / "library" / "finding.py").write_text(finding)
+    (tmp_path / "ansible.cfg").write_text("[defaults]\nlibrary = library\n")
+    hosts(tmp_path).write_text(f"localhost ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    (tmp_path / "logs").mkdir()
+    monkeypatch.setattr(ansible, "_ROOT", tmp_path)
+    playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path, check=True)
+    with pytest.raises(AnsibleError) as caught:
+        ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
+    assert caught.value.told == ("Ansible: look: localhost", "    + gone")
+
+
 def test_a_change_is_told_once_for_all_hosts_and_a_long_one_in_part() -> None:
     maximum = ("kubelet:", '- "maxPods": 110', '+ "maxPods": 100')
     changes = [recap.Change(f"general-{number}", "Compare", maximum) for number in reversed(range(10, 32))]

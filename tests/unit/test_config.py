@@ -66,6 +66,11 @@ def test_error(path: Path) -> None:
         ("stub_domains: {corp.example.com.: [10.0.0.2]}", "stub_domains.corp.example.com."),
         ("zones: {example.com: [db A db]}", "zones.example.com[0]"),
         ("zones: {example.com: [db A 10.0.0.1, '$INCLUDE /etc/shadow']}", "zones.example.com[1]"),
+        (f"stub_domains: {{{'a' * 64}.com: [10.0.0.2]}}", f"stub_domains.{'a' * 64}.com"),
+        (f"zones: {{example.com: [{'a' * 64} A 10.0.0.1]}}", "zones.example.com[0]"),
+        ("zones: {example.com: [db A 10.0.0.1, a..b A 10.0.0.1]}", "zones.example.com[1]"),
+        ("zones: {example.com: [db CNAME a..b]}", "zones.example.com[0]"),
+        ("zones: {example.com: [db CNAME .a]}", "zones.example.com[0]"),
         ("zones: {example.com: ['a TXT \"{{ lookup }}\"']}", "zones.example.com[0]"),
     ],
 )

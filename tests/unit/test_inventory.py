@@ -145,13 +145,25 @@ def test_the_clusters_variables_follow_from_its_nodes_networks_and_artifacts(
 def test_ansible_reads_the_script_form_as_the_file_form(
     contract: Contract, environment: Environment, tmp_path: Path
 ) -> None:
-    built = build(contract, environment)
-    file = tmp_path / "hosts.json"
-    file.write_text(json.dumps(built))
+    kubelet = {"clusterDNS": ["{{ lookup('pipe', 'id -un') }}"], "podLogsDir": "/var/{# 7 #}{% if 1 %}a{% endif %}"}
+    kubernetes = environment.kubernetes.model_copy(update={"kubelet": kubelet})
+    built = build(contract, environment.model_copy(update={"kubernetes": kubernetes}))
+    file = tmp_path / "hosts.yaml"
+    file.write_text(inventory.as_yaml(built))
     script = tmp_path / "inventory.sh"
     script.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(inventory.as_script_output(built))}\nEND\n")
     script.chmod(0o700)
     assert listed(file) == listed(script)
+    for source in (file, script):  # what looks like a template is the text that it is
+        assert shown(source, "cluster_kubelet") == kubelet
+
+
+def shown(source: Path, variable: str) -> object:
+    """Return a variable of a host as a task sees it."""
+    program = str(Path(sys.executable).with_name("ansible"))
+    argv = [program, "-i", str(source), "controller-0", "-c", "local", "-m", "debug", "-a", f"var={variable}"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.partition(" => ")[2])[variable]
 
 
 def listed(source: Path) -> object:

@@ -131,16 +131,19 @@ def test_what_stays_as_it_is_is_told_and_is_no_change(
 
 
 @pytest.mark.usefixtures("played")
-def test_an_error_of_ansible_does_not_hide_terraform_s_part(
+def test_an_error_of_ansible_does_not_hide_what_is_known(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def failing(*_: object) -> Recap:
-        raise AnsibleError("a task failed")
+        error = AnsibleError("a task failed")
+        error.told = ("Ansible: Bring back: controller-0", "    + a file is gone")
+        raise error
 
     monkeypatch.setattr(ansible, "play", failing)
     assert pipeline.main(["plan", LOCAL]) == 14
     said = capsys.readouterr().err
     assert "Terraform: 1 to create" in said
+    assert "    + a file is gone" in said
     assert "a task failed" in said
 
 

@@ -131,7 +131,13 @@ def _message(content: bytes) -> str:
 
 
 def trust(authority: Path, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
-    """Return a context that trusts an authority (file) and shows a client certificate (file, key in it or apart)."""
+    """Return a context that trusts an authority (file) and shows a client certificate (file, key in it or apart).
+
+    Raises:
+        FileNotFoundError: one of the files is missing, and the error names it.
+    """
+    for path in filter(None, (authority, certificate, key)):
+        path.stat()  # the error of `ssl` names no file
     context = ssl.create_default_context(cafile=authority)
     if certificate:
         context.load_cert_chain(certificate, key)

@@ -16,10 +16,9 @@ _CAP_SYS_RESOURCE = 24
 class Facts:
     """The facts of a host that roles need.
 
-    `membership` is absent, partial (kubeadm was interrupted) or member. `kubeconfig`: the kubelet has its own.
-    `raise_priority`: processes may get a negative oom_score_adj. `conntrack_settable`: the host may set the size of its
-    connection table itself. `open_files` is the hard limit, 0 where there is none. `resolver` is the file with the name
-    servers that Pods inherit.
+    `membership` is absent, partial (kubeadm was interrupted) or member. `raise_priority`: processes may get a negative
+    oom_score_adj. `conntrack_settable`: the host may set the size of its connection table itself. `open_files` is the
+    hard limit, 0 where there is none. `resolver` is the file with the name servers that Pods inherit.
     """
 
     cgroup_version: int
@@ -29,7 +28,6 @@ class Facts:
     container: bool
     resolver: str
     membership: str
-    kubeconfig: bool
 
 
 def gather_facts() -> Facts:
@@ -47,7 +45,6 @@ def gather_facts() -> Facts:
         container=container,
         resolver=str(_resolver()),
         membership=membership(),
-        kubeconfig=HOST.kubelet_kubeconfig.exists(),
     )
 
 

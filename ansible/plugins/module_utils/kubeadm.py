@@ -11,7 +11,7 @@ from typing import Any
 
 from .api import speaks_tls
 from .membership import PARTIAL, membership
-from .node_settings import confirm
+from .node_settings import confirm, kubeadm_config
 from .registration import prompt_registration
 from .system.commands import CommandError, kubectl, run
 from .system.files import write
@@ -29,7 +29,7 @@ class RefusedError(Exception):
 
 def cluster_config(proxy: Mapping[str, Any] | None) -> str:
     """Return all documents for kubeadm; kube-proxy's depends on hosts that may be away."""
-    own = HOST.kubeadm_config.read_text(encoding="utf-8")
+    own = kubeadm_config()
     return f"{own}\n---\n{json.dumps(proxy)}\n" if proxy else own
 
 

@@ -63,7 +63,7 @@ def finished(objects: Sequence[Object]) -> list[Object]:
 def _wanted(proxy: dict[str, Any] | None) -> list[Object]:
     documents: list[str] = []
     with TemporaryDirectory(dir=HOST.runtime) as folder:
-        Path(folder, HOST.admin.name).symlink_to(HOST.admin)  # where a dry run looks for it
+        Path(folder, HOST.admin.name).symlink_to(HOST.credentials)  # where a dry run looks for it
         config = Path(folder, "kubeadm.yaml")
         write(config, cluster_config(proxy).encode(), 0o600)
         for phase in _PHASES if proxy else _PHASES[:-1]:

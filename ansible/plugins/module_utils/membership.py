@@ -11,6 +11,6 @@ def membership() -> str:
     """Return absent, partial (kubeadm began here and did not finish) or member."""
     if HOST.unfinished.exists():
         return PARTIAL
-    # A node that has lost its kubeconfig has its certificate and its settings: the role `registered` writes it again.
-    known = HOST.settings.exists() and HOST.kubelet_certificate("client").exists()
+    # A node that has lost its kubeconfig has its settings, and credentials or the CA: `node_files` makes it again.
+    known = HOST.settings.exists() and (bool(HOST.kubelet_certificates("client")) or HOST.authority_key.exists())
     return MEMBER if HOST.kubelet_kubeconfig.exists() or known else ABSENT

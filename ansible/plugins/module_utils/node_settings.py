@@ -29,6 +29,18 @@ def save(path: Path, settings: Settings) -> None:
     write(path, (json.dumps(settings, indent=1, sort_keys=True) + "\n").encode(), 0o600)
 
 
+def in_force() -> Settings:
+    """Return the settings in force; a section that a killed run left unknown is the wanted one."""
+    return {**read(HOST.settings_wanted), **read(HOST.settings)}
+
+
+def kubeadm_config() -> str:
+    """Return kubeadm's configuration of a control plane; where the file is gone, the one in force."""
+    if HOST.kubeadm_config.exists():
+        return HOST.kubeadm_config.read_text(encoding="utf-8")
+    return str(in_force().get("files", {}).get(str(HOST.kubeadm_config), ""))
+
+
 def confirm() -> None:
     """Note that this host has become a node with the settings that were wanted."""
     wanted = read(HOST.settings_wanted)
@@ -45,13 +57,25 @@ def kubelet_files(settings: Settings) -> list[File]:
 def generated(section: str) -> dict[str, str]:
     """Return the SHA-256 of each file that kubeadm made of a section, by path; a file that is gone has none."""
     paths = {"files": [HOST.manifest(name) for name in PARTS], "kubelet": [HOST.kubelet_config]}.get(section, [])
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()}
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.is_file()}
 
 
 def touched(known: Settings) -> list[str]:
     """Name the sections of which a file that kubeadm made was changed since."""
     before = known.get("generated", {})
     return [section for section in known if section in _APPLIED and before.get(section, {}) != generated(section)]
+
+
+def touched_files(known: Settings) -> list[dict[str, str]]:
+    """Return the files that kubeadm made and that were changed since, as Ansible's --diff shows them."""
+    lines = []
+    for section in touched(known):
+        before, now = known.get("generated", {}).get(section, {}), generated(section)
+        for path in sorted({*before, *now}):
+            if before.get(path) != now.get(path):
+                how = "is not as kubeadm made it" if path in now else "is gone"
+                lines.append(f"{path} {how}: it is made again\n")
+    return [{"before": "", "after": "".join(lines)}] if lines else []
 
 
 def differing(known: Settings, wanted: Settings, undone: Collection[str] = ()) -> list[str]:

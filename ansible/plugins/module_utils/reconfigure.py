@@ -19,6 +19,8 @@ from .system.files import File, apply, changes
 from .system.paths import HOST
 from .system.wait import attempts
 
+# What each section is for, in a plan.
+SECTIONS = {"files": "the control plane", "kubelet": "the kubelet", "kube-proxy": "kube-proxy"}
 _STEADY = 3  # answers in a row, a second apart: a kubelet that refuses its settings listens for a moment, too
 
 
@@ -122,13 +124,20 @@ def _control_plane(node: Node, wanted: Mapping[str, str]) -> list[str]:
         # A part that fails later must not take its files from an API server that runs with the new ones.
         own = [str(path), *(wanted if "kube-apiserver" not in restarted else ())]
         with _or_back(node, name, before, own):
-            since = time.time() if found else 0  # a manifest that a killed run replaced is awaited, too
+            # A manifest that a killed run replaced is awaited, too. Comments alone start nothing anew.
+            since = time.time() if any(_bare(change.before) != _bare(change.file.content) for change in found) else 0
             apply(found)
             _await(node, name, since)
         restarted += [name] if found else []
     for gone in before.keys() - wanted.keys() - {str(HOST.manifest(name)) for name in PARTS}:
         Path(gone).unlink(missing_ok=True)
     return restarted
+
+
+def _bare(manifest: str | None) -> list[str]:
+    """Return the lines of a manifest that the kubelet heeds."""
+    lines = [line.rstrip() for line in (manifest or "").splitlines()]
+    return [line for line in lines if line and not line.lstrip().startswith("#")]
 
 
 @contextmanager
@@ -139,6 +148,8 @@ def _or_back(node: Node, name: str, before: Mapping[str, str], own: Collection[s
     except (CommandError, OSError) as error:
         since = time.time()
         _put_back(before, own)
+        if str(HOST.manifest(name)) not in before:
+            raise PutBackError(f"{error}\n{name} had no manifest before, and keeps the new one") from error
         try:
             _await(node, name, since)
         except CommandError as still:
@@ -147,11 +158,12 @@ def _or_back(node: Node, name: str, before: Mapping[str, str], own: Collection[s
 
 
 def _put_back(before: Mapping[str, str], paths: Collection[str], mode: int = 0o600) -> None:
-    """Give files the contents that they had before; those that are new go."""
+    """Give files the contents that they had before; those that are new go, but for manifests."""
+    manifests = [HOST.manifest(name) for name in PARTS]
     for path in paths:
         if path in before:
             apply(changes([File(Path(path), before[path], mode)]))
-        else:
+        elif Path(path) not in manifests:  # a part that had no manifest would be gone for good
             Path(path).unlink(missing_ok=True)
 
 

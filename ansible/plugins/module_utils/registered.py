@@ -48,6 +48,8 @@ def mend(name: str, server: str, network: Network | None, timeout: float, *, dry
         NotRegisteredError: the kubelet has not registered within `timeout` seconds.
         CommandError: a program failed, or the API does not answer.
     """
+    if dry_run and not all(path.exists() for path in _credentials()):
+        return []  # the module `node_files` has told it
     node = before = _node(name, server)
     told = [] if node else ["the cluster has no Node for this host: its kubelet registers again"]
     if node is None and not dry_run:
@@ -108,7 +110,7 @@ def _node(name: str, server: str) -> dict[str, Any] | None:
     Raises:
         CommandError: the API does not answer.
     """
-    api = Api(server, trust(HOST.authority, HOST.kubelet_certificate("client")))
+    api = Api(server, trust(*_credentials()))
     failure: Exception | None = None
     for _ in attempts(_API_SECONDS):
         try:
@@ -120,6 +122,11 @@ def _node(name: str, server: str) -> dict[str, Any] | None:
         except FAILURES as error:
             failure = error
     raise CommandError(f"the API at {server} does not tell of the Node {name}: {failure}")
+
+
+def _credentials() -> tuple[Path, Path]:
+    """Return the files with which this host's kubelet asks the API."""
+    return HOST.authority, HOST.kubelet_certificate("client")
 
 
 def _make_pods_anew(network: Network, *, every: bool) -> None:

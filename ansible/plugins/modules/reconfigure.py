@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.reconfigure import Node, reconfigure
+from ansible.module_utils.reconfigure import SECTIONS, Node, reconfigure
 from ansible.module_utils.system.commands import CommandError
 from ansible.module_utils.system.files import exclusive
 
@@ -79,7 +79,8 @@ def main() -> None:
     )
     wanted = module.params
     if module.check_mode:
-        module.exit_json(changed=True, restarted=[])
+        lines = "".join(f"{SECTIONS[section]} is brought to its settings\n" for section in wanted["sections"])
+        module.exit_json(changed=True, restarted=[], diff={"before": "", "after": lines})
     sections = wanted.pop("sections")
     node = Node(**{**wanted, "peers": tuple(wanted["peers"])})
     try:

@@ -6,8 +6,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kubelet_says import refusal
 from ansible.module_utils.membership import MEMBER, membership
-from ansible.module_utils.node_settings import diff, differing, kubelet_files, read, refusals, save, touched
+from ansible.module_utils.node_settings import (
+    diff,
+    differing,
+    kubelet_files,
+    read,
+    refusals,
+    save,
+    touched,
+    touched_files,
+)
 from ansible.module_utils.system.files import File, apply, changes
 from ansible.module_utils.system.paths import HOST
 
@@ -17,7 +27,7 @@ short_description: Compare a node's settings with those in force
 description:
   - Keeps on the host the settings that it should run with. On a host that is no node yet, the files are written too,
     and kubeadm reads them. On a node nothing else is touched; the module C(reconfigure) brings it to its settings.
-  - Refuses a change that a standing cluster cannot make.
+  - Refuses a change that a standing cluster cannot make, and settings with which this host's kubelet does not start.
 options:
   files:
     description: By path, the content of the files that the control plane reads; empty on a worker.
@@ -87,11 +97,15 @@ def main() -> None:
     beside = changes(kubelet_files(wanted))
     undone = [*touched(known), *(["files"] if files else []), *(["kubelet"] if beside else [])]
     found = differing(known, wanted, undone) if member else []
+    if not member or "kubelet" in found:
+        said = refusal(given["kubelet"], given["kubelet_files"])
+        if said:
+            module.fail_json(msg=f"the kubelet does not start with kubernetes.kubelet of the environment file: {said}")
     if not module.check_mode:
         apply([] if member else [*files, *beside])
         if found or not member:
             save(HOST.settings_wanted, wanted)
-    shown = diff(known, wanted, found) + [change.diff() for change in (*files, *beside)]
+    shown = diff(known, wanted, found) + touched_files(known) + [change.diff() for change in (*files, *beside)]
     module.exit_json(changed=bool(found or files or beside), diff=shown, ansible_facts={"kubernetes_differing": found})
 
 

@@ -96,7 +96,7 @@ def test_a_kubelet_s_setting_that_does_not_fit_the_host_is_told(
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/resolv.conf").touch()
     monkeypatch.setattr(requirements, "HOST", replace(HOST, root=tmp_path))
-    facts = Facts(1, True, True, 0, False, "/etc/resolv.conf", "absent", kubeconfig=False)
+    facts = Facts(1, True, True, 0, False, "/etc/resolv.conf", "absent")
     assert [f"kubernetes.kubelet.{key}" in problem for problem in unfit(kubelet, facts)] == [True] * bool(key)
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from module_utils import node_settings
 from module_utils.node_settings import Settings
+from module_utils.system.files import write
+from module_utils.system.paths import HOST
 
 _KNOWN: Settings = {
     "files": {"/a": "1", "/b": "2"},
@@ -40,6 +42,24 @@ def test_a_diff_leaves_files_to_those_who_read_them() -> None:
 
 def test_what_was_undone_on_the_host_is_applied_again() -> None:
     assert node_settings.differing(_KNOWN, _KNOWN, ["files", "elsewhere"]) == ["files"]
+
+
+def test_a_file_of_kubeadms_that_somebody_changed_or_removed_is_named() -> None:
+    paths = [HOST.manifest(part) for part in node_settings.PARTS]
+    for path in (*paths, HOST.kubelet_config):
+        write(path, b"made", 0o600)
+    known: Settings = {"files": {}, "kubelet": {}}
+    known["generated"] = {section: node_settings.generated(section) for section in ("files", "kubelet")}
+    assert node_settings.touched_files(known) == []
+    paths[0].write_text("edited")
+    paths[1].unlink()
+    HOST.kubelet_config.write_text("edited")
+    (told,) = node_settings.touched_files(known)
+    assert told["after"].splitlines() == [
+        f"{paths[0]} is not as kubeadm made it: it is made again",
+        f"{paths[1]} is gone: it is made again",
+        f"{HOST.kubelet_config} is not as kubeadm made it: it is made again",
+    ]
 
 
 def test_settings_are_kept_in_a_file_for_root(tmp_path: Path) -> None:

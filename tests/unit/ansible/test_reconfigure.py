@@ -121,6 +121,17 @@ def test_a_part_that_works_keeps_its_new_settings_when_a_later_one_fails(
     assert (tmp_path / "audit.yaml").read_text() == "2"  # which that API server reads
 
 
+def test_a_manifest_that_was_gone_is_not_taken_away_again(
+    fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _kubeadm(fake_program)
+    HOST.manifest("kube-scheduler").unlink()
+    monkeypatch.setattr(reconfigure, "unready", lambda url: "HTTP 500" if "10259" in url else "")
+    with pytest.raises(PutBackError, match="kube-scheduler had no manifest before, and keeps the new one"):
+        reconfigure.reconfigure(_NODE, ["files"])
+    assert HOST.manifest("kube-scheduler").read_text() == "old\n"
+
+
 def test_settings_that_kubeadm_does_not_understand_are_taken_back(tmp_path: Path, fake_program: FakeProgram) -> None:
     fake_program("kubeadm", "echo 'cannot unmarshal string into maxPods' >&2; exit 1")
     with pytest.raises(CommandError, match="cannot unmarshal"):
@@ -181,6 +192,16 @@ def test_the_old_container_of_a_part_does_not_count(
     monkeypatch.setattr(reconfigure, "_started", lambda *_: 100.0)  # before any change here
     with pytest.raises(CommandError, match="kube-apiserver did not come up"):
         reconfigure.reconfigure(_NODE, ["files"])
+
+
+def test_a_comment_in_a_manifest_goes_and_no_restart_is_awaited(
+    fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _kubeadm(fake_program)
+    HOST.manifest("kube-scheduler").write_text("# mine\nold  \n\n")
+    monkeypatch.setattr(reconfigure, "_started", lambda *_: 100.0)  # the kubelet starts nothing for a comment
+    reconfigure.reconfigure(_NODE, ["files"])
+    assert HOST.manifest("kube-scheduler").read_text() == "old\n"
 
 
 def test_what_somebody_changed_on_the_host_is_seen_and_mended(tmp_path: Path, fake_program: FakeProgram) -> None:

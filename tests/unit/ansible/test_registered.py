@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from module_utils import node_settings, registered
 from module_utils.api import Api, ApiError
-from module_utils.membership import ABSENT, MEMBER, membership
+from module_utils.membership import ABSENT, MEMBER, PARTIAL, membership
 from module_utils.registered import Network, NotRegisteredError, mend
 from module_utils.system.commands import CommandError
+from module_utils.system.files import write
 from module_utils.system.paths import HOST
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class Cluster:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: str | Exception | None) -> None:
         self.answers = list(answers)
+        for path in registered._credentials():
+            write(path, b"", 0o600)
         monkeypatch.setattr(registered, "trust", lambda *_: None)
         monkeypatch.setattr(Api, "get", lambda _, path: self.get(path))
 
@@ -215,9 +218,27 @@ def test_a_silent_api_is_no_missing_node(
 def test_a_node_that_has_lost_its_kubeconfig_is_a_member() -> None:
     node_settings.save(HOST.settings, {"kubelet": {}})
     assert membership() == ABSENT  # it never was a node
-    HOST.kubelet_certificate("client").parent.mkdir(parents=True)
-    HOST.kubelet_certificate("client").touch()
+    write(HOST.kubelet_certificate("client").with_name("kubelet-client-2026-01.pem"), b"", 0o600)
+    assert membership() == MEMBER  # also where the link to it is lost
+
+
+def test_a_control_plane_that_has_lost_all_of_its_kubelets_credentials_is_a_member() -> None:
+    """It would else be reset, with its member of etcd."""
+    write(HOST.authority_key, b"", 0o600)
+    assert membership() == ABSENT
+    node_settings.save(HOST.settings, {"kubelet": {}})
     assert membership() == MEMBER
+    write(HOST.unfinished, b"", 0o600)
+    assert membership() == PARTIAL
+
+
+@pytest.mark.parametrize("gone", ["authority", "certificate"])
+def test_a_plan_does_not_ask_without_credentials_and_an_apply_names_what_is_gone(gone: str) -> None:
+    paths = {"authority": HOST.authority, "certificate": HOST.kubelet_certificate("client")}
+    write(next(path for name, path in paths.items() if name != gone), b"", 0o600)
+    assert mend("worker-0", "https://api:6443", None, 10, dry_run=True) == []
+    with pytest.raises(FileNotFoundError, match=str(paths[gone])):
+        mend("worker-0", "https://api:6443", None, 10, dry_run=False)
 
 
 def test_a_network_without_a_range_on_the_host_keeps_its_pods(

@@ -68,7 +68,7 @@ def run(
         done = subprocess.run(
             argv,
             input=stdin,
-            env={**_ENVIRONMENT, "KUBECONFIG": str(HOST.admin), **(variables or {})},
+            env={**_ENVIRONMENT, "KUBECONFIG": str(HOST.credentials), **(variables or {})},
             capture_output=True,
             encoding="utf-8",
             errors="replace",

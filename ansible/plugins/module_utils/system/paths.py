@@ -26,6 +26,20 @@ class Host:
         return self.kubernetes / "admin.conf"
 
     @property
+    def stand_in_admin(self) -> Path:
+        """Return what stands in for the administrator's kubeconfig in a plan that finds it gone."""
+        return self.runtime / self.admin.name
+
+    @property
+    def credentials(self) -> Path:
+        """Return the administrator's kubeconfig, or what stands in for it."""
+        return self.stand_in_admin if self.stand_in_admin.exists() else self.admin
+
+    def kubeconfig(self, user: str) -> Path:
+        """Return the kubeconfig of a user that kubeadm knows, such as scheduler."""
+        return self.kubernetes / f"{user}.conf"
+
+    @property
     def kubelet_kubeconfig(self) -> Path:
         """Return the kubelet's kubeconfig, which a host has once it is a node."""
         return self.kubernetes / "kubelet.conf"
@@ -61,6 +75,16 @@ class Host:
         return self.pki / "ca.crt"
 
     @property
+    def authority_key(self) -> Path:
+        """Return the key of the cluster's CA, on control planes."""
+        return self.pki / "ca.key"
+
+    @property
+    def service_account(self) -> Path:
+        """Return the key with which the cluster signs its service accounts' tokens."""
+        return self.pki / "sa.key"
+
+    @property
     def etcd_pki(self) -> Path:
         """Return the folder of etcd's certificates."""
         return self.pki / "etcd"
@@ -79,13 +103,28 @@ class Host:
         """Return the kubelet's configuration, written by kubeadm."""
         return self.root / "var/lib/kubelet/config.yaml"
 
+    @property
+    def kubelet_flags(self) -> Path:
+        """Return the kubelet's flags, written by kubeadm."""
+        return self.kubelet_config.with_name("kubeadm-flags.env")
+
+    @property
+    def kubelet_instance(self) -> Path:
+        """Return what kubeadm sets for the kubelet of this host alone."""
+        return self.kubelet_config.with_name("instance-config.yaml")
+
     def kubelet_checkpoint(self, resource: str) -> Path:
         """Return where the kubelet keeps which Pod has which part of a resource, which is cpu or memory."""
         return self.root / f"var/lib/kubelet/{resource}_manager_state"
 
     def kubelet_certificate(self, kind: str) -> Path:
-        """Return the kubelet's own certificate with its key; `kind` is client or server."""
+        """Return the link to the kubelet's own certificate with its key; `kind` is client or server."""
         return self.root / f"var/lib/kubelet/pki/kubelet-{kind}-current.pem"
+
+    def kubelet_certificates(self, kind: str) -> list[Path]:
+        """Return the kubelet's certificates of a kind that there are, the newest one last; each name has its date."""
+        current = self.kubelet_certificate(kind)
+        return sorted(set(current.parent.glob(f"kubelet-{kind}-*.pem")) - {current})
 
     @property
     def etcd_data(self) -> Path:

@@ -183,7 +183,8 @@ def test_the_inventory_gives_each_variable_that_a_role_needs(contract: Contract,
     given = {*cluster["vars"], *(name for host in hosts for name in host)}
     specs = [yaml.safe_load(path.read_text()) for path in ROLES.glob("*/meta/argument_specs.yml")]
     options = [spec["argument_specs"]["main"].get("options", {}) for spec in specs]
-    needed = {name for each in options for name in each if name.startswith(("cluster_", "node_"))}
+    required = {name for each in options for name, option in each.items() if option.get("required")}
+    needed = {name for name in required if name.startswith(("cluster_", "node_"))}
     assert needed
     assert needed <= given
 

@@ -79,7 +79,7 @@ def test_another_key_reaches_every_machine_before_the_cloud_forgets_the_old_one(
     environment.edit(lambda document: document.update(ssh={"key": str(key)}))
     plan = json.loads(environment.pipeline("plan", "--json").stdout)
     assert plan["terraform"]["replace"] == ["aws_key_pair.ssh"]
-    assert plan["ansible"] == {"asked": True, "changes": [], "installs": [], "not_asked": {}}
+    assert plan["ansible"] == {"asked": True, "changes": [], "installs": [], "not_asked": {}, "told": []}
     assert environment.pipeline("apply", "--yes").returncode == 0
     for name in NAMES:
         assert environment.ssh(name, "cat .ssh/authorized_keys").splitlines()[-1].endswith(" another")

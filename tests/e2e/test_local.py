@@ -144,7 +144,8 @@ def test_changed_settings_reach_every_node_and_an_add_on_that_is_switched_off_go
     planned = environment.pipeline("plan", "--detailed-exitcode")
     assert planned.returncode == 2
     assert "Terraform: no changes" in planned.stdout
-    assert f"Ansible: Bring the node to its settings: {', '.join(MACHINES)}" in planned.stdout
+    for names in (CONTROLLERS, MACHINES[len(CONTROLLERS) :]):
+        assert f"Ansible: Bring the node to its settings: {', '.join(names)}" in planned.stdout
     assert '+ "maxPods": 100' in planned.stdout
     assert "- Deployment kube-system/metrics-server" in planned.stdout
 

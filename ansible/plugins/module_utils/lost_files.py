@@ -90,6 +90,7 @@ def _authorities(*, control_plane: bool) -> Iterator[tuple[Path, str]]:
         yield HOST.encryption, UNIQUE
         for name in _AUTHORITIES:
             yield HOST.pki / name, UNIQUE
+        yield HOST.etcd_member, UNIQUE
         yield HOST.service_account.with_suffix(".pub"), PUBLIC if not _state(HOST.service_account) else UNIQUE
 
 

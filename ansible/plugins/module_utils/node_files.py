@@ -45,9 +45,14 @@ def refusal(name: str, found: Sequence[Lost]) -> str:
     if not unique:
         return ""
     told = f"{name} has lost {', '.join(map(str, unique))}, which nothing on this host can make again: "
+    # Rules of a newer nft, which kubeadm leaves, are none that Debian 12's can list when the host is checked.
+    anew = (
+        "run `sudo kubeadm reset --force; sudo nft flush ruleset` on it, load a firewall of your own again, and apply"
+    )
     if unique == [HOST.kubelet_certificate("client")]:
-        # Rules of a newer nft, which kubeadm leaves, are none that Debian 12's can list when the host is checked.
-        return told + "run `sudo kubeadm reset --force; sudo nft flush ruleset` on it, and apply: it joins anew"
+        return f"{told}{anew}: it joins anew"
+    if unique == [HOST.etcd_member]:
+        return f"{told}where other control planes are left, {anew}: it joins anew; else restore it from a backup"
     return told + (
         "copy it from a control plane that has it, or restore it from a backup; a new one would not be the cluster's,"
         " so that without a copy only `destroy` and a new apply are left"
@@ -57,7 +62,7 @@ def refusal(name: str, found: Sequence[Lost]) -> str:
 def stand_in(found: Sequence[Lost]) -> None:
     """Let a plan ask the cluster where the administrator's kubeconfig is gone: make one that stands in for it.
 
-    It is in memory, and goes when the kubeconfig is there again.
+    It is in memory, and the next run that is none of a plan takes it away.
 
     Raises:
         CommandError: kubeadm failed.

@@ -190,6 +190,8 @@ def with_members(manifest: str, live: Path) -> str:
     kept = [line for line in before if line.strip().startswith("- --initial-cluster")]
     lines = manifest.splitlines()
     own = [number for number, line in enumerate(lines) if line.strip().startswith("- --initial-cluster")]
+    # A member whose list is not known has its data. Should it lose them, it must not begin a cluster of its own.
+    kept = kept or [f"{lines[own[0]].partition('-')[0]}- --initial-cluster-state=existing"]
     return "\n".join([*lines[: own[0]], *kept, *lines[own[-1] + 1 :]]) + "\n"
 
 

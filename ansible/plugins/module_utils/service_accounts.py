@@ -15,7 +15,7 @@ from .checks import state
 from .system.commands import kubectl
 from .system.wait import attempts
 
-_SKEW = 5  # seconds by which the clocks of two API servers, which write both times, may differ
+_SKEW = 60  # seconds by which the clocks of two API servers may differ: the preflight allows each half of it
 _GONE_SECONDS = 60
 
 

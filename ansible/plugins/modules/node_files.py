@@ -11,6 +11,7 @@ from ansible.module_utils.node_files import Registration, bring_back, refusal, s
 from ansible.module_utils.reconfigure import Node
 from ansible.module_utils.system.commands import CommandError
 from ansible.module_utils.system.files import exclusive
+from ansible.module_utils.system.paths import HOST
 
 DOCUMENTATION = r"""
 module: node_files
@@ -67,7 +68,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    restarted, silent = False, ""
+    restarted, silent, found, refused = False, "", list[Lost](), ""
     try:
         with exclusive("kubeadm"):
             found = lost(control_plane=given["control_plane"])
@@ -75,15 +76,19 @@ def main() -> None:
             if module.check_mode:
                 stand_in(found)
                 silent = silence(found) if given["control_plane"] else ""
-            elif found:
-                restarted = _bring_back(found, given)
+            else:
+                HOST.stand_in_admin.unlink(missing_ok=True)
+                restarted = bool(found) and _bring_back(found, given)
     except (CommandError, OSError) as error:
-        module.fail_json(msg=str(error))
-    lines = [str(item) for item in found]
-    shown = {"before": "", "after": "".join(f"{line}\n" for line in lines)}
+        module.fail_json(msg=refused or str(error), diff=_shown(found))
+    lines, shown = [str(item) for item in found], _shown(found)
     if silent:
-        module.fail_json(msg=silent, diff=shown)
+        module.fail_json(msg=refused or silent, diff=shown)
     module.exit_json(changed=bool(found), lost=lines, refused=refused, restarted=restarted, diff=shown)
+
+
+def _shown(found: list[Lost]) -> dict[str, str]:
+    return {"before": "", "after": "".join(f"{item}\n" for item in found)}
 
 
 def _bring_back(found: list[Lost], given: dict[str, Any]) -> bool:

@@ -53,7 +53,12 @@ def node(fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs_of = [*CERTIFICATES.values(), "ca", "front-proxy-ca", "etcd/ca"]
     pairs = [HOST.pki / f"{name}.{half}" for name in pairs_of for half in ("crt", "key")]
     own = [HOST.kubelet_kubeconfig, HOST.kubelet_config, HOST.kubelet_flags, HOST.kubelet_instance, HOST.encryption]
-    others = [HOST.service_account, HOST.service_account.with_suffix(".pub"), *map(HOST.kubeconfig, KUBECONFIGS)]
+    others = [
+        HOST.etcd_member,
+        HOST.service_account,
+        HOST.service_account.with_suffix(".pub"),
+        *map(HOST.kubeconfig, KUBECONFIGS),
+    ]
     for path in (*pairs, *own, *others, *map(HOST.manifest, node_settings.PARTS)):
         write(path, b"old\n", 0o600)
     for kind in ("client", "server"):

@@ -77,7 +77,9 @@ def test_etcd_keeps_the_members_that_it_started_with(tmp_path: Path) -> None:
     assert reconfigure.with_members(generated.replace("=x", "=y"), live) == _JOINED.replace("=x", "=y")
     live.write_text(generated)
     assert reconfigure.with_members(generated, live) == generated
-    assert "--initial-cluster" not in reconfigure.with_members(generated, tmp_path / "gone")
+    again = reconfigure.with_members(generated, tmp_path / "gone")
+    flags = [line.strip() for line in again.splitlines() if "--initial-cluster" in line]
+    assert flags == ["- --initial-cluster-state=existing"], "it never begins a cluster of its own"
 
 
 def test_only_the_part_that_changed_is_replaced(tmp_path: Path, fake_program: FakeProgram) -> None:

@@ -49,7 +49,7 @@ ACCOUNT = _account("proxy", "10:00:00")
 def test_pods_that_are_older_than_their_account_or_have_none_are_orphans() -> None:
     pods = [
         _pod("young", "10:00:00"),
-        _pod("by-another-clock", "09:59:57"),
+        _pod("by-another-clock", "09:59:00"),
         _pod("old", "09:00:00"),
         _pod("of-a-deployment", "09:00:00", ("ReplicaSet", "dns-6f98d8d955")),
         _pod("of-another-namespace", "10:30:00", ("DaemonSet", "network"), metadata={"namespace": "network"}),

@@ -54,13 +54,16 @@ def judge_cordon(
 ) -> Verdict | None:
     """Return the verdict on an add-on that lacks no other Pods than those that a cordon keeps out, else None.
 
-    It does its work where it has other Pods, which other checks show; its probe is left out.
+    It does its work where it has other Pods; its probe is left out.
     """
+    away = []
     for key in addon.workloads:
         document = found[key]
         if document is None or (state.lack(key, document) and not state.kept_out(key, document, pods)):
             return None
-    return Verdict("a cordon keeps out Pods of it, which come when that ends")
+        away += [] if state.workloads(key[0], [document])[0].ready else [f"{key[0]} {key[1]}/{key[2]}"]
+    problems = tuple(f"{name}: a cordon keeps out all of its Pods: `kubectl uncordon` ends it" for name in away)
+    return Verdict("a cordon keeps out Pods of it, which come when that ends", problems, final=bool(problems))
 
 
 def judge_node_list(wanted: state.Wanted, known: Sequence[str]) -> tuple[str, ...]:

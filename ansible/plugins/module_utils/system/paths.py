@@ -33,7 +33,8 @@ class Host:
     @property
     def credentials(self) -> Path:
         """Return the administrator's kubeconfig, or what stands in for it."""
-        return self.stand_in_admin if self.stand_in_admin.exists() else self.admin
+        there = self.admin.is_file() and self.admin.stat().st_size > 0
+        return self.stand_in_admin if self.stand_in_admin.exists() and not there else self.admin
 
     def kubeconfig(self, user: str) -> Path:
         """Return the kubeconfig of a user that kubeadm knows, such as scheduler."""
@@ -130,6 +131,11 @@ class Host:
     def etcd_data(self) -> Path:
         """Return the folder of etcd's data."""
         return self.root / "var/lib/etcd"
+
+    @property
+    def etcd_member(self) -> Path:
+        """Return the file that etcd's data begin with, on a member."""
+        return self.etcd_data / "member/snap/db"
 
     @property
     def state(self) -> Path:

@@ -70,3 +70,12 @@ def test_an_add_on_that_is_not_there_is_no_matter_of_a_cordon() -> None:
     assert addons.judge_cordon(ADDON, {KEY: None}, [state.pod(_pending(CORDON))]) is None
     stopping = replace(state.pod(_pending(CORDON)), stopping=True)
     assert addons.judge_cordon(ADDON, {KEY: _deployment(1)}, [stopping]) is None
+
+
+def test_an_add_on_of_which_nothing_is_left_fails_with_the_way_out() -> None:
+    deployment = _deployment(0) | {"spec": {"replicas": 1}}
+    found = addons.judge_cordon(ADDON, {KEY: deployment}, [state.pod(_pending(CORDON))])
+    assert found
+    (problem,) = found.problems
+    assert problem.startswith("Deployment kube-system/one: ")
+    assert "kubectl uncordon" in problem

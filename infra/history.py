@@ -1,4 +1,4 @@
-"""`state.json`: what happened to an environment, and from which environment file its machines are made."""
+"""`state.json`: what happened to an environment, from which environment file its machines are made, and where."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from bootstrap.config.model import Environment
 from bootstrap.errors import ConfigurationError, PreflightError
 from bootstrap.files import write_atomically
 from infra import workspace as workspaces
@@ -23,11 +24,24 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What machines are made from: the environment file, and the platform; its name is empty in older records."""
+
+    file: Path
+    platform: str
+
+    @classmethod
+    def of(cls, file: Path, environment: Environment) -> Origin:
+        """Return what an environment's machines are made from."""
+        return cls(file, f"{environment.cloud} on the embedded cloud" if environment.lab else environment.cloud)
+
+
+@dataclass(frozen=True)
 class State:
-    """What is recorded; `file` is the environment file."""
+    """What is recorded."""
 
     stage: Stage
-    file: Path
+    origin: Origin
 
 
 def read(workspace: Workspace) -> State | None:
@@ -41,7 +55,8 @@ def read(workspace: Workspace) -> State | None:
         return None
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        return State(Stage(document["stage"]), workspaces.ROOT / document["file"])
+        origin = Origin(workspaces.ROOT / document["file"], str(document.get("platform", "")))
+        return State(Stage(document["stage"]), origin)
     except (ValueError, KeyError, TypeError) as error:
         raise PreflightError(
             "the record of what happened to the environment is damaged",
@@ -63,7 +78,7 @@ def anything(workspace: Workspace) -> bool:
     return workspace.state.exists()
 
 
-def begin(workspace: Workspace, file: Path, *, standing: bool) -> None:
+def begin(workspace: Workspace, origin: Origin, *, standing: bool) -> None:
     """Record that an apply begins to make machines; what was made before stays made.
 
     `standing` is whether Terraform's state holds all of an earlier apply's machines, which another checkout may have
@@ -75,38 +90,55 @@ def begin(workspace: Workspace, file: Path, *, standing: bool) -> None:
         stage = Stage.BEGUN
     elif standing:
         stage = Stage.MADE
-    _write(workspace, State(stage, file))
+    _write(workspace, State(stage, origin))
 
 
-def made(workspace: Workspace, file: Path) -> None:
+def made(workspace: Workspace, origin: Origin) -> None:
     """Record that all machines are made."""
-    _write(workspace, State(Stage.MADE, file))
+    _write(workspace, State(Stage.MADE, origin))
 
 
-def destroying(workspace: Workspace, file: Path) -> None:
+def destroying(workspace: Workspace, origin: Origin) -> None:
     """Record that a destroy begins to take things away; at its end the workspace is removed."""
-    _write(workspace, State(Stage.DESTROYING, file))
+    _write(workspace, State(Stage.DESTROYING, origin))
 
 
-def refuse_another_file(workspace: Workspace, file: Path, name: str) -> None:
-    """See that the workspace's machines are made from this environment file, where it is known from which.
+def from_here(workspace: Workspace, origin: Origin) -> bool:
+    """Return whether it is recorded that the workspace's machines are on this platform."""
+    state = known(workspace)
+    return state is not None and state.origin.platform == origin.platform
+
+
+def refuse_another(workspace: Workspace, origin: Origin, name: str) -> None:
+    """See that the workspace's machines are made from this environment file and on its platform, as far as is known.
 
     Raises:
-        ConfigurationError: they are made from another one that names its environment the same, and is still there.
+        ConfigurationError: they are made from another file that names its environment the same, and is still there, or
+            on another platform, whose machines nobody would find any more.
     """
     state = known(workspace)
-    if state and state.file.exists() and not state.file.samefile(file):
+    if state is None:
+        return
+    before = state.origin
+    if before.file.exists() and not before.file.samefile(origin.file):
         raise ConfigurationError(
             f"another file names its environment {name}, too",
-            where=str(file),
-            why=f"{workspace.folder} and its machines were made from {state.file}",
+            where=str(origin.file),
+            why=f"{workspace.folder} and its machines were made from {before.file}",
             todo=f"write another name into this file; if it is to replace the other one, remove {workspace.state}",
+        )
+    if before.platform not in ("", origin.platform):
+        raise ConfigurationError(
+            f"the machines of {name} are on {before.platform}, and the file asks for {origin.platform}",
+            where=str(origin.file),
+            why="`cloud` or `lab` was changed while machines of the other platform are there",
+            todo="set it back and destroy them first, or write another name into this file",
         )
 
 
 def _write(workspace: Workspace, state: State) -> None:
-    file = state.file.resolve()
+    file = state.origin.file.resolve()
     # Relative to a checkout that holds it, which may be moved or copied with all that is in it.
     place = file.relative_to(workspaces.ROOT) if file.is_relative_to(workspaces.ROOT) else file
-    document = {"stage": state.stage.value, "file": str(place)}
+    document = {"stage": state.stage.value, "file": str(place), "platform": state.origin.platform}
     write_atomically(workspace.state, json.dumps(document, indent=2) + "\n", mode=0o600)

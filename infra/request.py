@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.config.model import Environment
+from infra.history import Origin
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Request:
     file: Path
     options: Options
     steps: tuple[str, ...]
+
+    @property
+    def origin(self) -> Origin:
+        """What the environment's machines are made from."""
+        return Origin.of(self.file, self.environment)
 
 
 @contextmanager

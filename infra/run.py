@@ -43,7 +43,7 @@ def working(request: Request) -> Iterator[Run]:
     Raises:
         RefusedError: another command works on the environment.
         PreflightError: the record of what happened to the environment is damaged.
-        ConfigurationError: the workspace belongs to another environment file.
+        ConfigurationError: the workspace belongs to another environment file or platform.
     """
     with removing(request) as run:
         history.read(run.workspace)
@@ -56,7 +56,7 @@ def removing(request: Request) -> Iterator[Run]:
 
     Raises:
         RefusedError: another command works on the environment.
-        ConfigurationError: the workspace belongs to another environment file.
+        ConfigurationError: the workspace belongs to another environment file or platform.
     """
     name = request.environment.name
     claim = f"{request.command}, process {os.getpid()}"
@@ -69,10 +69,10 @@ def reading(request: Request) -> Iterator[Run]:
     """Serve a command that looks at what is there, also where the record is damaged. It writes and starts nothing.
 
     Raises:
-        ConfigurationError: the workspace belongs to another environment file.
+        ConfigurationError: the workspace belongs to another environment file or platform.
     """
     place = workspace.of(request.environment.name)
-    history.refuse_another_file(place, request.file, request.environment.name)
+    history.refuse_another(place, request.origin, request.environment.name)
     display = _display(request, place)
     with ExitStack() as closing:
         yield Run(

@@ -9,6 +9,7 @@ import pytest
 from bootstrap.config.model import Environment
 from infra import history, workspace
 from infra.contract import Contract
+from infra.history import Origin
 from infra.workspace import Workspace
 
 # A program in the background (nohup, a script's &) ignores these signals, and its children would ignore them too.
@@ -86,5 +87,6 @@ def made(build: Path, contract_document: dict[str, object]) -> Workspace:
     place = Workspace(build / "local")
     place.create()
     place.outputs.write_text(json.dumps({"contract": {"value": contract_document}}))
-    history.made(place, Path(__file__).parents[1] / "environments" / "local.yaml")
+    file = Path(__file__).parents[1] / "environments" / "local.yaml"
+    history.made(place, Origin(file, "aws on the embedded cloud"))
     return place

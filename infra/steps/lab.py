@@ -17,16 +17,10 @@ def start(run: Run) -> None:
             raise PreflightError(gone, todo="apply makes them anew, with empty disks; destroy removes them")
         confirm(run, f"{gone}: this makes them anew, without what is on their disks.")
     if not run.platform.running(folder):
-        if run.workspace.terraform_state.exists() and not run.platform.left(folder):
-            raise PreflightError(
-                f"the machines of {run.environment.name} are none of {run.platform.title}, of which nothing is here",
-                where=str(run.workspace.terraform_state),
-                why="their state is from before `lab: true` was written, or a destroy of them did not get to its end",
-                todo="set `lab` back, or destroy them first",
-            )
         # A new cloud is empty. Terraform would ask it for each thing that the last one had, for minutes, and the
         # provider ends where an answer is empty.
-        run.workspace.terraform_state.unlink(missing_ok=True)
+        if history.from_here(run.workspace, run.origin):
+            run.workspace.terraform_state.unlink(missing_ok=True)
         if run.command in ("plan", "synth"):
             run.closing.callback(run.platform.stop, folder, run.display)
     run.platform.start(run.environment, folder, run.display)
@@ -34,7 +28,7 @@ def start(run: Run) -> None:
 
 def stop(run: Run) -> None:
     """Stop the embedded cloud, and remove all that it made."""
-    history.destroying(run.workspace, run.file)
+    history.destroying(run.workspace, run.origin)
     run.platform.stop(run.workspace.lab, run.display)
 
 

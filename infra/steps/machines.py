@@ -29,7 +29,7 @@ def make(run: Run) -> None:
     agree(run, plan)
     contract = from_outputs(run.workspace)
     if plan.changes:
-        history.begin(run.workspace, run.file, standing=contract is not None)
+        history.begin(run.workspace, run.origin, standing=contract is not None)
     if contract:
         missing = machine_names.of_resources(run.environment, plan, (*plan.create, *plan.removes))
         stopped_machines.start(run, contract, missing)
@@ -46,7 +46,7 @@ def make(run: Run) -> None:
         terraform.write_outputs()
         if early:
             cluster.of(run, required(run.workspace)).name_pins_by_id()
-    history.made(run.workspace, run.file)
+    history.made(run.workspace, run.origin)
 
 
 def agree(run: Run, plan: Plan, known: Sequence[str] = ()) -> None:
@@ -131,7 +131,7 @@ def delete(run: Run) -> None:
     try:
         terraform = terraform_driver.of(run)
         terraform.initialize(run.display)
-        history.destroying(workspace, run.file)
+        history.destroying(workspace, run.origin)
         terraform.destroy(run.display)
     except InterruptedRunError:
         raise

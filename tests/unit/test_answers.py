@@ -14,6 +14,7 @@ from bootstrap import locks, toolchain
 from bootstrap.errors import PreflightError, TerraformError
 from infra import history
 from infra.commands import plan as plan_command
+from infra.history import Origin
 from infra.lab import cgroups, cloud
 from infra.platforms import aws
 from infra.platforms.lab import Lab
@@ -23,6 +24,7 @@ from infra.workspace import Workspace
 
 ROOT = Path(pipeline.__file__).parent
 LOCAL = str(ROOT / "environments" / "local.yaml")
+ORIGIN = Origin(Path(LOCAL), "aws on the embedded cloud")
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +137,7 @@ def test_a_destroy_that_deleted_nothing_leaves_the_record(
     document["aws"]["machine_image"] = "ami-0123456789abcdef0"
     file = tmp_path / "local.yaml"
     file.write_text(yaml.safe_dump(document))
-    history.made(made, file)
+    history.made(made, Origin(file, "aws"))
     monkeypatch.setattr("infra.steps.machines.synthesize", lambda _: None)
     monkeypatch.setattr("infra.terraform.of", lambda _: SimpleNamespace(initialize=unready))
     assert pipeline.main(["destroy", str(file), "--yes"]) == 12
@@ -212,7 +214,7 @@ def test_status_of_nothing_says_so(local: Workspace, capsys: pytest.CaptureFixtu
 def test_status_of_what_is_being_made_does_not_advise_against_it(
     build: Path, local: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    history.begin(local, Path(LOCAL), standing=False)
+    history.begin(local, ORIGIN, standing=False)
     with locks.exclusive(lock(build), "local", "apply, process 1"):
         assert pipeline.main(["status", LOCAL]) == 0
         assert "it is being worked on: apply, process 1" in capsys.readouterr().out
@@ -234,13 +236,13 @@ def test_status_of_what_stands_tells_who_works_on_it(build: Path, capsys: pytest
 
 
 def test_status_after_a_destroy_that_was_stopped_says_so(made: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    history.destroying(made, Path(LOCAL))
+    history.destroying(made, ORIGIN)
     assert pipeline.main(["status", LOCAL]) == 0
     assert "a destroy began and did not get to its end" in capsys.readouterr().out
-    history.begin(made, Path(LOCAL), standing=False)  # an apply that may have found nothing of what the outputs name
+    history.begin(made, ORIGIN, standing=False)  # an apply that may have found nothing of what the outputs name
     assert pipeline.main(["status", LOCAL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["made"] == "partly"
-    history.made(made, Path(LOCAL))
+    history.made(made, ORIGIN)
     assert pipeline.main(["status", LOCAL]) == 15
     assert "nodes are ready" in capsys.readouterr().out
 
@@ -369,23 +371,3 @@ def test_graph_shows_each_zone_and_pool(local: Workspace, capsys: pytest.Capture
     assert "api --> controller2" in graph
     assert "1 of pool general" in graph
     assert not local.folder.exists()
-
-
-# one environment, one file
-
-
-def test_two_files_do_not_share_a_folder(local: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first, second, link = (tmp_path / name for name in ("first.yaml", "second.yaml", "link.yaml"))
-    for file in (first, second):
-        file.write_text(Path(LOCAL).read_text())
-    link.symlink_to(first)
-    history.begin(local, first, standing=False)
-    for command in ("status", "kubeconfig", "destroy"):
-        assert pipeline.main([command, str(second)]) == 10
-        said = capsys.readouterr().err
-        assert f"were made from {first}" in said
-        assert f"remove {local.state}" in said
-    assert pipeline.main(["validate", str(second)]) == 0
-    assert pipeline.main(["status", str(link)]) == 0
-    first.rename(tmp_path / "elsewhere.yaml")
-    assert pipeline.main(["status", str(second)]) == 0, "a file that was moved goes on with its environment"

@@ -15,6 +15,7 @@ import pipeline
 from bootstrap.config import loader, stored
 from bootstrap.errors import unusable_file
 from infra import history, status
+from infra.history import Origin
 from infra.platforms.lab import Lab
 from infra.workspace import Workspace
 
@@ -26,7 +27,7 @@ LOCAL = str(ROOT / "environments" / "local.yaml")
 def test_status_of_machines_whose_outputs_are_lost_does_not_call_them_nothing(
     outputs: str | None, made: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    history.made(made, Path(LOCAL))
+    history.made(made, Origin(Path(LOCAL), "aws on the embedded cloud"))
     made.outputs.unlink()
     if outputs:
         made.outputs.write_text(outputs)

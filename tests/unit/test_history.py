@@ -12,10 +12,11 @@ from bootstrap.config.model import Environment
 from bootstrap.errors import ConfigurationError, PreflightError
 from infra import history
 from infra import workspace as workspaces
-from infra.history import Stage
+from infra.history import Origin, Stage
 from infra.workspace import Workspace
 
 ENVIRONMENTS = Path(__file__).parents[2] / "environments"
+ORIGIN = Origin(ENVIRONMENTS / "local.yaml", "aws on the embedded cloud")
 
 
 @pytest.fixture
@@ -29,45 +30,43 @@ def stage(workspace: Workspace) -> Stage | None:
 
 
 def test_an_environment_begins_is_made_and_is_destroyed(workspace: Workspace) -> None:
-    file = ENVIRONMENTS / "local.yaml"
     assert stage(workspace) is None
-    history.begin(workspace, file, standing=False)
+    history.begin(workspace, ORIGIN, standing=False)
     assert stage(workspace) is Stage.BEGUN
-    history.made(workspace, file)
-    history.begin(workspace, file, standing=False)
+    history.made(workspace, ORIGIN)
+    history.begin(workspace, ORIGIN, standing=False)
     assert stage(workspace) is Stage.MADE, "another apply unmakes nothing"
-    history.destroying(workspace, file)
-    history.begin(workspace, file, standing=False)
+    history.destroying(workspace, ORIGIN)
+    history.begin(workspace, ORIGIN, standing=False)
     assert stage(workspace) is Stage.BEGUN, "the destroy may have taken some machines"
     assert workspace.state.stat().st_mode & 0o777 == 0o600
 
 
 def test_machines_that_stand_are_made_also_where_no_record_tells_it(workspace: Workspace) -> None:
-    file = ENVIRONMENTS / "local.yaml"
-    history.begin(workspace, file, standing=True)  # another checkout has made them
+    history.begin(workspace, ORIGIN, standing=True)  # another checkout has made them
     assert stage(workspace) is Stage.MADE
-    history.destroying(workspace, file)
-    history.begin(workspace, file, standing=True)
+    history.destroying(workspace, ORIGIN)
+    history.begin(workspace, ORIGIN, standing=True)
     assert stage(workspace) is Stage.BEGUN, "the outputs outlive the machines that a destroy has taken"
 
 
 def test_a_file_of_the_checkout_is_found_in_a_copy_of_it(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    history.begin(workspace, ENVIRONMENTS / "local.yaml", standing=False)
+    history.begin(workspace, ORIGIN, standing=False)
     assert json.loads(workspace.state.read_text())["file"] == "environments/local.yaml"
     monkeypatch.setattr(workspaces, "ROOT", tmp_path / "copy")
     state = history.read(workspace)
     assert state
-    assert state.file == tmp_path / "copy" / "environments" / "local.yaml"
+    assert state.origin.file == tmp_path / "copy" / "environments" / "local.yaml"
 
 
 def test_a_name_in_any_encoding_comes_back(workspace: Workspace, tmp_path: Path) -> None:
     file = tmp_path / "caf\udce9.yaml"
-    history.begin(workspace, file, standing=False)
+    history.begin(workspace, Origin(file, "aws"), standing=False)
     state = history.read(workspace)
     assert state
-    assert state.file == file
+    assert state.origin.file == file
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"stage": "begun"}', '{"stage": "lost", "file": "x"}'])

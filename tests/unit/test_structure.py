@@ -25,7 +25,8 @@ FUNCTIONS = workspace_uses.all_functions()
 # What Terraform and Ansible keep for themselves, and what every step leaves of its times.
 INTERNAL = {"initialized", "plan", "terraform_log", "sockets", "facts", "playbook_log"}
 BY_SSH = {"known_hosts", "keys"}  # ssh_config names them
-LOOKED_FOR = {"preflight": {"lab"}}  # a cloud that runs already is checked otherwise; nothing has to be there
+# A cloud that runs already is checked otherwise, and one that has ended is told by the record; nothing has to be there.
+LOOKED_FOR = {"preflight": {"lab"}, "lab": {"state"}}
 
 # A name that is another file's, too.
 ALSO = {

@@ -18,6 +18,7 @@ from infra import history
 from infra.cluster import Cluster
 from infra.commands import verify
 from infra.contract import Node
+from infra.history import Origin
 from infra.workspace import Workspace
 
 LOCAL = Path(pipeline.__file__).parent / "environments" / "local.yaml"
@@ -48,7 +49,7 @@ def environment(made: Workspace, state: dict[str, str]) -> str:
         document["ssh"] = {"key": str(key)}
     file = made.folder / "local.yaml"
     file.write_text(yaml.safe_dump(document))
-    history.made(made, file)
+    history.made(made, Origin(file, "aws"))
     stored.write(loader.load(str(file)), made.environment)
     keys.ensure(loader.load(str(file)), made.keys)
     return str(file)

@@ -11,6 +11,7 @@ from pathlib import Path
 from bootstrap.config.model import Environment
 from bootstrap.errors import ConfigurationError, PreflightError
 from bootstrap.files import write_atomically
+from infra import platforms
 from infra import workspace as workspaces
 from infra.workspace import Workspace
 
@@ -33,7 +34,7 @@ class Origin:
     @classmethod
     def of(cls, file: Path, environment: Environment) -> Origin:
         """Return what an environment's machines are made from."""
-        return cls(file, f"{environment.cloud} on the embedded cloud" if environment.lab else environment.cloud)
+        return cls(file, f"{environment.cloud} ({platforms.operations(environment).title})")
 
 
 @dataclass(frozen=True)

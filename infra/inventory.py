@@ -77,16 +77,16 @@ def as_yaml(inventory: Inventory) -> str:
 
 def as_script_output(inventory: Inventory) -> Inventory:
     """Return the JSON document that an inventory script prints for `--list`."""
-    return _plain(_listed(inventory))  # type: ignore[no-any-return] # a mapping stays one
+    return {key: _marked(value) for key, value in _listed(inventory).items()}
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of JSON
-    """Return a value with the texts marked that Ansible would take for templates."""
+def _marked(value: object) -> object:
+    """Return a value of JSON with the texts marked that Ansible would take for templates."""
     if isinstance(value, str):
         return {"__ansible_unsafe": value} if _TEMPLATE.search(value) else value
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+        return {key: _marked(entry) for key, entry in value.items()}
+    return [_marked(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def _listed(inventory: Inventory) -> Inventory:

@@ -88,5 +88,5 @@ def made(build: Path, contract_document: dict[str, object]) -> Workspace:
     place.create()
     place.outputs.write_text(json.dumps({"contract": {"value": contract_document}}))
     file = Path(__file__).parents[1] / "environments" / "local.yaml"
-    history.made(place, Origin(file, "aws on the embedded cloud"))
+    history.made(place, Origin(file, "aws (the embedded cloud)"))
     return place

@@ -6,9 +6,10 @@ The blocks of the clouds are the platforms' own: each cloud that is registered a
 from __future__ import annotations
 
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, create_model, model_validator
+from pydantic.fields import FieldInfo
 
 from bootstrap import platforms
 from bootstrap.config.addons import DEFAULT_CNI, EXAMPLE, Addons, Cni
@@ -24,18 +25,18 @@ else:
     _Cloud = Literal[tuple(_CLOUDS)]
 
 
-def _machine(kind: Literal["control_plane", "worker", "bastion"], description: str) -> Any:  # noqa: ANN401 - pydantic's Field returns it: it fits a key of any type
+def _machine(kind: Literal["control_plane", "worker", "bastion"], description: str) -> FieldInfo:
     """Return the field for a machine type; it is empty until the platform's default takes its place."""
     defaults = {name: getattr(platform.machines, kind) for name, platform in _CLOUDS.items()}
     told = ", ".join(f"{machine} on {name}" for name, machine in defaults.items())
-    return Field(
-        "",
+    found: FieldInfo = Field(
         min_length=1,
         description=f"{description}; by default {told}",
         examples=[*defaults.values()],
         exclude_if=lambda machine: not machine,
         json_schema_extra=_without_default,
     )
+    return found
 
 
 def _without_default(schema: dict[str, Any]) -> None:
@@ -59,7 +60,7 @@ class State(Section):
 class Bastion(Section):
     """The one machine that takes SSH from outside."""
 
-    machine: str = _machine("bastion", "type of the machine")
+    machine: Annotated[str, _machine("bastion", "type of the machine")] = ""
 
 
 class Network(Section):
@@ -110,7 +111,7 @@ class ControlPlane(Section):
     count: int = Field(
         ge=1, le=7, description="an odd number, so that etcd keeps a majority when one fails", examples=[3]
     )
-    machine: str = _machine("control_plane", "type of the machines")
+    machine: Annotated[str, _machine("control_plane", "type of the machines")] = ""
     disk_gb: int = Field(50, ge=20, le=16384, description="size of each machine's disk in GB", examples=[50])
 
 
@@ -121,7 +122,7 @@ class Pool(Section):
         description="part of its machines' names: up to 32 lower-case letters, digits and dashes", examples=["general"]
     )
     count: int = Field(ge=0, le=1000, description="number of machines", examples=[3])
-    machine: str = _machine("worker", "type of the machines")
+    machine: Annotated[str, _machine("worker", "type of the machines")] = ""
     disk_gb: int = Field(100, ge=20, le=16384, description="size of each machine's disk in GB", examples=[100])
     labels: dict[LabelKey, LabelValue] = Field(
         {}, description="Kubernetes labels of the pool's nodes", examples=[{"tier": "web"}]
@@ -190,15 +191,15 @@ class _Target(Section):
     )
 
 
-def _block(platform: platforms.Platform) -> Any:  # noqa: ANN401 - pydantic's Field returns it: it fits a key of any type
+def _block(platform: platforms.Platform) -> FieldInfo:
     """Return the field for a cloud's block, which only the environments of that cloud need."""
-    return Field(
-        None,
+    found: FieldInfo = Field(
         description=_described(platform),
         examples=[dict(platform.example)],
         exclude_if=lambda block: block is None,
         json_schema_extra=_without_default,
     )
+    return found
 
 
 def _described(platform: platforms.Platform) -> str:
@@ -218,7 +219,9 @@ if TYPE_CHECKING:
 
 else:
     _WithBlocks = create_model(
-        "_WithBlocks", __base__=_Target, **{name: (cloud.block, _block(cloud)) for name, cloud in _CLOUDS.items()}
+        "_WithBlocks",
+        __base__=_Target,
+        **{name: (Annotated[cloud.block, _block(cloud)], None) for name, cloud in _CLOUDS.items()},
     )
 
 

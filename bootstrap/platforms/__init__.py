@@ -205,11 +205,6 @@ def half(package: str, cloud: str, *, lab: bool) -> Any:  # noqa: ANN401 - the c
     return importlib.import_module(f"{package}.{_WRAPPER}").Lab(platform) if lab else platform
 
 
-def half_of(package: str, environment: Environment) -> Any:  # noqa: ANN401 - the calling layer names its Protocol
-    """Return what a layer's package has for the platform of an environment; see `half`."""
-    return half(package, environment.cloud, lab=environment.lab)
-
-
 def by_name(cloud: str, *, lab: bool) -> Platform:
     """Return the cloud of this name, wrapped by the embedded cloud if `lab`."""
     platform: Platform = half(__name__, cloud, lab=lab)
@@ -225,5 +220,4 @@ def among(sections: Mapping[str, Any]) -> Platform | None:
 
 def of(environment: Environment) -> Platform:
     """Return the platform of an environment."""
-    platform: Platform = half_of(__name__, environment)
-    return platform
+    return by_name(environment.cloud, lab=environment.lab)

@@ -173,5 +173,5 @@ class RemoteCloud:
 
 def operations(environment: Environment) -> Operations:
     """Return the operations on the platform of an environment."""
-    found: Operations = platforms.half_of(__name__, environment)
+    found: Operations = platforms.half(__name__, environment.cloud, lab=environment.lab)
     return found

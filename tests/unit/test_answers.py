@@ -24,7 +24,7 @@ from infra.workspace import Workspace
 
 ROOT = Path(pipeline.__file__).parent
 LOCAL = str(ROOT / "environments" / "local.yaml")
-ORIGIN = Origin(Path(LOCAL), "aws on the embedded cloud")
+ORIGIN = Origin(Path(LOCAL), "aws (the embedded cloud)")
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +137,7 @@ def test_a_destroy_that_deleted_nothing_leaves_the_record(
     document["aws"]["machine_image"] = "ami-0123456789abcdef0"
     file = tmp_path / "local.yaml"
     file.write_text(yaml.safe_dump(document))
-    history.made(made, Origin(file, "aws"))
+    history.made(made, Origin(file, "aws (the cloud)"))
     monkeypatch.setattr("infra.steps.machines.synthesize", lambda _: None)
     monkeypatch.setattr("infra.terraform.of", lambda _: SimpleNamespace(initialize=unready))
     assert pipeline.main(["destroy", str(file), "--yes"]) == 12

@@ -27,7 +27,7 @@ LOCAL = str(ROOT / "environments" / "local.yaml")
 def test_status_of_machines_whose_outputs_are_lost_does_not_call_them_nothing(
     outputs: str | None, made: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    history.made(made, Origin(Path(LOCAL), "aws on the embedded cloud"))
+    history.made(made, Origin(Path(LOCAL), "aws (the embedded cloud)"))
     made.outputs.unlink()
     if outputs:
         made.outputs.write_text(outputs)

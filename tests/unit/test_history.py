@@ -16,7 +16,7 @@ from infra.history import Origin, Stage
 from infra.workspace import Workspace
 
 ENVIRONMENTS = Path(__file__).parents[2] / "environments"
-ORIGIN = Origin(ENVIRONMENTS / "local.yaml", "aws on the embedded cloud")
+ORIGIN = Origin(ENVIRONMENTS / "local.yaml", "aws (the embedded cloud)")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_file_of_the_checkout_is_found_in_a_copy_of_it(
 
 def test_a_name_in_any_encoding_comes_back(workspace: Workspace, tmp_path: Path) -> None:
     file = tmp_path / "caf\udce9.yaml"
-    history.begin(workspace, Origin(file, "aws"), standing=False)
+    history.begin(workspace, Origin(file, "aws (the cloud)"), standing=False)
     state = history.read(workspace)
     assert state
     assert state.origin.file == file

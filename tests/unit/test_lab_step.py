@@ -14,12 +14,18 @@ from infra.run import Run
 from infra.steps import lab
 from infra.workspace import Workspace
 
-EMBEDDED = "aws on the embedded cloud"
+EMBEDDED = "aws (the embedded cloud)"
 
 
 @pytest.mark.parametrize(
     ("running", "recorded", "kept"),
-    [(True, EMBEDDED, True), (False, EMBEDDED, False), (False, "aws", True), (False, "", True), (False, None, True)],
+    [
+        (True, EMBEDDED, True),
+        (False, EMBEDDED, False),
+        (False, "aws (the cloud)", True),
+        (False, "", True),
+        (False, None, True),
+    ],
 )
 def test_only_the_state_of_an_embedded_cloud_that_has_ended_goes(
     tmp_path: Path, running: bool, recorded: str | None, kept: bool

@@ -24,7 +24,7 @@ def test_two_files_do_not_share_a_folder(local: Workspace, tmp_path: Path, capsy
     for file in (first, second):
         file.write_text(Path(LOCAL).read_text())
     link.symlink_to(first)
-    history.begin(local, Origin(first, "aws on the embedded cloud"), standing=False)
+    history.begin(local, Origin(first, "aws (the embedded cloud)"), standing=False)
     for command in ("status", "kubeconfig", "destroy"):
         assert pipeline.main([command, str(second)]) == 10
         said = capsys.readouterr().err
@@ -41,11 +41,12 @@ def test_machines_of_one_platform_are_not_taken_for_those_of_another(
     command: str, local: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A state of machines that cost money must outlive a `lab: true` that somebody writes to try it."""
-    history.made(local, Origin(Path(LOCAL), "aws"))
+    history.made(local, Origin(Path(LOCAL), "aws (the cloud)"))
     local.terraform_state.write_text('{"resources": ["paid"]}')
     assert pipeline.main([command, LOCAL]) == 10
     assert (
-        "the machines of local are on aws, and the file asks for aws on the embedded cloud" in capsys.readouterr().err
+        "the machines of local are on aws (the cloud), and the file asks for aws (the embedded cloud)"
+        in capsys.readouterr().err
     )
     assert local.terraform_state.exists()
     local.state.write_text('{"stage": "made", "file": "environments/local.yaml"}')

@@ -49,7 +49,7 @@ def environment(made: Workspace, state: dict[str, str]) -> str:
         document["ssh"] = {"key": str(key)}
     file = made.folder / "local.yaml"
     file.write_text(yaml.safe_dump(document))
-    history.made(made, Origin(file, "aws"))
+    history.made(made, Origin(file, "aws (the cloud)"))
     stored.write(loader.load(str(file)), made.environment)
     keys.ensure(loader.load(str(file)), made.keys)
     return str(file)

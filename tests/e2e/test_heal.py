@@ -69,6 +69,25 @@ def web_pods(environment: Own) -> list[str]:
     return environment.kubectl("get", "pods", "--selector=app=web", phases).split()
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"featureGates": {"NoSuchGate": True}}, "unrecognized feature gate: NoSuchGate"),
+        ({"userNamespaces": {"idsPerPod": 65537}}, "userNamespaces.idsPerPod must be a multiple of 65536"),
+    ],
+)
+def test_settings_that_only_a_kubelet_can_refuse(environment: Own, written: dict[str, Any], said: str) -> None:
+    right = environment.file.read_text()
+    environment.edit(lambda document: document["kubernetes"]["kubelet"].update(written))
+    for command in ("plan", "apply"):
+        done = environment.pipeline(command)
+        assert done.returncode == 14
+        assert "the kubelet does not start with kubernetes.kubelet of the environment file" in done.stderr
+        assert said in done.stderr
+    environment.file.write_text(right)
+    assert environment.pipeline("plan", "--detailed-exitcode").returncode == 0, "nothing was changed"
+
+
 def test_nodes_that_were_deleted(environment: Own) -> None:
     before = environment.kubectl("get", "node", "general-0", "--output=jsonpath={.spec.podCIDR}")
     for name in ("general-0", "controller-0"):

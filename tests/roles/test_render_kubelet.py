@@ -7,27 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from module_utils.registration import api_server
 from module_utils.system.paths import HOST
 
 from bootstrap.config.kubelet_defaults import defaults
 from tests.roles.rendering import documents, render
-
-
-def test_a_kubelet_gets_a_kubeconfig_that_the_host_can_use(strong: Path) -> None:
-    for host, server in (("control-plane-0", "https://10.20.0.10:6443"), ("general-0", "https://api.example.com:6443")):
-        written = (strong / host / "kubelet.conf").read_text()
-        assert api_server(written) == server
-        document = yaml.safe_load(written)
-        (user,), (cluster,), (context,) = (document[key] for key in ("users", "clusters", "contexts"))
-        assert user["name"] == f"system:node:{host}"
-        assert set(user["user"].values()) == {str(HOST.kubelet_certificate("client"))}
-        assert cluster["cluster"]["certificate-authority"] == str(HOST.authority)
-        assert context == {
-            "name": document["current-context"],
-            "context": {"cluster": cluster["name"], "user": user["name"]},
-        }
 
 
 def test_the_users_kubelet_settings_are_merged_over_the_defaults(strong: Path) -> None:

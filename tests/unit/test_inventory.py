@@ -35,6 +35,9 @@ def test_a_host_knows_what_it_is(contract: Contract, environment: Environment) -
         "big-disk-1"
     ]
     assert (host["node_role"], host["node_address"]) == ("worker", "10.20.64.40")
+    assert host["node_api_server"] == "https://api.example.com:6443"
+    (beside,) = build(contract, environment)["cluster"]["children"]["control_plane"]["hosts"].values()
+    assert beside["node_api_server"] == "https://10.20.0.10:6443", "the kubelet asks the API server beside it"
     assert host["node_labels"] == {
         "tier": "web",
         "kube-pipeline/pool": "big-disk",

@@ -24,17 +24,33 @@ from .system.wait import attempts
 
 _API_SECONDS = 10  # for an API server that is just starting
 _INIT = ("kubeadm", "init", "phase")
+_KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+clusters:
+  - name: kubernetes
+    cluster:
+      certificate-authority-data: {authority}
+      server: {server}
+users:
+  - name: {user}
+    user: {{client-certificate: {certificate}, client-key: {certificate}}}
+contexts:
+  - name: {user}@kubernetes
+    context: {{cluster: kubernetes, user: "{user}"}}
+current-context: {user}@kubernetes
+"""
 
 
 @dataclass(frozen=True)
 class Registration:
     """What the kubelet's own files are made of.
 
-    `kubeconfig` is the content of the kubelet's kubeconfig, `options` are kubeadm's NodeRegistrationOptions, and
-    `version` is that of Kubernetes, such as 1.36.3.
+    `server` is the URL of the API that the kubelet asks, `options` are kubeadm's NodeRegistrationOptions, and `version`
+    is that of Kubernetes, such as 1.36.3.
     """
 
-    kubeconfig: str
+    server: str
     options: Mapping[str, Any]
     version: str
 
@@ -145,14 +161,19 @@ def _write_public(gone: Collection[Path]) -> None:
 
 def _write_kubelet(gone: Collection[Path], node: Node, made_of: Registration) -> None:
     if HOST.kubelet_kubeconfig in gone:
-        # With the CA in it, as kubeadm writes it, so that a lost certificate of the CA can be taken from there.
-        data = base64.b64encode(HOST.authority.read_bytes()).decode("ascii")
-        by_path, embedded = f"certificate-authority: {HOST.authority}\n", f"certificate-authority-data: {data}\n"
-        write(HOST.kubelet_kubeconfig, made_of.kubeconfig.replace(by_path, embedded).encode(), 0o600)
+        write(HOST.kubelet_kubeconfig, _kubeconfig(node.name, made_of.server).encode(), 0o600)
     files = [path for path in (HOST.kubelet_config, HOST.kubelet_flags, HOST.kubelet_instance) if path in gone]
     made = _kubelet_files(node, made_of) if files else {}
     for path in files:
         write(path, made[path.name].encode(), 0o644)
+
+
+def _kubeconfig(name: str, server: str) -> str:
+    """Return what kubeadm gives a kubelet: the CA, which can be taken from there, its own certificate, and the API."""
+    authority = base64.b64encode(HOST.authority.read_bytes()).decode("ascii")
+    certificate = HOST.kubelet_certificate("client")  # which the kubelet renews
+    user = f"system:node:{name}"
+    return _KUBECONFIG.format(authority=authority, server=server, user=user, certificate=certificate)
 
 
 def _kubelet_files(node: Node, made_of: Registration) -> dict[str, str]:
@@ -180,7 +201,8 @@ def _kubelet_files(node: Node, made_of: Registration) -> dict[str, str]:
         ]
         config = Path(folder, "kubeadm.yaml")
         write(config, "\n---\n".join(map(json.dumps, documents)).encode(), 0o600)
-        run(["env", f"KUBEADM_INIT_DRYRUN_DIR={folder}", *_INIT, "kubelet-start", "--dry-run", f"--config={config}"])
+        argv = [*_INIT, "kubelet-start", "--dry-run", f"--config={config}"]
+        run(argv, variables={"KUBEADM_INIT_DRYRUN_DIR": folder})
         names = (HOST.kubelet_config.name, HOST.kubelet_flags.name, HOST.kubelet_instance.name)
         texts = {name: Path(folder, name).read_text(encoding="utf-8") for name in names}
     return {name: text.replace(str(pki), str(HOST.pki)) for name, text in texts.items()}

@@ -176,7 +176,7 @@ def generate() -> dict[str, str]:
     with TemporaryDirectory(dir=HOST.runtime) as folder:
         for phase in (("etcd", "local"), ("control-plane", "all")):
             argv = ["kubeadm", "init", "phase", *phase, "--dry-run", f"--config={HOST.kubeadm_config}"]
-            run(["env", f"KUBEADM_INIT_DRYRUN_DIR={folder}", *argv])
+            run(argv, variables={"KUBEADM_INIT_DRYRUN_DIR": folder})
         return {name: Path(folder, f"{name}.yaml").read_text(encoding="utf-8") for name in PARTS}
 
 

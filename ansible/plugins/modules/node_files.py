@@ -27,7 +27,7 @@ options:
   address: {description: The node's address., type: str, required: true}
   port: {description: TCP port of its API server., type: int, required: true}
   control_plane: {description: Whether it is a control plane., type: bool, required: true}
-  kubeconfig: {description: The content of its kubelet's kubeconfig., type: str, required: true}
+  server: {description: URL of the API that its kubelet asks., type: str, required: true}
   registration: {description: kubeadm's NodeRegistrationOptions., type: dict, required: true}
   version: {description: "Version of Kubernetes, such as 1.36.3.", type: str, required: true}
   timeout: {description: Seconds for the control plane to come up again., type: int, default: 120}
@@ -41,7 +41,7 @@ EXAMPLES = r"""
     address: 10.20.0.14
     port: 6443
     control_plane: false
-    kubeconfig: "{{ lookup('ansible.builtin.template', 'kubelet.conf.j2') }}"
+    server: https://api.example.com:6443
     registration: {name: worker-0}
     version: 1.36.3
 """
@@ -60,7 +60,7 @@ def main() -> None:
             "address": {"type": "str", "required": True},
             "port": {"type": "int", "required": True},
             "control_plane": {"type": "bool", "required": True},
-            "kubeconfig": {"type": "str", "required": True},
+            "server": {"type": "str", "required": True},
             "registration": {"type": "dict", "required": True},
             "version": {"type": "str", "required": True},
             "timeout": {"type": "int", "default": 120},
@@ -93,8 +93,7 @@ def _shown(found: list[Lost]) -> dict[str, str]:
 
 def _bring_back(found: list[Lost], given: dict[str, Any]) -> bool:
     node = Node(given["name"], given["address"], given["port"], (), acting=False, timeout=given["timeout"])
-    made_of = Registration(given["kubeconfig"], given["registration"], given["version"])
-
+    made_of = Registration(given["server"], given["registration"], given["version"])
     return bool(bring_back(found, node, made_of, control_plane=given["control_plane"]))
 
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from module_utils.kubelet_says import refusal
 from module_utils.system.paths import HOST
-
-from bootstrap.artifacts import cache
-from bootstrap.config.kubelet_defaults import defaults
-from bootstrap.config.model import DEFAULT_VERSION
 
 if TYPE_CHECKING:
     from tests.unit.ansible.conftest import FakeProgram
@@ -47,25 +42,3 @@ def test_it_reads_what_is_merged_over_the_clusters_settings(tmp_path: Path, fake
 
 def test_where_no_kubelet_is_installed_nothing_is_said() -> None:
     assert refusal(SETTINGS, {}) is None
-
-
-@pytest.mark.skipif(
-    not (cache.folder() / "kubelet" / DEFAULT_VERSION / "amd64" / "kubelet").exists(), reason="no kubelet in the cache"
-)
-@pytest.mark.parametrize(
-    ("written", "said"),
-    [
-        ({}, None),
-        ({"featureGates": {"NoSuchGate": True}}, "NoSuchGate"),
-        ({"featureGates": {"AllBeta": False}}, "RotateKubeletServerCertificate"),
-        ({"userNamespaces": {"idsPerPod": 65537}}, "multiple of 65536"),
-        ({"tracing": {"endpoint": "http://collector:4317"}}, "unsupported scheme"),
-        ({"reservedSystemCPUs": "3-1"}, "invalid range"),
-    ],
-)
-def test_a_real_kubelet_is_understood(written: dict[str, object], said: str | None, fake_program: FakeProgram) -> None:
-    shutil.copy(cache.folder() / "kubelet" / DEFAULT_VERSION / "amd64" / "kubelet", fake_program.folder)
-    (fake_program.folder / "kubelet").chmod(0o755)
-    found = refusal({**SETTINGS, "failCgroupV1": False, **defaults({}), **written}, {})
-    assert (found is None) == (said is None)
-    assert (said or "") in (found or "")

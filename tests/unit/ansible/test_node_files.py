@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from module_utils import lost_files, node_files, node_settings
 from module_utils.lost_files import CERTIFICATES, KUBECONFIGS, lost
 from module_utils.node_files import Registration, bring_back, refusal, silence, stand_in
 from module_utils.reconfigure import Node
+from module_utils.registration import api_server
 from module_utils.system.commands import CommandError
 from module_utils.system.files import write
 from module_utils.system.paths import HOST
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tests.unit.ansible.conftest import FakeProgram
 
 _NODE = Node("controller-0", "10.0.0.10", 6443, (), acting=False, timeout=0)
-_MADE_OF = Registration("kubelet's\n", {"name": "controller-0"}, "1.36.3")
+_MADE_OF = Registration("https://api.example.com:6443", {"name": "controller-0"}, "1.36.3")
 _AUTHORITY = base64.b64encode(b"the CA\n").decode()
 _EMBEDDED = f"clusters:\n- cluster:\n    certificate-authority-data: {_AUTHORITY}\n"
 # What kubeadm writes: the phases of certificates and kubeconfigs, dry runs, and a kubelet's certificate.
@@ -151,13 +152,21 @@ def test_the_certificate_of_the_ca_is_taken_from_a_kubeconfig() -> None:
     assert HOST.authority.read_text() == "the CA\n"
 
 
-def test_a_kubeconfig_that_was_made_again_holds_the_certificate_of_the_ca() -> None:
+def test_a_kubelets_kubeconfig_is_one_that_the_host_can_use_and_holds_the_certificate_of_the_ca() -> None:
     HOST.authority.write_text("the CA\n")
     HOST.kubelet_kubeconfig.unlink()
-    made_of = replace(_MADE_OF, kubeconfig=f"cluster:\n  certificate-authority: {HOST.authority}\n  server: x\n")
-    bring_back(lost(control_plane=False), _NODE, made_of, control_plane=False)
+    assert _mended(control_plane=False)
     written = HOST.kubelet_kubeconfig.read_text()
-    assert written == f"cluster:\n  certificate-authority-data: {_AUTHORITY}\n  server: x\n"
+    assert api_server(written) == "https://api.example.com:6443"
+    document = yaml.safe_load(written)
+    (user,), (cluster,), (context,) = (document[key] for key in ("users", "clusters", "contexts"))
+    assert user["name"] == f"system:node:{_NODE.name}"
+    assert set(user["user"].values()) == {str(HOST.kubelet_certificate("client"))}
+    assert cluster["cluster"]["certificate-authority-data"] == _AUTHORITY
+    assert context == {
+        "name": document["current-context"],
+        "context": {"cluster": cluster["name"], "user": user["name"]},
+    }
     HOST.authority.unlink()
     assert _mended(control_plane=False)
     assert HOST.authority.read_text() == "the CA\n"
@@ -182,7 +191,6 @@ def test_the_kubelets_files_are_those_of_kubeadm_with_the_nodes_own_authority(fa
     assert _mended(control_plane=False)
     assert HOST.kubelet_config.read_text() == f"made {HOST.authority}\n"
     assert HOST.kubelet_config.stat().st_mode & 0o777 == 0o644
-    assert HOST.kubelet_kubeconfig.read_text() == "kubelet's\n"
     assert HOST.kubelet_kubeconfig.stat().st_mode & 0o777 == 0o600
     assert fake_program.calls()[-1] == "systemctl restart kubelet.service"
 

@@ -190,13 +190,28 @@ def told(process: subprocess.Popen[str], *signs: str) -> None:
     raise AssertionError(f"it ended, or its time was over, before it said {missing}")
 
 
+def free_network(second: int) -> str:
+    """Return the first two numbers of a network that nothing on this host has: 10.`second`, or another.
+
+    What a test that was killed left behind takes no network from the tests after it.  Tests that run at the same time
+    keep apart: the steps are of 16, and their numbers differ in what is left after a division by it.
+    """
+    taken = {address.address for link in psutil.net_if_addrs().values() for address in link}
+    candidates = (f"10.{number}" for number in range(second, 256, 16))
+    return next(network for network in candidates if not any(each.startswith(f"{network}.") for each in taken))
+
+
 @contextmanager
 def own(
-    name: str, network: str, folder: Path, change: Callable[[dict[str, Any]], None] = lambda _: None
+    name: str, network: int, folder: Path, change: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> Iterator[Own]:
-    """Give environments/local.yaml under a name and addresses of its own; take it down at the end, come what may."""
+    """Give environments/local.yaml under a name and addresses of its own; take it down at the end, come what may.
+
+    `network` is the second number of its addresses; a network that is in use gives way to the next free one.
+    """
     document = yaml.safe_load((ROOT / "environments" / "local.yaml").read_text())
-    cidr = f"{network}.0.0/16"
+    numbers = free_network(network)
+    cidr = f"{numbers}.0.0/16"
     document["name"] = name
     document["network"] |= {"cidr": cidr, "allow_ssh_from": [cidr], "allow_api_from": [cidr]}
     change(document)
@@ -205,7 +220,7 @@ def own(
     temporary = Path(tempfile.gettempdir(), f"{name}-{os.getpid()}")  # short, because a socket's path must be
     temporary.mkdir(mode=0o700)
     os.environ["TMPDIR"] = str(temporary)
-    environment = Own(file, network, temporary)
+    environment = Own(file, numbers, temporary)
     try:
         yield environment
     finally:

@@ -28,7 +28,7 @@ def small(document: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
-    with own("access", "10.84", tmp_path_factory.mktemp("environment"), small) as environment:
+    with own("access", 84, tmp_path_factory.mktemp("environment"), small) as environment:
         yield environment
 
 

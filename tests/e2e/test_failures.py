@@ -30,7 +30,7 @@ def small(document: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
-    with own("badluck", "10.82", tmp_path_factory.mktemp("environment"), small) as environment:
+    with own("badluck", 82, tmp_path_factory.mktemp("environment"), small) as environment:
         yield environment
 
 

@@ -39,7 +39,7 @@ def two_workers(document: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
-    with own("heal", "10.88", tmp_path_factory.mktemp("environment"), two_workers) as environment:
+    with own("heal", 88, tmp_path_factory.mktemp("environment"), two_workers) as environment:
         assert environment.pipeline("apply").returncode == 0
         yield environment
 

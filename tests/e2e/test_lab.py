@@ -28,15 +28,17 @@ from infra.lab import cgroups, cloud, kernel_settings, machine_network
 from infra.lab.daemon_lock import holder
 from infra.lab.layout import PREFIX, Layout
 from infra.lab.template import template
+from tests.e2e.own import free_network
 from tests.e2e.traces import traces
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
-CIDR = IPv4Network("10.79.0.0/16")
-OTHER_CIDR = IPv4Network("10.78.0.0/16")
-SUBNET = "10.79.128.0/20"
-ADDRESSES = ("10.79.128.20", "10.79.128.21")
+NETWORK = free_network(79)
+CIDR = IPv4Network(f"{NETWORK}.0.0/16")
+OTHER_CIDR = IPv4Network(f"{free_network(78)}.0.0/16")
+SUBNET = f"{NETWORK}.128.0/20"
+ADDRESSES = (f"{NETWORK}.128.20", f"{NETWORK}.128.21")
 
 
 def environment(name: str, cidr: IPv4Network = CIDR) -> Environment:

@@ -22,7 +22,7 @@ MACHINES = (*CONTROLLERS, "general-0", "general-1")
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
-    with own("e2e", "10.76", tmp_path_factory.mktemp("environment")) as environment:
+    with own("e2e", 76, tmp_path_factory.mktemp("environment")) as environment:
         yield environment
 
 

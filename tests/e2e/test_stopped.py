@@ -15,7 +15,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
-    with own("stopped", "10.83", tmp_path_factory.mktemp("environment")) as environment:
+    with own("stopped", 83, tmp_path_factory.mktemp("environment")) as environment:
         yield environment
 
 

@@ -75,6 +75,13 @@ def stop(folder: Path, progress: Progress) -> None:
     progress.update("embedded cloud", "stopped", done=True)
 
 
+def use_host(layout: Layout) -> None:
+    """Keep this host's settings, as they are now, until `stop` is called for the last one that uses the host."""
+    with kernel_settings.locked():
+        cgroups.create(layout.id)  # tells another embedded cloud that ends now that it is not the last one
+        kernel_settings.save()
+
+
 def status(folder: Path) -> dict[str, Any] | None:
     """Return what the daemon says (endpoint, mirror, cidr, machines, load_balancers, problems).
 
@@ -113,7 +120,7 @@ def _begin(layout: Layout, environment: Environment, artifacts: Path, progress: 
     _remove(layout)
     layout.folder.mkdir(parents=True, mode=0o700)
     layout.lock.touch()
-    _use_host(layout)
+    use_host(layout)
     machine_network.create(layout.id, addresses)
     process = _launch(layout, environment, root, artifacts)
     running = _wait(layout, lambda: os.waitpid(process, os.WNOHANG) == (0, 0))
@@ -193,12 +200,6 @@ def _remove(layout: Layout) -> None:
     _leave_host()
     if layout.folder.exists():
         shutil.rmtree(layout.folder)
-
-
-def _use_host(layout: Layout) -> None:
-    with kernel_settings.locked():
-        cgroups.create(layout.id)  # tells another embedded cloud that ends now that it is not the last one
-        kernel_settings.save()
 
 
 def _leave_host() -> None:

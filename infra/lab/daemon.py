@@ -15,10 +15,11 @@ from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from bootstrap.artifacts import server
 from bootstrap.errors import PipelineError
 from bootstrap.files import write_atomically
 from bootstrap.process import run
-from infra.lab import api, mirror, names, wanted
+from infra.lab import api, names, wanted
 from infra.lab.layout import Addresses, Layout
 from infra.lab.load_balancers import LoadBalancers
 from infra.lab.machines import Machines
@@ -112,6 +113,6 @@ def serve(layout: Layout, cidr: IPv4Network, template: Path, artifacts: Path) ->
     # With a /run of its own, systemd-nspawn's locks vanish with this process, and no service of the host is asked.
     run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])
     endpoint = api.start(Addresses(cidr))
-    mirror_url = mirror.serve(artifacts, Addresses(cidr).gateway)
+    mirror_url = server.serve(artifacts, Addresses(cidr).gateway)
     _LOG.info("API at %s, artifacts at %s", endpoint, mirror_url)
     Daemon(layout, cidr, template).run(endpoint, mirror_url)

@@ -22,6 +22,8 @@ from infra.lab.wanted import Machine, Names, names
 # An overlay on an overlay fails, so containerd's layers need a real folder. Data that are synced often need one too.
 _REAL_FOLDERS = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd")
 _DEVICES = (Path("/dev/kmsg"), Path("/dev/fuse"))
+# /proc/sys and /sys can be written, and /tmp lies on the disk, as on a virtual machine
+ENVIRONMENT = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1", "SYSTEMD_NSPAWN_TMPFS_TMP": "0"}
 _REBOOTED = 133  # exit code of systemd-nspawn with --keep-unit
 _LOG = logging.getLogger("lab.machines")
 
@@ -103,21 +105,18 @@ class Machines:
         return spawn(
             [
                 *cgroups.entering(cgroups.create(self._cgroup(machine.id))),
-                *command(machine.id, folder, self._layout.id, [device for device in _DEVICES if device.exists()]),
+                *command(machine.id, folder, self._layout.id, devices()),
             ],
             log=self._layout.folder / f"machine-{called.hostname}.log",
-            # /proc/sys and /sys can be written, and /tmp lies on the disk, as on a virtual machine
-            env={"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1", "SYSTEMD_NSPAWN_TMPFS_TMP": "0"},
+            env=ENVIRONMENT,
         )
 
     def _prepare(self, folder: Path, machine: Machine, called: Names) -> None:
         """Mount the machine's disk over the template; at the first start, write what makes it this machine."""
-        root, upper, work = folder / "root", folder / "upper", folder / "work"
-        for path in (root, upper, work, *(folder / "data" / Path(real).name for real in _REAL_FOLDERS)):
-            path.mkdir(parents=True, exist_ok=True)
+        root = folder / "root"
+        mount = mounting(folder, self._template)
         if not os.path.ismount(root):
-            options = f"lowerdir={self._template},upperdir={upper},workdir={work}"
-            run(["mount", "-t", "overlay", "overlay", "-o", options, root])
+            run(mount)
         prepared = folder / "prepared"
         if not prepared.exists():
             for name, content in self._files(machine, called).items():
@@ -168,6 +167,19 @@ class Machines:
 
     def _cgroup(self, machine: str) -> str:
         return f"{self._layout.id}/{machine}"
+
+
+def mounting(folder: Path, template: Path) -> list[str | Path]:
+    """Make the folders of a machine's disk, and return the command that mounts it over the template."""
+    root, upper, work = folder / "root", folder / "upper", folder / "work"
+    for path in (root, upper, work, *(folder / "data" / Path(real).name for real in _REAL_FOLDERS)):
+        path.mkdir(parents=True, exist_ok=True)
+    return ["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={template},upperdir={upper},workdir={work}", root]
+
+
+def devices() -> list[Path]:
+    """Return those of this host's devices that a machine is given."""
+    return [device for device in _DEVICES if device.exists()]
 
 
 def command(machine: str, folder: Path, bridge: str, devices: Sequence[Path]) -> list[str]:

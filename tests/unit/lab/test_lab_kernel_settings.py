@@ -79,7 +79,7 @@ def test_a_lab_that_starts_while_the_last_one_ends_is_seen_by_it(
 
     monkeypatch.setattr(cgroups, "create", create)
     monkeypatch.setattr(kernel_settings, "save", save_now)
-    cloud._use_host(Layout(tmp_path / "lab"))
+    cloud.use_host(Layout(tmp_path / "lab"))
     cloud._leave_host()
     assert saved.exists()
     labs.clear()

@@ -59,6 +59,25 @@ def test_a_template_that_is_there_is_not_built_again(debootstrap: Debootstrap) -
     assert len(debootstrap.folders) == 1
 
 
+def test_each_suite_has_a_template_of_its_own_from_the_mirror_of_this_machine(
+    debootstrap: Debootstrap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = "bookworm-security http://host/security/\nbookworm http://host/debian/\n"
+    monkeypatch.setattr(module, "find", lambda _: Path("/usr/bin/apt-get"))
+    monkeypatch.setattr(module, "run", lambda *_, **__: Completed((), 0, listed, ""))
+    assert [module.mirror(suite) for suite in ("bookworm", "trixie")] == ["http://host/debian/"] * 2
+    listed += "trixie http://other/debian/\n"
+    assert [module.mirror(suite) for suite in ("bookworm", "trixie")] == ["http://host/debian/", "http://other/debian/"]
+
+    monkeypatch.setattr(module, "run", debootstrap.run)
+    built = {
+        module.template(Silent()),
+        module.template(Silent(), "trixie"),
+        module.template(Silent(), "trixie", ("sudo",)),
+    }
+    assert len(built) == len(debootstrap.folders) == 3
+
+
 @pytest.fixture(params=[0o077, 0o000], ids=oct)
 def checkout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The template's files as a checkout under an unusual umask has them."""
@@ -90,8 +109,8 @@ def test_a_folder_of_the_template_keeps_its_mode(debootstrap: Debootstrap, check
 def test_the_key_of_the_template_sees_modes_and_no_umask(
     debootstrap: Debootstrap, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = module._key()
+    key = module._key(module.SUITE, module.PACKAGES)
     (checkout / "etc" / "sudoers.d" / "admin").chmod(0o600)
-    assert module._key() == key
+    assert module._key(module.SUITE, module.PACKAGES) == key
     (checkout / "usr" / "local" / "lib" / "lab" / "boot").chmod(0o600)
-    assert module._key() != key
+    assert module._key(module.SUITE, module.PACKAGES) != key

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 import httpx
 import pytest
 
-from infra.lab.mirror import serve
+from bootstrap.artifacts.server import serve
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 
-class _Handler(http.server.SimpleHTTPRequestHandler):
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Sends files."""
+
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -35,12 +37,12 @@ class _Server(http.server.ThreadingHTTPServer):
     request_queue_size = 128
 
 
-def serve(folder: Path, address: IPv4Address) -> str:
+def serve(folder: Path, address: IPv4Address, handler: type[Handler] = Handler) -> str:
     """Serve `folder` at a free port of `address`, in a thread; return the URL.
 
     Raises:
         OSError: the address is not one of this host.
     """
-    server = _Server((str(address), 0), partial(_Handler, directory=str(folder)))
+    server = _Server((str(address), 0), partial(handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, name="mirror", daemon=True).start()
     return f"http://{address}:{server.server_port}"

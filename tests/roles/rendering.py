@@ -67,9 +67,23 @@ def artifacts(environment: Environment) -> list[dict[str, Any]]:
 
 
 def _inventory() -> dict[str, Any]:
-    """Return the inventory of two control planes and a worker, with every add-on."""
-    environment = rendered_environment()
+    """Return the inventory of two control planes and a worker."""
     labels = {"tier": "web", "node-role.kubernetes.io/web": ""}
+    return inventory_of(
+        _node("control-plane-0", "control-plane", "a", "10.20.0.10"),
+        _node("control-plane-1", "control-plane", "b", "10.20.32.10"),
+        _node("general-0", "general", "a", "10.20.0.40", labels=labels, taints=[_TAINT]),
+    )
+
+
+def control_plane(number: int) -> dict[str, object]:
+    """Return a control plane as a contract has it."""
+    return _node(f"control-plane-{number}", "control-plane", "a", f"10.20.0.{10 + number}")
+
+
+def inventory_of(*nodes: dict[str, object]) -> dict[str, Any]:
+    """Return the inventory of nodes that a contract has, with every add-on."""
+    environment = rendered_environment()
     contract = Contract.model_validate(
         {
             "version": 1,
@@ -79,11 +93,7 @@ def _inventory() -> dict[str, Any]:
             "api": {"host": "api.example.com", "port": 6443},
             "networks": {"machines": "10.20.0.0/16", "pods": "10.244.0.0/16", "services": "10.96.0.0/16"},
             "bastion": None,
-            "nodes": [
-                _node("control-plane-0", "control-plane", "a", "10.20.0.10"),
-                _node("control-plane-1", "control-plane", "b", "10.20.32.10"),
-                _node("general-0", "general", "a", "10.20.0.40", labels=labels, taints=[_TAINT]),
-            ],
+            "nodes": nodes,
         }
     )
     built = inventory.build(contract, environment, artifacts(environment), Path("/nonexistent"))
@@ -93,13 +103,18 @@ def _inventory() -> dict[str, Any]:
 
 def render(folder: Path, *, strong: bool, **more: object) -> Path:
     """Write into `folder` what each host gets; hosts lack nothing (`strong`), or much."""
+    return play("render.yml", _inventory(), folder, strong=strong, **more)
+
+
+def play(name: str, hosts: dict[str, Any], folder: Path, **more: object) -> Path:
+    """Run a playbook of this folder, which writes into `folder`, with an inventory and variables."""
     program = Path(sys.executable).with_name("ansible-playbook")
-    (folder / "hosts.json").write_text(json.dumps(_inventory()))
+    (folder / "hosts.json").write_text(json.dumps(hosts))
     settings = {"ANSIBLE_CONFIG": str(HERE.parents[1] / "ansible" / "ansible.cfg"), "ANSIBLE_HOME": str(folder)}
     environment = {**os.environ, **settings}
-    variables = json.dumps({"output": str(folder), "strong": strong, **more})
+    variables = json.dumps({"output": str(folder), **more})
     done = subprocess.run(
-        [program, "-i", folder / "hosts.json", HERE / "render.yml", "--extra-vars", variables],
+        [program, "-i", folder / "hosts.json", HERE / name, "--extra-vars", variables],
         env=environment,
         capture_output=True,
         text=True,

@@ -101,7 +101,8 @@ def test_what_is_refused_is_refused_on_all_hosts_before_the_cluster_changes() ->
     prepare, first = playbook[:2]
     assert "import_playbook" in next(key for key in prepare if key != "name")
     assert first["any_errors_fatal"] is True
-    assert first["roles"] == ["settings", "node_files", "addons_held", "forget"]
+    roles = [role["role"] if isinstance(role, dict) else role for role in first["roles"]]
+    assert roles == ["settings", "endpoint", "node_files", "addons_held", "forget"]
 
 
 def _read(role: Path) -> set[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.system.commands import CommandError
-from ansible.module_utils.system.files import OPTIONS, File, apply, changes, remove
+from ansible.module_utils.system.configuration import put
+from ansible.module_utils.system.files import OPTIONS, File, changes, remove
 from ansible.module_utils.system.units import actions, newest, perform, show
 
 DOCUMENTATION = r"""
@@ -17,6 +18,7 @@ description:
   - Writes the service's files, has systemd read them, enables the service, and starts it.
   - A running service is restarted when one of its files or programs is newer than its start. So the next run
     completes one that was killed between writing and restarting.
+  - With C(reload), it is reloaded instead, so that it goes on with what it does.
 options:
   name:
     description: The service, with its suffix.
@@ -45,6 +47,17 @@ options:
     description: Start it when it does not run. With false, a running one is still restarted.
     type: bool
     default: true
+  reload:
+    description: Have a running service read its files anew, instead of restarting it.
+    type: bool
+    default: false
+  check:
+    description:
+      - A command that fails where the service could not use its new files. A word that is the path of one of C(files)
+        stands for the new content. What it refuses is not put in place; files that it does not name are.
+    type: list
+    elements: str
+    default: []
 author: [kube-pipeline]
 """
 
@@ -72,17 +85,20 @@ def main() -> None:
             "left": {"type": "list", "elements": "path", "default": []},
             "programs": {"type": "list", "elements": "path", "default": []},
             "start": {"type": "bool", "default": True},
+            "reload": {"type": "bool", "default": False},
+            "check": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     name, files = module.params["name"], [File.of(item) for item in module.params["files"]]
     found = changes(files)
     left = remove([Path(path) for path in module.params["left"]], dry_run=module.check_mode)
-    if not module.check_mode:
-        apply(found)
     watched = [file.path for file in files] + [Path(path) for path in module.params["programs"]]
+    how = {"start": module.params["start"], "reload": module.params["reload"]}
     try:
-        needed = actions(show(name), newest(watched), files_changed=bool(found), start=module.params["start"])
+        if not module.check_mode:
+            put(found, module.params["check"])
+        needed = actions(show(name), newest(watched), files_changed=bool(found), **how)
         if not module.check_mode:
             perform(name, needed)
     except CommandError as error:

@@ -192,6 +192,10 @@ class Host:
         """Return the kernel's view of devices and modules."""
         return self.root / "sys"
 
+    def selinux_boolean(self, name: str) -> Path:
+        """Return the value in force, and the one about to be, of a boolean of SELinux."""
+        return self.sys / "fs/selinux/booleans" / name
+
     @property
     def etc(self) -> Path:
         """Return the folder of the system's own settings."""

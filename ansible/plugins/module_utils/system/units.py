@@ -10,14 +10,15 @@ from pathlib import Path
 from .commands import CommandError, run
 
 _SECONDS = 120  # for a service to start or stop
-_PROPERTIES = "ActiveState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp,LoadState,SubState"
+_PROPERTIES = "ActiveState,UnitFileState,NeedDaemonReload,ActiveEnterTimestamp,StateChangeTimestamp,LoadState,SubState"
 
 
 @dataclass(frozen=True)
 class Unit:
-    """The state of a service in systemd; `since` is seconds since the epoch, 0 while it is not active.
+    """The state of a service in systemd; times are seconds since the epoch, 0 where there is none.
 
-    `state` is systemd's SubState, such as `waiting` or `elapsed` of a timer.
+    `since` is its start while it is active, `changed` its last reload or start. `state` is systemd's SubState, such as
+    `waiting` or `elapsed` of a timer.
     """
 
     active: bool
@@ -25,6 +26,7 @@ class Unit:
     reload_needed: bool
     since: float
     state: str = ""
+    changed: float = 0.0
 
 
 def parse(shown: str) -> Unit:
@@ -36,6 +38,7 @@ def parse(shown: str) -> Unit:
         reload_needed=values.get("NeedDaemonReload") == "yes" or values.get("LoadState") == "not-found",
         since=_seconds(values.get("ActiveEnterTimestamp", "")),
         state=values.get("SubState", ""),
+        changed=_seconds(values.get("StateChangeTimestamp", "")),
     )
 
 
@@ -47,19 +50,20 @@ def _seconds(stamp: str) -> float:
     return datetime.strptime(" ".join(when), "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc).timestamp()
 
 
-def actions(unit: Unit, newest_file: float, *, files_changed: bool, start: bool) -> list[str]:
+def actions(unit: Unit, newest_file: float, *, files_changed: bool, start: bool, reload: bool = False) -> list[str]:
     """Return what `systemctl` must do, in order.
 
     A service that started before one of its files was written is restarted, because an earlier run may have been
-    killed between writing and restarting.
+    killed between writing and restarting. With `reload`, it is reloaded, unless it was since the file was written.
     """
     needed = []
     if files_changed or unit.reload_needed:
         needed.append("daemon-reload")
     if not unit.enabled:
         needed.append("enable")
-    if unit.active and (files_changed or newest_file > unit.since + 1):
-        needed.append("restart")
+    read = unit.changed if reload else unit.since
+    if unit.active and (files_changed or newest_file > read + 1):
+        needed.append("reload" if reload else "restart")
     elif not unit.active and start:
         needed.append("start")
     return needed

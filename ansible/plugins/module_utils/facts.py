@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .membership import membership
+from .packages import lacking
 from .system import units
+from .system.commands import run
 from .system.paths import HOST
 
 _CAP_SYS_RESOURCE = 24
+# By kubelets, kubeadm and the plugin for ports of hosts. Without iptables, that takes Debian 12's nft, which crashes on
+# tables that a newer one made.
+_CALLED = ("conntrack", "ethtool", "iptables", "socat")
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,8 @@ class Facts:
 
     `membership` is absent, partial (kubeadm was interrupted) or member. `raise_priority`: processes may get a negative
     oom_score_adj. `conntrack_settable`: the host may set the size of its connection table itself. `open_files` is the
-    hard limit, 0 where there is none. `resolver` is the file with the name servers that Pods inherit.
+    hard limit, 0 where there is none. `resolver` is the file with the name servers that Pods inherit. `interface` is
+    the one that has the node's address. `lacking`: programs that Kubernetes calls, and that the host does not have.
     """
 
     cgroup_version: int
@@ -28,13 +35,15 @@ class Facts:
     container: bool
     resolver: str
     membership: str
+    lacking: Sequence[str]
+    interface: str
 
 
-def gather_facts() -> Facts:
-    """Find out what the host is.
+def gather_facts(address: str) -> Facts:
+    """Find out what the host is whose node has this address.
 
     Raises:
-        CommandError: systemd does not answer.
+        CommandError: systemd or the kernel's list of addresses does not answer.
     """
     container = (HOST.root / "run/systemd/container").exists()
     return Facts(
@@ -45,6 +54,8 @@ def gather_facts() -> Facts:
         container=container,
         resolver=str(_resolver()),
         membership=membership(),
+        lacking=lacking(_CALLED),
+        interface=interface(run(["ip", "-oneline", "-family", "inet", "address", "show"]), address),
     )
 
 
@@ -64,6 +75,15 @@ def open_files(limits: str) -> int:
     line = next(line for line in limits.splitlines() if line.startswith("Max open files"))
     hard = line.split()[4]
     return 0 if hard == "unlimited" else int(hard)
+
+
+def interface(shown: str, address: str) -> str:
+    """Return which interface has an address by `ip -oneline address show`; empty where none has it."""
+    for line in shown.splitlines():
+        _, name, _, found = line.split()[:4]
+        if found.split("/")[0] == address:
+            return name
+    return ""
 
 
 def settable(path: Path, *, container: bool) -> bool:

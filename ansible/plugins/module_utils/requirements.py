@@ -112,6 +112,17 @@ def other_version(installed: str, version: str) -> str | None:
     )
 
 
+def other_cluster(*, foreign: bool) -> list[str]:
+    """Return what is wrong with a host that another tool made a node, such as Kubespray; else nothing."""
+    told = (
+        f"the host is a node of a cluster that this project did not make ({HOST.kubelet_kubeconfig} is there, the"
+        f" record {HOST.settings} is not), and an apply adopts none: choose another machine, or, where that cluster may"
+        " lose this one, drain it, remove it there and reset it (Kubespray: reset.yml with --limit; else `kubeadm"
+        " reset` and a restart), then apply again"
+    )
+    return [told] if foreign else []
+
+
 def gather_state(address: str, ports: Iterable[int], facts: Facts) -> State:
     """Find out what the host has. A container has the clock of its host.
 

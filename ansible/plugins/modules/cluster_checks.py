@@ -36,7 +36,11 @@ options:
     type: str
     required: true
   api_port:
-    description: Port of the API, on the load balancer and on each control plane.
+    description: Port of the API there.
+    type: int
+    required: true
+  apiserver_port:
+    description: Port of the API server on each control plane.
     type: int
     required: true
   dns_domain:
@@ -88,6 +92,7 @@ EXAMPLES = r"""
     version: 1.36.3
     api_host: api.prod.internal
     api_port: 6443
+    apiserver_port: 6443
     dns_domain: cluster.local
     dns_address: 10.96.0.10
     addons: []
@@ -121,6 +126,7 @@ SPEC = {
     "version": {"type": "str", "required": True},
     "api_host": {"type": "str", "required": True},
     "api_port": {"type": "int", "required": True},
+    "apiserver_port": {"type": "int", "required": True},
     "dns_domain": {"type": "str", "required": True},
     "dns_address": {"type": "str", "required": True},
     "addons": {"type": "list", "elements": "dict", "required": True, "options": ADDON_SPEC},
@@ -137,6 +143,7 @@ def wanted(parameters: dict[str, Any]) -> state.Wanted:
         version=parameters["version"],
         api_host=parameters["api_host"],
         api_port=parameters["api_port"],
+        apiserver_port=parameters["apiserver_port"],
         dns_domain=parameters["dns_domain"],
         dns_address=parameters["dns_address"],
         addons=tuple(map(addon, parameters["addons"])),
@@ -168,7 +175,9 @@ def answering(goal: state.Wanted, here: str, context: ssl.SSLContext) -> state.W
     The load balancer is not asked, so that a broken one spoils only its own check.
     """
     planes = sorted(goal.control_planes, key=lambda node: node.name != here)
-    ready = (node for node in planes if not unready(f"https://{node.address}:{goal.api_port}/readyz", context=context))
+    ready = (
+        node for node in planes if not unready(f"https://{node.address}:{goal.apiserver_port}/readyz", context=context)
+    )
     return next(ready, planes[0])
 
 
@@ -182,7 +191,7 @@ def connect(module: AnsibleModule) -> Cluster:
     context = trust_kubeconfig(json.loads(view))
     goal = wanted(module.params)
     server = answering(goal, module.params["node_name"], context)
-    api, pki = Api(f"https://{server.address}:{goal.api_port}", context), HOST.etcd_pki
+    api, pki = Api(f"https://{server.address}:{goal.apiserver_port}", context), HOST.etcd_pki
     return Cluster(
         wanted=goal,
         here=module.params["node_name"],

@@ -10,8 +10,16 @@ from typing import Any
 from ansible.module_utils.artifacts import installed_version
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts import Facts, as_ansible_facts, gather_facts
-from ansible.module_utils.membership import MEMBER
-from ansible.module_utils.requirements import State, gather_state, other_version, problems, shortages, unfit
+from ansible.module_utils.membership import MEMBER, foreign
+from ansible.module_utils.requirements import (
+    State,
+    gather_state,
+    other_cluster,
+    other_version,
+    problems,
+    shortages,
+    unfit,
+)
 from ansible.module_utils.system.commands import BrokenProgramError, CommandError, run
 from ansible.module_utils.system.files import exclusive
 
@@ -22,6 +30,7 @@ description:
   - Names all requirements that the host does not meet, at once, each with what to do about it.
   - Of a host that is a node already, only the system, the address and the version are checked. Ports and firewalls
     are checked only on a host on which kubeadm never ran.
+  - A node that another tool made, such as Kubespray, is refused.
   - Waits for a kubeadm that an interrupted run left behind, so that the facts stay true.
 options:
   address:
@@ -120,7 +129,7 @@ def main() -> None:
     except CommandError as error:
         module.fail_json(msg=f"this host does not meet the requirements: {error}")
     found = problems(state, wanted, wanted["address"]) + unfit(wanted["kubelet"], facts)
-    found += _outdated(wanted["version"]) if facts.membership == MEMBER else shortages(state, wanted)
+    found += _as_node(wanted["version"]) if facts.membership == MEMBER else shortages(state, wanted)
     if sys.version_info < (3, 9):  # noqa: UP036 - this runs on the host's Python, whichever that is
         found.append(f"the host's Python is {sys.version.split()[0]}, 3.9 is required: install a newer python3")
     if found:
@@ -129,9 +138,15 @@ def main() -> None:
 
 
 def _look(wanted: dict[str, Any]) -> tuple[Facts, State]:
+    address = wanted["address"]
     with exclusive("kubeadm"):  # a kubeadm that outlived an interrupted run may still be making this host a node
-        facts = gather_facts()
-    return facts, gather_state(wanted["address"], wanted["ports"], facts)
+        facts = gather_facts(address)
+    return facts, gather_state(address, wanted["ports"], facts)
+
+
+def _as_node(version: str) -> list[str]:
+    """Return what is wrong with a host that is a node already; the version of another's cluster is no concern."""
+    return other_cluster(foreign=foreign()) or _outdated(version)
 
 
 def _outdated(version: str) -> list[str]:

@@ -32,6 +32,10 @@ options:
     description: Port of the API on the load balancer.
     type: int
     required: true
+  apiserver_port:
+    description: Port of this machine's own API server.
+    type: int
+    required: true
   certificate_days:
     description: Days for which every certificate must still be valid.
     type: int
@@ -54,6 +58,7 @@ EXAMPLES = r"""
     control_plane: true
     api_host: api.prod.internal
     api_port: 6443
+    apiserver_port: 6443
     certificate_days: 30
     shutdown_seconds: 60
     images: ["registry.k8s.io/pause:3.10"]
@@ -75,6 +80,7 @@ def main() -> None:
             "control_plane": {"type": "bool", "required": True},
             "api_host": {"type": "str", "required": True},
             "api_port": {"type": "int", "required": True},
+            "apiserver_port": {"type": "int", "required": True},
             "certificate_days": {"type": "int", "required": True},
             "shutdown_seconds": {"type": "int", "required": True},
             "images": {"type": "list", "elements": "str", "required": True},

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from module_utils.facts import has_capability, open_files, settable
-from module_utils.membership import membership
+from module_utils.facts import has_capability, interface, open_files, settable
+from module_utils.membership import foreign, membership
 from module_utils.system.files import write
 from module_utils.system.paths import HOST
 
@@ -33,6 +33,17 @@ def test_facts_are_read_from_proc() -> None:
     assert open_files(limits.format("unlimited")) == 0
 
 
+@pytest.mark.parametrize(("address", "expected"), [("10.20.0.10", "bond0.7"), ("10.20.0.1", ""), ("10.9.0.1", "tun0")])
+def test_the_interface_is_the_one_that_has_the_address(address: str, expected: str) -> None:
+    shown = (
+        "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n"
+        "2: ens3    inet 10.20.0.100/16 brd 10.20.255.255 scope global ens3\\       valid_lft forever\n"
+        "3: bond0.7    inet 10.20.0.10/16 brd 10.20.255.255 scope global bond0.7\\       valid_lft forever\n"
+        "4: tun0    inet 10.9.0.1 peer 10.9.0.2/32 scope global tun0\\       valid_lft forever\n"
+    )
+    assert interface(shown, address) == expected
+
+
 @pytest.mark.parametrize(
     ("unfinished", "member", "expected"),
     [(False, False, "absent"), (True, False, "partial"), (True, True, "partial"), (False, True, "member")],
@@ -42,3 +53,19 @@ def test_membership(unfinished: bool, member: bool, expected: str) -> None:
         if there:
             write(path, b"", 0o600)
     assert membership() == expected
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ((), False),
+        (("kubelet_kubeconfig",), True),
+        (("kubelet_kubeconfig", "artifacts"), True),  # prepared by an apply that was given up; then another tool came
+        (("kubelet_kubeconfig", "settings"), False),
+        (("kubelet_kubeconfig", "unfinished"), False),  # a kubeadm of this project's, which is made anew
+    ],
+)
+def test_a_node_without_this_project_s_record_is_another_s(there: tuple[str, ...], expected: bool) -> None:
+    for name in there:
+        write(getattr(HOST, name), b"{}", 0o600)
+    assert foreign() is expected

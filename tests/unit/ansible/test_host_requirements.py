@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 from module_utils import requirements
 from module_utils.facts import Facts
-from module_utils.requirements import State, name_servers, openssl_major, other_version, problems, shortages, unfit
+from module_utils.requirements import (
+    State,
+    name_servers,
+    openssl_major,
+    other_cluster,
+    other_version,
+    problems,
+    shortages,
+    unfit,
+)
 from module_utils.system.paths import HOST
 
 _WANTED = {
@@ -96,7 +105,7 @@ def test_a_kubelet_s_setting_that_does_not_fit_the_host_is_told(
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/resolv.conf").touch()
     monkeypatch.setattr(requirements, "HOST", replace(HOST, root=tmp_path))
-    facts = Facts(1, True, True, 0, False, "/etc/resolv.conf", "absent")
+    facts = Facts(1, True, True, 0, False, "/etc/resolv.conf", "absent", interface="eth0", lacking=())
     assert [f"kubernetes.kubelet.{key}" in problem for problem in unfit(kubelet, facts)] == [True] * bool(key)
 
 
@@ -112,3 +121,11 @@ def test_name_servers_are_counted(tmp_path: Path) -> None:
     assert name_servers(resolver) == 0
     resolver.write_text("search example.com\n# nameserver 1.1.1.1\nnameserver 10.0.0.2\n")
     assert name_servers(resolver) == 1
+
+
+def test_a_node_of_another_tool_is_refused_with_the_way_out() -> None:
+    assert other_cluster(foreign=False) == []
+    (told,) = other_cluster(foreign=True)
+    assert "a cluster that this project did not make" in told
+    assert f"{HOST.kubelet_kubeconfig} is there" in told
+    assert "reset it (Kubespray: reset.yml with --limit" in told

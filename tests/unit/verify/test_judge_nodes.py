@@ -8,6 +8,7 @@ WANTED = state.Wanted(
     version="1.36.3",
     api_host="api",
     api_port=6443,
+    apiserver_port=6443,
     dns_domain="cluster.local",
     dns_address="10.96.0.10",
     addons=(),

@@ -15,6 +15,7 @@ MACHINE = Machine(
     control_plane=False,
     api_host="api",
     api_port=6443,
+    apiserver_port=6443,
     certificate_days=30,
     shutdown_seconds=60,
     images=("registry/a:1", "registry/b:1"),

@@ -54,7 +54,7 @@ class Cluster:
 
     def api_of(self, node: state.WantedNode) -> Api:
         """Return the API server of one control plane, past the load balancer."""
-        return Api(f"https://{node.address}:{self.wanted.api_port}", self.api.context)
+        return Api(f"https://{node.address}:{self.wanted.apiserver_port}", self.api.context)
 
     def etcd_of(self, node: state.WantedNode) -> Api:
         """Return etcd's JSON gateway on a control plane."""

@@ -33,6 +33,7 @@ class Machine:
     control_plane: bool
     api_host: str
     api_port: int
+    apiserver_port: int
     certificate_days: int
     shutdown_seconds: int
     images: Sequence[str]
@@ -139,7 +140,7 @@ def judge_timer(timer: units.Unit) -> Verdict:
 def look_at_audit_log(machine: Machine, _deadline: float) -> Verdict:
     """Send this machine's API server a request with a mark, refused or not, and look for the mark in its audit log."""
     mark = secrets.token_hex(8)
-    server = f"https://{machine.address}:{machine.api_port}"
+    server = f"https://{machine.address}:{machine.apiserver_port}"
     status, _ = fetch(
         f"{server}/api/v1/namespaces?labelSelector=kube-pipeline-verify%3D{mark}", context=trust(HOST.authority)
     )

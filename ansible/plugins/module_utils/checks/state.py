@@ -52,6 +52,7 @@ class Wanted:
     version: str
     api_host: str
     api_port: int
+    apiserver_port: int
     dns_domain: str
     dns_address: str
     addons: tuple[WantedAddon, ...]

@@ -20,7 +20,7 @@ _MESSAGE = 400  # characters of an event or a line of a log
 def look_at_api(cluster: Cluster, _deadline: float) -> Verdict:
     """Ask /readyz of every API server, and through the load balancer."""
     wanted = cluster.wanted
-    servers = {node.name: f"{node.address}:{wanted.api_port}" for node in wanted.control_planes}
+    servers = {node.name: f"{node.address}:{wanted.apiserver_port}" for node in wanted.control_planes}
     servers[f"load balancer, from {cluster.here}"] = f"{wanted.api_host}:{wanted.api_port}"
 
     def ask(server: tuple[str, str]) -> str:

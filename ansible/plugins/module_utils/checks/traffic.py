@@ -21,7 +21,7 @@ _REFUSAL_SECONDS = 0.5  # a node that takes a call does so in a few milliseconds
 def look_at_probes(cluster: Cluster, _deadline: float) -> Verdict:
     """Create the probe Pods and wait for a ready one on each node; the checks of the network then use them."""
     if not cluster.probes.created:
-        cluster.probes.create(cluster.server, cluster.wanted.api_port)
+        cluster.probes.create(cluster.server, cluster.wanted.apiserver_port)
     pods = cluster.probe_pods()
     cluster.probes.ready = probes.ready(pods)
     waiting = [(pod.node, pod.reason) for pod in pods if not pod.ready]

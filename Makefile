@@ -20,7 +20,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible/ansible.cfg
 .DEFAULT_GOAL := help
 # full.yaml is there to be read: it has every key once.
 ENVIRONMENTS = $(filter-out full,$(patsubst environments/%.yaml,%,$(wildcard environments/*.yaml)))
-COMMANDS := validate preflight plan apply status verify ssh kubeconfig destroy synth inventory graph
+COMMANDS := init validate preflight plan apply status verify ssh kubeconfig destroy synth inventory graph
 
 .PHONY: help $(COMMANDS) check packages test e2e bench format golden schema release recipe
 
@@ -41,6 +41,7 @@ ssh: WORDS = $(if $(HOST),$(if $(value ARGS),$(call quoted,$(value ARGS))))
 # A word as a shell takes it, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
 
+init: ## begin an environment file: make init ENV=name ARGS='--from-kubespray PATH'
 validate: ## check the environment file; errors name file, line and key
 preflight: ## check this machine, the cloud account, tools and artifacts
 plan: ## say what apply would change, and change nothing

@@ -27,6 +27,7 @@ from bootstrap.errors import (
 
 # The commands; a module of infra/commands for each.
 COMMANDS = (
+    "init",
     "validate",
     "synth",
     "preflight",
@@ -41,7 +42,7 @@ COMMANDS = (
     "graph",
 )
 # The steps of an apply in their order, which a destroy undoes; a module of infra/steps for each.
-APPLY = ("preflight", "artifacts", "lab", "synth", "machines", "reach", "install", "verify", "report")
+APPLY = ("preflight", "artifacts", "lab", "synth", "login", "machines", "reach", "install", "verify", "report")
 
 _FOLDER = Path(__file__).resolve().parent / "infra" / "commands"
 

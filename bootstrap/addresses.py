@@ -19,7 +19,7 @@ from bootstrap.errors import ConfigurationError
 
 CONTROL_PLANE_POOL = "control-plane"
 BASTION = "bastion-0"  # the bastion's id, as `Machine.id` is a machine's
-API_PORT = 6443  # the Kubernetes API, on the control planes and on the load balancer
+API_PORT = 6443  # every API server, and a cloud's load balancer before them
 NODE_PODS_PREFIX = 24  # kube-controller-manager's default: a /24 of Pod addresses for each node
 
 
@@ -34,7 +34,10 @@ class Zone:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine of the cluster as it is wanted; `id` is its name in Terraform's state, `name` its hostname."""
+    """A machine of the cluster as it is wanted; `id` is its name in Terraform's state, `name` its hostname.
+
+    `provider_id` is empty where the cloud gives one to what it makes.
+    """
 
     id: str
     name: str
@@ -46,6 +49,7 @@ class Machine:
     disk_gb: int
     labels: dict[str, str]
     taints: tuple[Taint, ...]
+    provider_id: str = ""
 
 
 def zones(environment: Environment) -> tuple[Zone, ...]:
@@ -77,6 +81,9 @@ def machines(environment: Environment) -> tuple[Machine, ...]:
     Raises:
         ConfigurationError: a pool does not fit into its share of the network, or its name is taken.
     """
+    there = platforms.of(environment).listed(environment)
+    if there is not None:
+        return _there(environment, there)
     places = zones(environment)
     reserved = platforms.of(environment).addressing.reserved
     blocks = _pool_blocks(environment, _block_count(places[0].private))
@@ -113,6 +120,28 @@ def machines(environment: Environment) -> tuple[Machine, ...]:
         for index in range(pool.count)
     ]
     return (*controllers, *workers)
+
+
+def _there(environment: Environment, listed: Sequence[platforms.There]) -> tuple[Machine, ...]:
+    """Return machines that are there already, control planes first."""
+    pools = {pool.name: pool for pool in environment.pools}
+    found = [
+        Machine(
+            id=f"host-{own.name}",
+            name=own.name,
+            role="worker" if own.pool in pools else "control-plane",
+            pool=own.pool,
+            zone=own.zone,
+            address=own.address,
+            machine="",
+            disk_gb=0,
+            labels=pools[own.pool].labels if own.pool in pools else {},
+            taints=pools[own.pool].taints if own.pool in pools else (),
+            provider_id=own.provider_id,
+        )
+        for own in listed
+    ]
+    return tuple(sorted(found, key=lambda machine: machine.role))
 
 
 def _block_count(subnet: IPv4Network) -> int:

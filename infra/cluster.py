@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -31,8 +32,11 @@ class Cluster:
     environment: Environment
     run: Run
 
-    def inventory(self) -> inventory.Inventory:
-        """Return Ansible's inventory, from the contract, the settings and the resolved artifacts."""
+    def inventory(self, *, serving: bool = False) -> inventory.Inventory:
+        """Return Ansible's inventory, from the contract, the settings and the resolved artifacts.
+
+        With `serving`, machines that get them over SSH get them while this command runs.
+        """
         workspace = self.run.workspace
         try:
             found = _ARTIFACTS.validate_json(workspace.artifacts.read_bytes())
@@ -44,7 +48,13 @@ class Cluster:
                 todo="apply again: its step artifacts writes the list anew",
             ) from damage
         served = self.run.platform.served([asdict(artifact) for artifact in found], workspace.lab)
-        return inventory.build(self.contract, self.environment, served, workspace.ssh_config)
+        options = ""
+        if serving and self.environment.artifacts.over_ssh:
+            url = self.run.connections.artifacts()
+            here = urlsplit(url).netloc
+            served = [artifact | {"url": f"{url}/{artifact['path']}"} for artifact in served]
+            options = f"-R {here}:{here}"
+        return inventory.build(self.contract, self.environment, served, workspace.ssh_config, options)
 
     @property
     def present(self) -> tuple[Node, ...]:
@@ -56,15 +66,21 @@ class Cluster:
 
         Machines that a plan takes away stay in ssh_config for as long as they are there.
         """
-        workspace, user = self.run.workspace, self.environment.ssh.user
-        there = from_outputs(workspace)
+        there = from_outputs(self.run.workspace)
         names = {node.name for node in self.contract.nodes}
         leaving = tuple(node for node in there.nodes if node.name not in names) if there else ()
         reachable = self.contract.model_copy(update={"nodes": (*self.contract.nodes, *leaving)})
-        known = workspace.known_hosts
-        config = ssh.configuration(reachable, workspace.ssh_config, user=user, keys=keys, known_hosts=known)
+        self.write_ssh_config(reachable, keys)
+        ssh.drop_other_pins(reachable, self.run.workspace.known_hosts)
+
+    def write_ssh_config(self, reachable: Contract, keys: Sequence[Path]) -> None:
+        """Write the ssh_config of these machines."""
+        workspace, user = self.run.workspace, self.environment.ssh.user
+        known, access = workspace.known_hosts, self.run.platform.access(self.environment)
+        config = ssh.configuration(
+            reachable, workspace.ssh_config, user=user, keys=keys, known_hosts=known, access=access
+        )
         write_atomically(workspace.ssh_config, config, mode=0o600)
-        ssh.drop_other_pins(reachable, workspace.known_hosts)
 
     def reach(self, key: Path, give_up: threading.Event | None = None, nodes: Sequence[Node] | None = None) -> None:
         """Write ssh_config, wait until the machines (or of them these `nodes`) answer, pin their host keys.
@@ -91,6 +107,17 @@ class Cluster:
         advice = self.run.platform.unanswered(workspace.lab)
         return ssh.unreachable(awaited, workspace.ssh_config, self.run.display, advice)
 
+    def pinned(self, node: Node) -> bool:
+        """Return whether the host key of a machine is known."""
+        known_hosts = self.run.workspace.known_hosts
+        return known_hosts.exists() and ssh.pinned(ssh.host(node).alias, known_hosts)
+
+    def pin(self, lines: str) -> None:
+        """Take host keys for those of the machines, from lines of a known_hosts file under their aliases."""
+        known_hosts = self.run.workspace.known_hosts
+        before = known_hosts.read_text(encoding="utf-8") if known_hosts.exists() else ""
+        write_atomically(known_hosts, before + lines, mode=0o600)
+
     def name_pins_by_id(self) -> None:
         """Keep the host keys that were accepted before Terraform had told the machines' ids."""
         ssh.name_pins_by_id(self.contract, self.run.workspace.known_hosts)
@@ -110,7 +137,7 @@ class Cluster:
             AnsibleError: a task failed or a host could not be reached.
         """
         workspace, display = self.run.workspace, self.run.display
-        write_atomically(workspace.inventory, inventory.as_yaml(self.inventory()), mode=0o600)
+        write_atomically(workspace.inventory, inventory.as_yaml(self.inventory(serving=True)), mode=0o600)
         sockets = self.run.connections.share()
         limit = ":".join(["all", *(f"!{name}" for name in self.run.absent)]) if self.run.absent else None
         playbook = ansible.Playbook(name, workspace, sockets, variables or {}, check, skip_tags, limit)

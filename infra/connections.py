@@ -7,10 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import psutil
 
+from bootstrap.artifacts.server import serve
+from bootstrap.files import cache_folder
 from bootstrap.process import run
 from infra import ssh
 from infra.workspace import Workspace
@@ -26,6 +29,13 @@ class Connections:
         self._workspace = workspace
         self._closing = closing
         self._folder: Path | None = None
+        self._artifacts: str | None = None
+
+    def artifacts(self) -> str:
+        """Return the URL at which this machine hands out its artifacts while the command runs, to itself only."""
+        if self._artifacts is None:
+            self._artifacts = serve(cache_folder() / "artifacts", IPv4Address("127.0.0.1"))
+        return self._artifacts
 
     def share(self) -> Path:
         """Return the folder of their sockets; the first call makes it, and connects to the bastion if there is one."""

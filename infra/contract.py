@@ -82,6 +82,10 @@ class Contract(_Strict):
     bastion: Bastion | None
     nodes: tuple[Node, ...]
 
+    def without(self, names: Collection[str]) -> Contract:
+        """Return the contract without some nodes."""
+        return self.model_copy(update={"nodes": tuple(node for node in self.nodes if node.name not in names)})
+
     def keeps_majority(self, without: Collection[str]) -> bool:
         """Return whether more than half of the control planes, of which etcd has its members, are not among these."""
         planes = {node.name for node in self.nodes if node.role == "control-plane"}
@@ -162,17 +166,19 @@ def planned(environment: Environment, ids: Mapping[str, str]) -> Contract | None
     if environment.network.bastion:
         return None
     network, platform = environment.network, platforms.of(environment)
+    endpoint = platform.endpoint(environment)
     zones = platform.zones(environment)
     return Contract(
         version=1,
         cluster=environment.name,
         cloud=environment.cloud,
         region=platform.region(environment),
-        api=Endpoint(host="", port=addresses.API_PORT),
+        api=Endpoint(host=endpoint.host if endpoint else "", port=endpoint.port if endpoint else addresses.API_PORT),
         networks=Networks(machines=network.cidr, pods=network.pods, services=network.services),
         bastion=None,
         nodes=tuple(
-            _planned_node(machine, zones, ids.get(machine.name, "")) for machine in addresses.machines(environment)
+            _planned_node(machine, zones, ids.get(machine.name, machine.provider_id))
+            for machine in addresses.machines(environment)
         ),
     )
 

@@ -74,12 +74,12 @@ class Display:
         if not self._live and not passing:
             self.console.print(line, markup=False)
 
-    def ask(self, question: str) -> str:
-        """Ask on the terminal, the live view out of the way meanwhile; return the answer."""
+    def ask(self, question: str, *, hidden: bool = False) -> str:
+        """Ask on the terminal, the live view out of the way meanwhile; return the answer, which may be `hidden`."""
         if self._live:
             self._live.stop()
         try:
-            return self.console.input(question, markup=False)
+            return self.console.input(question, markup=False, password=hidden)
         finally:
             if self._live:
                 self._live.start()

@@ -14,7 +14,9 @@ from typing import Any
 
 import yaml
 
+from bootstrap import platforms
 from bootstrap.addons import FOLDER
+from bootstrap.addresses import API_PORT
 from bootstrap.config.components import chosen_addons
 from bootstrap.config.kubelet_defaults import defaults
 from bootstrap.config.model import Environment
@@ -41,17 +43,21 @@ def build(
     environment: Environment,
     artifacts: Sequence[Mapping[str, object]],
     ssh_config: Path,
+    ssh_options: str = "",
 ) -> Inventory:
     """Return the inventory: groups `control_plane`, `workers` and `pool_<name>`, all of them under `cluster`.
 
-    Hosts are reached through `ssh_config`. `artifacts` are the files that machines fetch (name, url, sha256, ...).
+    Hosts are reached through `ssh_config`, with these further options of ssh. `artifacts` are the files that machines
+    fetch (name, url, sha256, ...).
     """
     pools = sorted({node.pool for node in contract.nodes if node.role == "worker"})
     groups: Inventory = {
         "control_plane": {"hosts": _hosts(contract, role="control-plane")},
         "workers": {"children": {group_name(pool): {"hosts": _hosts(contract, pool=pool)} for pool in pools}},
     }
-    return {"cluster": {"vars": _variables(contract, environment, artifacts, ssh_config), "children": groups}}
+    variables = _variables(contract, environment, artifacts, ssh_config)
+    variables |= {"ansible_ssh_extra_args": ssh_options} if ssh_options else {}
+    return {"cluster": {"vars": variables, "children": groups}}
 
 
 def group_name(pool: str) -> str:
@@ -180,6 +186,12 @@ def addons(environment: Environment) -> list[Inventory]:
     ]
 
 
+def _virtual_address(environment: Environment) -> str:
+    """Return the address of the API that the control planes themselves hold, nothing where they hold none."""
+    endpoint = platforms.of(environment).endpoint(environment)
+    return endpoint.host if endpoint and endpoint.virtual else ""
+
+
 def _shutdown_seconds(kubelet: Mapping[str, Any]) -> int:
     """Return for how many seconds a kubelet with these settings of the environment delays a shutdown."""
     by_priority = kubelet.get("shutdownGracePeriodByPodPriority")
@@ -196,7 +208,6 @@ def _variables(
     ssh_config: Path,
 ) -> Inventory:
     return {
-        "ansible_user": environment.ssh.user,
         "ansible_ssh_common_args": f"-F {shlex.quote(str(ssh_config))}",
         "ansible_python_interpreter": "/usr/bin/python3",
         "cluster_name": contract.cluster,
@@ -204,6 +215,8 @@ def _variables(
         "cluster_version": environment.kubernetes.version,
         "cluster_api_host": contract.api.host,
         "cluster_api_port": contract.api.port,
+        "cluster_apiserver_port": API_PORT,
+        "cluster_virtual_address": _virtual_address(environment),
         "cluster_machine_cidr": str(contract.networks.machines),
         "cluster_pod_cidr": str(contract.networks.pods),
         "cluster_service_cidr": str(contract.networks.services),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_result
@@ -21,6 +22,7 @@ from bootstrap.files import write_atomically
 from bootstrap.process import Completed, run
 from bootstrap.progress import Progress
 from infra.contract import Bastion, Contract, Node
+from infra.platforms import Access, Jump
 
 SHARED = "KUBE_PIPELINE_CONNECTIONS"  # in a process's environment: the folder with the connection of `share_bastion`
 _ACCEPT_NEW = ("-o", "StrictHostKeyChecking=accept-new")
@@ -57,15 +59,26 @@ def host(machine: Node | Bastion) -> Host:
     return Host(machine.name, str(machine.private_address), machine.provider_id or machine.name)
 
 
-def configuration(contract: Contract, config: Path, *, user: str, keys: Sequence[Path], known_hosts: Path) -> str:
+def configuration(
+    contract: Contract,
+    config: Path,
+    *,
+    user: str,
+    keys: Sequence[Path],
+    known_hosts: Path,
+    access: Mapping[str, Access] = MappingProxyType({}),
+) -> str:
     """Return an ssh_config, to be kept in the file `config`: each machine by name and by address, opened by any key.
+
+    `access` has by name the ways to machines that the contract does not tell.
 
     Host keys are pinned under the cloud's id of the machine, whatever its name and address. So a key that changes on a
     living machine is refused, and a new machine has a pin of its own, whoever made it.
     """
     lines = []
-    # What ProxyJump does, which does not quote the name of the file.
-    through = f"  ProxyCommand ssh -F {literal(shlex.quote(str(config)))} -W [%h]:%p bastion"
+    jumps = list(dict.fromkeys(way.jump for way in access.values() if way.jump))
+    for number, jump in enumerate(jumps):
+        lines += _jump(f"jump-{number}", jump)
     if contract.bastion:
         lines += _entry(host(contract.bastion))
         lines += [
@@ -73,9 +86,12 @@ def configuration(contract: Contract, config: Path, *, user: str, keys: Sequence
             f"  ControlPath ${{{SHARED}}}/bastion",
         ]
     for node in contract.nodes:
-        lines += _entry(host(node))
+        way = access.get(node.name)
+        lines += _entry(host(node), way)
         if contract.bastion:
-            lines.append(through)
+            lines.append(_through(config, "bastion"))
+        if way and way.jump:
+            lines.append(_through(config, f"jump-{jumps.index(way.jump)}"))
     lines += [
         "Host *",
         f"  User {user}",
@@ -101,6 +117,11 @@ def share_bastion(config: Path, sockets: Path, mark: Mapping[str, str]) -> None:
         return
     master = ("-o", "ControlMaster=yes", "-o", "ControlPersist=yes", "-o", f"ControlPath={sockets / 'bastion'}")
     run(["ssh", "-F", config, *master, "bastion", "true"], env=mark, check=False)
+
+
+def pinned(alias: str, known_hosts: Path) -> bool:
+    """Return whether a file of known hosts has a key under this name."""
+    return any(line.split(" ")[0] == alias for line in known_hosts.read_text(encoding="utf-8").splitlines())
 
 
 def name_pins_by_id(contract: Contract, known_hosts: Path) -> None:
@@ -276,6 +297,20 @@ def output(config: Path, host: str, command: str) -> str:
     raise AnsibleError("a command failed there", where=host, why=done.stderr.strip() or why, command=done.argv)
 
 
-def _entry(machine: Host) -> list[str]:
+def _entry(machine: Host, way: Access | None = None) -> list[str]:
     names = dict.fromkeys([machine.name, machine.address])
-    return [f"Host {' '.join(names)}", f"  HostName {machine.address}", f"  HostKeyAlias {machine.alias}"]
+    address = way.address if way else machine.address
+    lines = [f"Host {' '.join(names)}", f"  HostName {address}", f"  HostKeyAlias {machine.alias}"]
+    return [*lines, f"  Port {way.port}", f"  User {way.user}"] if way else lines
+
+
+def _jump(name: str, jump: Jump) -> list[str]:
+    """Return the entry of a host between, which is not ours: whoever runs the pipeline has the keys and knows it."""
+    lines = [f"Host {name}", f"  HostName {jump.host}", f"  Port {jump.port}"]
+    lines += [f"  User {jump.user}"] if jump.user else []
+    return [*lines, "  IdentitiesOnly no", "  UserKnownHostsFile ~/.ssh/known_hosts"]
+
+
+def _through(config: Path, name: str) -> str:
+    """Return what ProxyJump does, which does not quote the name of the file."""
+    return f"  ProxyCommand ssh -F {literal(shlex.quote(str(config)))} -W [%h]:%p {name}"

@@ -103,6 +103,7 @@ class Workspace:
         writer="infra/cluster.py",
         readers=(
             "infra/connections.py",
+            "infra/first_login.py",
             "infra/api_servers.py",
             "infra/key_change.py",
             "infra/kubeconfig.py",

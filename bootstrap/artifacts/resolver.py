@@ -28,7 +28,9 @@ _AT_ONCE = 2  # components: linking keeps less than one core busy, so another on
 
 
 def resolve(environment: Environment, architecture: str, progress: Progress) -> tuple[Artifact, ...]:
-    """Bring every artifact of a cluster into the cache (`cache.folder()`); for a real cloud, only say what they are.
+    """Bring every artifact of a cluster into the cache (`cache.folder()`).
+
+    For machines that fetch them by themselves, only say what they are.
 
     Raises:
         PreflightError: a part can neither be downloaded nor built, or a download is not what the lock file says; for
@@ -37,7 +39,7 @@ def resolve(environment: Environment, architecture: str, progress: Progress) -> 
     """
     lock = load()
     wanted = versions(environment, lock.release(environment.kubernetes.version))
-    if not platforms.of(environment).keeps_artifacts:
+    if not (platforms.of(environment).keeps_artifacts or environment.artifacts.over_ssh):
         return published(lock, wanted, architecture, environment.artifacts.mirror)
     return resolve_components(lock, wanted, architecture, environment.artifacts.mirror, progress)
 

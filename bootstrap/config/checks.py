@@ -108,7 +108,7 @@ def state_has_place(state: State) -> Iterator[Finding]:
 
 def way_in(platform: Platform, network: Network) -> Iterator[Finding]:
     """The file must let clients in, and must not open SSH to the internet."""
-    target = "the bastion" if network.bastion else "the machines"
+    target = "the bastion" if network.bastion and platform.makes_network else "the machines"
     todo = "list the ranges of your office, VPN or CI, such as 203.0.113.0/24"
     if not network.allow_ssh_from and not platform.reached_from_here:
         yield (
@@ -124,9 +124,9 @@ def way_in(platform: Platform, network: Network) -> Iterator[Finding]:
             yield ("network", "allow_ssh_from", index), what, todo
 
 
-def api_in_reach(network: Network) -> Iterator[Finding]:
+def api_in_reach(platform: Platform, network: Network) -> Iterator[Finding]:
     """Clients of a public load balancer come with public addresses, those of a private one with private addresses."""
-    for index, cidr in enumerate(network.allow_api_from):
+    for index, cidr in enumerate(network.allow_api_from if platform.makes_network else ()):
         private = any(cidr.subnet_of(other) for other in PRIVATE)
         path = ("network", "allow_api_from", index)
         if network.api == "private" and not private:
@@ -167,10 +167,10 @@ CHECKS: tuple[Check, ...] = (
     (taints_once, ("pools",)),
     (state_has_place, ("state",)),
     (way_in, ("platform", "network")),
-    (api_in_reach, ("network",)),
+    (api_in_reach, ("platform", "network")),
     (key_shared, ("state", "ssh")),
     (version_locked, ("kubernetes",)),
-    (version_downloadable, ("platform", "kubernetes")),
+    (version_downloadable, ("platform", "kubernetes", "artifacts")),
     (kubelet_settings, ("kubernetes",)),
     (addons_fit, ("platform", "kubernetes", "addons")),
 )

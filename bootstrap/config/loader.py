@@ -55,14 +55,9 @@ def find(name_or_path: str) -> Path:
     Raises:
         ConfigurationError: there is no such file.
     """
-    is_path = os.sep in name_or_path or name_or_path.endswith((".yaml", ".yml"))
-    path = Path(name_or_path) if is_path else ENVIRONMENTS / f"{name_or_path}.yaml"
-    try:
-        path = path.expanduser()
-        if path.exists():
-            return path
-    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be entered, a user unknown
-        raise ConfigurationError("the environment file cannot be found", where=name_or_path, why=str(error)) from error
+    path = place(name_or_path)
+    if path.exists():
+        return path
     names = sorted(file.stem for file in ENVIRONMENTS.glob("*.yaml"))
     near = difflib.get_close_matches(path.stem, names, n=1)
     raise ConfigurationError(
@@ -72,8 +67,30 @@ def find(name_or_path: str) -> Path:
     )
 
 
+def place(name_or_path: str) -> Path:
+    """Return where the file of an environment is, or would be.
+
+    Raises:
+        ConfigurationError: nobody can look there.
+    """
+    is_path = os.sep in name_or_path or name_or_path.endswith((".yaml", ".yml"))
+    path = Path(name_or_path) if is_path else ENVIRONMENTS / f"{name_or_path}.yaml"
+    try:
+        path = path.expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be entered, a user unknown
+        raise ConfigurationError("the environment file cannot be found", where=name_or_path, why=str(error)) from error
+    return path
+
+
 def _validate(source: Source) -> Environment:
-    return Environment.model_validate_json(json.dumps(source.data), strict=True, by_alias=True, by_name=False)
+    return Environment.model_validate_json(json.dumps(_derived(source.data)), strict=True, by_alias=True, by_name=False)
+
+
+def _derived(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a file's content with what its cloud's block implies."""
+    cloud = platforms.registered().get(str(data.get("cloud")))
+    return cloud.derived(data) if cloud else data
 
 
 def _findings(source: Source) -> Iterator[Finding]:
@@ -81,7 +98,7 @@ def _findings(source: Source) -> Iterator[Finding]:
         sections = {name: value for name, value in _validate(source) if name in source.data or value is not None}
     except ValidationError as error:
         yield from explain(error)
-        sections = _valid_sections(source.data)
+        sections = _valid_sections(_derived(source.data))
     cloud = sections.get("cloud")
     if cloud and cloud not in source.data:
         yield missing((cloud,))

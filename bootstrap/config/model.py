@@ -27,7 +27,7 @@ else:
 
 def _machine(kind: Literal["control_plane", "worker", "bastion"], description: str) -> FieldInfo:
     """Return the field for a machine type; it is empty until the platform's default takes its place."""
-    defaults = {name: getattr(platform.machines, kind) for name, platform in _CLOUDS.items()}
+    defaults = {name: getattr(platform.machines, kind) for name, platform in _CLOUDS.items() if platform.machines}
     told = ", ".join(f"{machine} on {name}" for name, machine in defaults.items())
     found: FieldInfo = Field(
         min_length=1,
@@ -91,7 +91,7 @@ class Network(Section):
     bastion: Bastion | None = Field(
         Bastion(),
         description="the one machine that takes SSH from outside; null: machines are reached directly, as over a VPN",
-        examples=[{"machine": platform.machines.bastion} for platform in _CLOUDS.values()],
+        examples=[{"machine": platform.machines.bastion} for platform in _CLOUDS.values() if platform.machines],
     )
 
 
@@ -157,6 +157,12 @@ class Artifacts(Section):
         description="URL of a server that has the upstream files under HOST/PATH, and images under HOST/v2; null: "
         "upstream itself",
         examples=["https://mirror.example.com/kubernetes"],
+    )
+    over_ssh: bool = Field(
+        False,
+        description="true: this machine fetches them, and the machines get them from it over SSH; for machines "
+        "without a way to the internet",
+        examples=[False],
     )
 
 
@@ -261,6 +267,8 @@ class Environment(_WithBlocks, json_schema_extra={"allOf": [_required(name) for 
     def _with_machines(self) -> Environment:
         """Give each machine that has no type the platform's own."""
         types = _CLOUDS[self.cloud].machines
+        if types is None:
+            return self
         bastion = self.network.bastion
         if bastion and not bastion.machine:
             bastion = bastion.model_copy(update={"machine": types.bastion})

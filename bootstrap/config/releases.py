@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap import data
-from bootstrap.config.model import Kubernetes
+from bootstrap.config.model import Artifacts, Kubernetes
 from bootstrap.config.problems import Finding
 from bootstrap.platforms import Platform
 
@@ -22,10 +22,10 @@ def version_locked(kubernetes: Kubernetes) -> Iterator[Finding]:
         yield ("kubernetes", "version"), what, f"write one of the lock file's releases: {', '.join(releases)}"
 
 
-def version_downloadable(platform: Platform, kubernetes: Kubernetes) -> Iterator[Finding]:
+def version_downloadable(platform: Platform, kubernetes: Kubernetes, artifacts: Artifacts) -> Iterator[Finding]:
     """Machines of a real cloud download their files, and each download needs a SHA-256 in the lock file."""
     lock = _read()
-    if platform.keeps_artifacts or kubernetes.version not in lock["releases"]:
+    if platform.keeps_artifacts or artifacts.over_ssh or kubernetes.version not in lock["releases"]:
         return
     if not _downloadable(lock, kubernetes.version):
         usable = [version for version in lock["releases"] if _downloadable(lock, version)]
@@ -36,6 +36,12 @@ def version_downloadable(platform: Platform, kubernetes: Kubernetes) -> Iterator
             f"write one of {', '.join(usable)}, or run `make release VERSION={kubernetes.version}` to add the SHA-256"
         )
         yield ("kubernetes", "version"), what, todo
+
+
+def installable() -> tuple[str, ...]:
+    """Return the releases that every platform can install: all of their files have their SHA-256."""
+    lock = _read()
+    return tuple(str(version) for version in lock["releases"] if _downloadable(lock, version))
 
 
 def _downloadable(lock: Mapping[str, Any], version: str) -> bool:

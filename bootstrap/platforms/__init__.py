@@ -12,6 +12,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cache
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -63,6 +64,26 @@ class ReadinessCheck:
     needs: frozenset[str] = field(default_factory=frozenset)
 
 
+@dataclass(frozen=True)
+class There:
+    """A machine that is there before an apply; `zone` counts in the platform's zones, `provider_id` is its own name."""
+
+    name: str
+    pool: str
+    zone: int
+    address: IPv4Address
+    provider_id: str
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The place of the Kubernetes API; the control planes themselves hold a `virtual` one."""
+
+    host: str
+    port: int
+    virtual: bool
+
+
 class StandIn(Protocol):
     """Another version of a provider, for where no registry can be reached."""
 
@@ -110,8 +131,8 @@ class Platform(Protocol):
         """A block that is right."""
 
     @property
-    def machines(self) -> MachineTypes:
-        """The default machine types."""
+    def machines(self) -> MachineTypes | None:
+        """The default machine types; None where nobody chooses them."""
 
     @property
     def addressing(self) -> Addressing:
@@ -120,6 +141,10 @@ class Platform(Protocol):
     @property
     def reached_from_here(self) -> bool:
         """Whether this machine reaches the machines' network without a range that the environment file lets in."""
+
+    @property
+    def makes_network(self) -> bool:
+        """Whether it makes a network, with a bastion and a load balancer whose clients may come from the internet."""
 
     @property
     def keeps_artifacts(self) -> bool:
@@ -132,6 +157,15 @@ class Platform(Protocol):
     @property
     def checks(self) -> Sequence[Check]:
         """The checks of an environment file that are the cloud's own."""
+
+    def derived(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the content of an environment file, which may be wrong, with what follows from the cloud's block."""
+
+    def listed(self, environment: Environment) -> tuple[There, ...] | None:
+        """Return the machines where they are there already; None where the address plan says which to make."""
+
+    def endpoint(self, environment: Environment) -> Endpoint | None:
+        """Return the place of the Kubernetes API; None where the cloud names it when it is made."""
 
     def completed(self, environment: Environment) -> Environment:
         """Return a checked environment with the defaults that depend on its other values."""
@@ -162,9 +196,22 @@ class RealCloud:
     """The answers that most clouds share; each adds the rest of `Platform`."""
 
     reached_from_here: bool = False
+    makes_network: bool = True
     keeps_artifacts: bool = False
     lacks: Set[str] = frozenset()
     checks: Sequence[Check] = ()
+
+    def derived(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the content as it is."""
+        return data
+
+    def listed(self, environment: Environment) -> tuple[There, ...] | None:
+        """Return None: machines are made."""
+        return None
+
+    def endpoint(self, environment: Environment) -> Endpoint | None:
+        """Return None: the cloud names its load balancer."""
+        return None
 
     def completed(self, environment: Environment) -> Environment:
         """Return the environment as it is: no default depends on other values."""

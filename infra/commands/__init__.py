@@ -35,9 +35,17 @@ class Command(Generic[Served]):
     add_options: Callable[[ArgumentParser, Sequence[str]], None] | None = None
 
 
-def load(name: str) -> Command[Any]:
+@dataclass(frozen=True)
+class Beginning:
+    """A command that makes the environment file, so that none is loaded; otherwise as `Command`."""
+
+    run: Callable[[Options, Namespace], int | None]
+    add_options: Callable[[ArgumentParser, Sequence[str]], None] | None = None
+
+
+def load(name: str) -> Command[Any] | Beginning:
     """Return the command of this name."""
-    command: Command[Any] = importlib.import_module(f"{__name__}.{name}").COMMAND
+    command: Command[Any] | Beginning = importlib.import_module(f"{__name__}.{name}").COMMAND
     return command
 
 
@@ -57,8 +65,10 @@ def execute(name: str, options: Namespace, steps: tuple[str, ...]) -> int:
     """
     command = load(name)
     with stop_signals(_interrupt):
-        file, environment = loader.find(options.environment), loader.load(options.environment)
         shared = Options(options.environment, options.json, options.yes, options.start)
+        if isinstance(command, Beginning):
+            return command.run(shared, options) or 0
+        file, environment = loader.find(options.environment), loader.load(options.environment)
         with command.served(Request(name, environment, file, shared, steps)) as run:
             return command.run(run, options) or 0
 

@@ -35,11 +35,11 @@ def run(run: Run, options: Namespace) -> int:
         there = from_outputs(run.workspace)
         made = machine_names.of_resources(run.environment, plan, (*plan.create, *plan.replace))
         contract = (from_plan(terraform.planned()) if plan.outputs else None) or there
-        # A machine that Terraform finds missing cannot be asked.
+        # A machine that Terraform finds missing cannot be asked, and own machines are known before they are nodes.
         standing = {node.name for node in there.nodes} if there else set()
-        askable = contract if not standing & set(made) else None
+        askable = contract.without(made) if contract and not standing & set(made) else None
         try:
-            recap = _check_hosts(run, askable, plan) if askable else None
+            recap = _check_hosts(run, askable, plan) if askable and askable.nodes else None
         except AnsibleError as error:
             for line in (plan.summary(), *error.told):  # what is known is told
                 run.display.say(line)

@@ -6,7 +6,9 @@ a constant `PLATFORM`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -16,6 +18,36 @@ from bootstrap.config.model import Environment
 from bootstrap.progress import Progress
 
 Artifacts = list[dict[str, Any]]  # as `artifacts.json` has them
+
+
+@dataclass(frozen=True)
+class Jump:
+    """A host through which machines are reached; without a user, ssh itself decides whose login it is."""
+
+    host: str
+    port: int = 22
+    user: str | None = None
+
+    @classmethod
+    def read(cls, written: str) -> Jump:
+        """Return what [USER@]HOST[:PORT] says."""
+        user, host, port = re.fullmatch(r"(?:(.+)@)?(.+?)(?::(\d+))?", written).groups()  # type: ignore[union-attr] # it matches all that is not empty
+        return cls(host, int(port or 22), user)
+
+
+@dataclass(frozen=True)
+class Access:
+    """The way to a machine by SSH that does not follow from the environment alone.
+
+    `password` (env:NAME or a file) and `key` (a file) open it before it has the pipeline's key.
+    """
+
+    address: str
+    user: str
+    port: int = 22
+    jump: Jump | None = None
+    password: str | None = None
+    key: str | None = None
 
 
 class Vocabulary(Protocol):
@@ -54,6 +86,13 @@ class Operations(Vocabulary, Protocol):
     @property
     def runs_here(self) -> bool:
         """Whether it runs on this machine: started before Terraform, and stopped with all that Terraform made."""
+
+    @property
+    def machines_stay(self) -> bool:
+        """Whether machines are there before an apply and after a destroy, and have to be cleared of what was made."""
+
+    def access(self, environment: Environment) -> Mapping[str, Access]:
+        """Return by name the ways to machines that were there before; none where machines are made with the key."""
 
     @property
     def programs(self) -> Mapping[str, str]:
@@ -121,7 +160,12 @@ class RemoteCloud:
 
     title: str = "the cloud"
     runs_here: bool = False
+    machines_stay: bool = False
     programs: Mapping[str, str] = MappingProxyType({})
+
+    def access(self, environment: Environment) -> Mapping[str, Access]:
+        """Return none: the cloud gives machines the key."""
+        return {}
 
     def preflight(self, environment: Environment, folder: Path) -> Sequence[Callable[[], object]]:
         """Return none: bootstrap's checks are all."""

@@ -14,6 +14,7 @@ from bootstrap import locks, toolchain
 from bootstrap.errors import PreflightError, TerraformError
 from infra import history
 from infra.commands import plan as plan_command
+from infra.contract import Contract
 from infra.history import Origin
 from infra.lab import cgroups, cloud
 from infra.platforms import aws
@@ -351,11 +352,11 @@ def test_plan_does_not_answer_for_machines_that_it_could_not_ask(
 
 
 def test_plan_tells_what_the_hosts_would_refuse(
-    local: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    local: Workspace, contract: Contract, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     local.create()
     monkeypatch.setattr(plan_command, "perform", lambda *_: None)
-    monkeypatch.setattr(plan_command, "from_plan", lambda _: SimpleNamespace(nodes=()))
+    monkeypatch.setattr(plan_command, "from_plan", lambda _: contract)
     monkeypatch.setattr(plan_command, "_check_hosts", lambda *_: Recap(refused=["an add-on is held"]))
     monkeypatch.setattr("infra.terraform.of", lambda _: Unfinished())
     assert pipeline.main(["plan", LOCAL]) == 0

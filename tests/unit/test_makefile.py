@@ -124,6 +124,7 @@ def test_a_user_without_an_entry_has_a_cache(monkeypatch: pytest.MonkeyPatch) ->
     ("words", "called"),
     [
         ("validate", "validate local "),
+        ("init ENV=new 'ARGS=--from-kubespray ~/inventory'", "init new --from-kubespray ~/inventory"),
         ("destroy ENV=prod YES=0", "destroy prod "),
         ("apply ENV=prod YES=1 FROM=install", "apply prod --yes --from install "),
         ("ssh HOST=controller-0 ARGS=id", "ssh local controller-0 'id'"),

@@ -60,7 +60,7 @@ def test_it_is_validated_by_its_own_block_and_checks(project: Path) -> None:
         ("10.0.0.0/24, allow_ssh", "10.0.0.0/30, allow_ssh", "from /8 to /29"),
         ("cloud: pretend", "cloud: pretend\nlab: true", "the embedded cloud has no API of pretend"),
         ("cloud: pretend", "cloud: pretend\naws: {region: eu-central-1}", "aws.zones: this key is missing"),
-        ("cloud: pretend", "cloud: cumulus", "cloud: \"cumulus\" is not 'aws' or 'pretend'"),
+        ("cloud: pretend", "cloud: cumulus", "cloud: \"cumulus\" is not 'aws', 'hosts' or 'pretend'"),
     ):
         assert right in text
         wrong.write_text(text.replace(right, written))
@@ -113,5 +113,5 @@ def test_the_schema_has_its_block(project: Path) -> None:
     subprocess.run(argv, check=True, cwd=project)
     schema = json.loads((project / "environments" / "schema.json").read_text())
     assert {"aws", "pretend"} <= schema["properties"].keys()
-    assert schema["properties"]["cloud"]["enum"] == ["aws", "pretend"]
-    assert [rule["then"]["required"] for rule in schema["allOf"]] == [["aws"], ["pretend"]]
+    assert schema["properties"]["cloud"]["enum"] == ["aws", "hosts", "pretend"]
+    assert [rule["then"]["required"] for rule in schema["allOf"]] == [["aws"], ["hosts"], ["pretend"]]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from bootstrap.platforms import Addressing, Check, MachineTypes, Platform, Provider, ReadinessCheck
+from bootstrap.platforms import Addressing, Check, Endpoint, MachineTypes, Platform, Provider, ReadinessCheck, There
 from bootstrap.platforms.aws.checks import real_image
 from bootstrap.platforms.lab.checks import CHECKS
 from bootstrap.platforms.lab.configuration import adapted
@@ -27,6 +27,7 @@ class Lab:
 
     cloud: Platform
     reached_from_here: bool = True
+    makes_network: bool = True
     keeps_artifacts: bool = True
     lacks: Set[str] = frozenset({"storage"})  # the machines have their own disks only
 
@@ -46,7 +47,7 @@ class Lab:
         return self.cloud.example
 
     @property
-    def machines(self) -> MachineTypes:
+    def machines(self) -> MachineTypes | None:
         """The wrapped cloud's default machine types."""
         return self.cloud.machines
 
@@ -59,6 +60,18 @@ class Lab:
     def checks(self) -> Sequence[Check]:
         """The wrapped cloud's checks but that of the image, which is a template here, and the embedded cloud's own."""
         return (*(check for check in self.cloud.checks if check[0] is not real_image), *CHECKS)
+
+    def derived(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what the wrapped cloud returns."""
+        return self.cloud.derived(data)
+
+    def listed(self, environment: Environment) -> tuple[There, ...] | None:
+        """Return what the wrapped cloud returns."""
+        return self.cloud.listed(environment)
+
+    def endpoint(self, environment: Environment) -> Endpoint | None:
+        """Return what the wrapped cloud returns."""
+        return self.cloud.endpoint(environment)
 
     def completed(self, environment: Environment) -> Environment:
         """Let the environment's own network in where its file names no range: this host connects from its gateway."""

@@ -13,7 +13,7 @@ from bootstrap.files import cache_folder
 from bootstrap.progress import Progress
 from infra.lab import cgroups, cloud, readiness
 from infra.lab.layout import Layout
-from infra.platforms import Artifacts, Operations
+from infra.platforms import Access, Artifacts, Operations
 
 _NOWHERE = "http://embedded-cloud.invalid"
 
@@ -25,11 +25,16 @@ class Lab:
     wrapped: Operations
     title: str = "the embedded cloud"
     runs_here: bool = True
+    machines_stay: bool = False
 
     @property
     def programs(self) -> Mapping[str, str]:
         """Return the programs of its daemon and of the machines."""
         return readiness.PROGRAMS
+
+    def access(self, environment: Environment) -> Mapping[str, Access]:
+        """Return what the wrapped cloud returns."""
+        return self.wrapped.access(environment)
 
     def machine(self, address: str) -> str | None:
         """Return what the wrapped cloud returns."""

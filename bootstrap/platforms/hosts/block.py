@@ -1,0 +1,148 @@
+"""The block `hosts:` of an environment file: the company's own machines, and the ways to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from bootstrap.config.values import LabelValue, Name, Section, wrong
+
+CONTROL_PLANE = "control-plane"
+EXAMPLE: Mapping[str, object] = {
+    "endpoint": {"virtual_address": "10.20.0.10"},
+    "machines": [
+        {"name": "node1", "address": "10.20.0.11", "pool": CONTROL_PLANE},
+        {"name": "node2", "address": "10.20.0.12", "pool": "general"},
+    ],
+}
+# The API servers have port 6443 of the machines that hold a virtual address.
+_VIRTUAL_PORT, _PORT = 8443, 6443
+_USER = r"[a-z_][-a-z0-9_.]{0,31}"
+_HOST = r"[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?"
+
+
+def _address(value: object) -> object:
+    try:
+        return str(IPv4Address(value)) if isinstance(value, str) else value
+    except ValueError as error:
+        raise wrong(f"{value} is not an IPv4 address", "write one such as 10.20.0.11") from error
+
+
+Address = Annotated[
+    IPv4Address,
+    BeforeValidator(_address),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$"}),
+]
+
+
+class Endpoint(Section):
+    """The place of the Kubernetes API, one of two."""
+
+    virtual_address: Address | None = Field(
+        None,
+        description="a free address in network.cidr: the control planes hold it in turn, by keepalived, and haproxy "
+        "there leads to all API servers",
+        examples=["10.20.0.10"],
+    )
+    load_balancer: str | None = Field(
+        None,
+        pattern=f"^{_HOST}$",
+        description="name or address of a load balancer of your own that leads to port 6443 of the control planes; the "
+        "other way is virtual_address",
+        examples=[None],
+    )
+    port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description=f"port of the API there; null: {_VIRTUAL_PORT} at a virtual address, whose machines have their own "
+        f"API servers at {_PORT}, and {_PORT} at a load balancer",
+        examples=[_VIRTUAL_PORT],
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Endpoint:
+        if (self.virtual_address is None) == (self.load_balancer is None):
+            raise wrong("needs one of virtual_address and load_balancer", "write one of the two")
+        return self
+
+    @property
+    def host(self) -> str:
+        """The name or address."""
+        return str(self.virtual_address or self.load_balancer)
+
+    @property
+    def listens_at(self) -> int:
+        """The port."""
+        return self.port or (_VIRTUAL_PORT if self.virtual_address else _PORT)
+
+
+class Access(Section):
+    """The way to machines by SSH, and what opens them before they have the pipeline's key."""
+
+    user: str | None = Field(
+        None,
+        pattern=f"^{_USER}$",
+        description="whom the pipeline logs in as: root, or one who may use sudo; null: ssh.user",
+        examples=["debian"],
+    )
+    port: int | None = Field(None, ge=1, le=65535, description="port of their SSH; null: 22", examples=[22])
+    jump: str | None = Field(
+        None,
+        pattern=f"^({_USER}@)?{_HOST}(:[0-9]{{1,5}})?$",
+        description="[USER@]HOST[:PORT] through which they are reached, opened by the keys of whoever runs the "
+        "pipeline; null: directly",
+        examples=["ops@gate.example.com:22"],
+    )
+    password: str | None = Field(
+        None,
+        pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|[~./].*)$",
+        description="password of the first login and of sudo: env:NAME, or a file that only its owner may read; null: "
+        "the terminal asks for it. It is kept nowhere",
+        examples=["env:FIRST_PASSWORD"],
+    )
+    key: str | None = Field(
+        None,
+        min_length=1,
+        description="private key of the first login; null: the agent's and the usual ones of whoever runs the pipeline",
+        examples=["~/.ssh/id_ed25519"],
+    )
+
+
+class OwnMachine(Section):
+    """A machine that is there."""
+
+    name: Name = Field(description="its name in the cluster, and no other's", examples=["node1"])
+    address: Address = Field(description="its address in network.cidr", examples=["10.20.0.11"])
+    pool: Name = Field(description=f"{CONTROL_PLANE}, or the name of a pool of workers", examples=["general"])
+    zone: Annotated[LabelValue, Field(min_length=1)] = Field(
+        "default", description="what it shares its fate with: a rack, a room, a site", examples=["rack-1"]
+    )
+    ssh_address: str | None = Field(
+        None,
+        pattern=f"^{_HOST}$",
+        description="name or address by which SSH reaches it; null: its address",
+        examples=["node1.example.com"],
+    )
+    access: Access = Field(Access(), description="what differs from hosts.access", examples=[{"user": "debian"}])
+
+
+class Hosts(Section):
+    """The company's own machines."""
+
+    endpoint: Endpoint = Field(description="where the Kubernetes API is found", examples=[EXAMPLE["endpoint"]])
+    machines: tuple[OwnMachine, ...] = Field(
+        min_length=1,
+        description="the machines; how many are in the control plane and in each pool follows from them",
+        examples=[EXAMPLE["machines"]],
+    )
+    access: Access = Field(Access(), description="the way to all of them by SSH", examples=[{"user": "debian"}])
+    region: Annotated[LabelValue, Field(min_length=1)] = Field(
+        "default", description="their place in the world, as the nodes' label has it", examples=["frankfurt"]
+    )
+    architecture: str = Field(
+        "amd64", pattern="^(amd64|arm64)$", description="what their processors are: amd64 or arm64", examples=["amd64"]
+    )

@@ -1,0 +1,64 @@
+"""The company's own machines, as Terraform's plans and the pipeline see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bootstrap.config.model import Environment
+from bootstrap.platforms import hosts
+from infra.platforms import Access, Jump, RemoteCloud
+
+_API = "terraform_data.api"
+
+
+class HostsOperations(RemoteCloud):
+    """See `infra.platforms.Operations`."""
+
+    title: str = "the company's own machines"
+    machines_stay: bool = True
+
+    def machine(self, address: str) -> str | None:
+        """Return the id of a machine that is written down."""
+        kind, _, name = address.partition(".")
+        return name if kind == "terraform_data" and address != _API else None
+
+    def is_api(self, address: str) -> bool:
+        """Return whether it is the endpoint."""
+        return address == _API
+
+    def is_key(self, address: str) -> bool:  # noqa: ARG002 - each platform is asked the same
+        """Return False: the step `login` brings the key to the machines."""
+        return False
+
+    def stops(self, change: Mapping[str, Any]) -> bool:  # noqa: ARG002 - as above
+        """Return False: Terraform only writes."""
+        return False
+
+    def access(self, environment: Environment) -> Mapping[str, Access]:
+        """Return the way to each machine, by name."""
+        block = hosts.settings(environment)
+        found = {}
+        for own in block.machines:
+            merged = {**block.access.model_dump(exclude_none=True), **own.access.model_dump(exclude_none=True)}
+            jump = merged.get("jump")
+            found[own.name] = Access(
+                address=own.ssh_address or str(own.address),
+                user=merged.get("user", environment.ssh.user),
+                port=merged.get("port", 22),
+                jump=Jump.read(jump) if jump else None,
+                password=merged.get("password"),
+                key=merged.get("key"),
+            )
+        return found
+
+    def unanswered(self, folder: Path) -> str:  # noqa: ARG002 - each platform is asked the same
+        """Return what may keep it from answering."""
+        return (
+            "see whether the machine is on, and whether hosts.access (user, port, jump) and its address are right;"
+            " then apply again"
+        )
+
+
+PLATFORM = HostsOperations()

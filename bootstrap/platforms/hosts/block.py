@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from bootstrap.config.values import LabelValue, Name, Section, wrong
 
@@ -29,6 +30,13 @@ def _address(value: object) -> object:
         return str(IPv4Address(value)) if isinstance(value, str) else value
     except ValueError as error:
         raise wrong(f"{value} is not an IPv4 address", "write one such as 10.20.0.11") from error
+
+
+def _place(value: str) -> str:
+    """Refuse what may be the password itself, without repeating it."""
+    if not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*|[~./].*", value):
+        raise wrong("this is no place of a password", "write env:NAME, or the path of a file: no secret belongs here")
+    return value
 
 
 Address = Annotated[
@@ -97,9 +105,8 @@ class Access(Section):
         "pipeline; null: directly",
         examples=["ops@gate.example.com:22"],
     )
-    password: str | None = Field(
+    password: Annotated[str, AfterValidator(_place)] | None = Field(
         None,
-        pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|[~./].*)$",
         description="password of the first login and of sudo: env:NAME, or a file that only its owner may read; null: "
         "the terminal asks for it. It is kept nowhere",
         examples=["env:FIRST_PASSWORD"],
@@ -135,7 +142,6 @@ class Hosts(Section):
 
     endpoint: Endpoint = Field(description="where the Kubernetes API is found", examples=[EXAMPLE["endpoint"]])
     machines: tuple[OwnMachine, ...] = Field(
-        min_length=1,
         description="the machines; how many are in the control plane and in each pool follows from them",
         examples=[EXAMPLE["machines"]],
     )

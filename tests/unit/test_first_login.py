@@ -1,4 +1,4 @@
-"""The first login on machines that were there before: a pretended ssh has the password, or the key that it was given."""
+"""The first login on machines that were there before; a pretended ssh has their password, and the key that it gets."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from infra.steps import login, record_environment
 pytestmark = pytest.mark.usefixtures("build")
 
 PASSWORD = "not on a command line"
-# A machine is a folder: `password`, `host.pub`, and what it gets: `keys`, which open it, and `rule`, with which sudo asks
-# no more. A file `deaf` in it lets sudo ask all the same.
+# A machine is a folder: `password`, `host.pub`, and what it gets: `keys`, which open it, and `rule`, with which sudo
+# asks no more. A file `deaf` in it lets sudo ask all the same.
 SSH = r"""
 echo "$*" >>{machines}/log
 for word; do

@@ -122,12 +122,17 @@ def machines(environment: Environment) -> tuple[Machine, ...]:
     return (*controllers, *workers)
 
 
+def own_id(name: str) -> str:
+    """Return the id of a machine that is there already; no other resource of its stack has such a name."""
+    return f"host-{name}"
+
+
 def _there(environment: Environment, listed: Sequence[platforms.There]) -> tuple[Machine, ...]:
     """Return machines that are there already, control planes first."""
     pools = {pool.name: pool for pool in environment.pools}
     found = [
         Machine(
-            id=f"host-{own.name}",
+            id=own_id(own.name),
             name=own.name,
             role="worker" if own.pool in pools else "control-plane",
             pool=own.pool,

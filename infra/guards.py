@@ -42,8 +42,9 @@ def _keep_majority(nodes: Sequence[Node], plan: Plan) -> None:
         RefusedError: it does not.
     """
     members = [node.name for node in nodes if node.role == "control-plane"]
+    ids = {name: plan.vocabulary.machine_id(name) for name in members}
     removed, missing = (
-        [name for name in members if name in plan.machines(resources)] for resources in (plan.removes, plan.create)
+        [name for name in members if ids[name] in plan.machines(resources)] for resources in (plan.removes, plan.create)
     )
     if removed and 2 * (len(members) - len(removed) - len(missing)) <= len(members):
         beside = f", and {', '.join(missing)} is missing already" if missing else ""

@@ -59,6 +59,9 @@ class Vocabulary(Protocol):
         `address` is Terraform's, such as KIND.controller-0. The bastion's id is `bastion-0`.
         """
 
+    def machine_id(self, name: str) -> str:
+        """Return the id, as in the address plan, of a control plane or of a machine that stays."""
+
     def is_api(self, address: str) -> bool:
         """Return whether a resource gives the Kubernetes API its name."""
 
@@ -162,6 +165,10 @@ class RemoteCloud:
     runs_here: bool = False
     machines_stay: bool = False
     programs: Mapping[str, str] = MappingProxyType({})
+
+    def machine_id(self, name: str) -> str:
+        """Return its name: that of a control plane is its id."""
+        return name
 
     def access(self, environment: Environment) -> Mapping[str, Access]:
         """Return none: the cloud gives machines the key."""

@@ -5,7 +5,7 @@ import pytest
 from bootstrap.errors import RefusedError
 from infra import guards
 from infra.contract import Node
-from infra.platforms import aws
+from infra.platforms import aws, hosts
 from infra.terraform_events import Plan
 
 
@@ -48,3 +48,9 @@ def test_a_plan_that_leaves_a_majority_passes(count: int, lost: int) -> None:
         control_planes(count),
         Plan((), (), (), (*resources, "aws_instance.pool-general-0"), outputs=True, vocabulary=aws.PLATFORM),
     )
+
+
+def test_own_machines_are_counted_too() -> None:
+    removed = tuple(f"terraform_data.host-controller-{index}" for index in range(2))
+    with pytest.raises(RefusedError, match="2 of 3 control planes"):
+        guards.check(control_planes(3), Plan((), (), (), removed, outputs=True, vocabulary=hosts.PLATFORM))

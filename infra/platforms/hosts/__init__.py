@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bootstrap import addresses
 from bootstrap.config.model import Environment
 from bootstrap.platforms import hosts
 from infra.platforms import Access, Jump, RemoteCloud
@@ -23,6 +24,10 @@ class HostsOperations(RemoteCloud):
         """Return the id of a machine that is written down."""
         kind, _, name = address.partition(".")
         return name if kind == "terraform_data" and address != _API else None
+
+    def machine_id(self, name: str) -> str:
+        """Return the id of a machine that is written down under this name."""
+        return addresses.own_id(name)
 
     def is_api(self, address: str) -> bool:
         """Return whether it is the endpoint."""

@@ -40,6 +40,10 @@ class Lab:
         """Return what the wrapped cloud returns."""
         return self.wrapped.machine(address)
 
+    def machine_id(self, name: str) -> str:
+        """Return what the wrapped cloud returns."""
+        return self.wrapped.machine_id(name)
+
     def is_api(self, address: str) -> bool:
         """Return what the wrapped cloud returns."""
         return self.wrapped.is_api(address)

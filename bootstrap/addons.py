@@ -120,11 +120,22 @@ class Traffic(_Strict):
     why: str
 
 
+class Leaves(_Strict):
+    """What an add-on makes on a host by itself: folders, links of the network, and tables of nftables, all by name."""
+
+    folders: list[str] = []
+    links: list[str] = []
+    tables: list[str] = []
+
+
 class Host(_Strict):
     """The needs of an add-on on each host: kernel modules, and a CNI configuration list (the name of its template).
 
     bridge: the bridge that it puts Pods at. lease: the file in which it keeps the host's range of Pods, as a variable
     whose name ends in SUBNET. A network that has them is mended when its Node is made anew with another range.
+
+    leaves: what it makes on a host, which goes when the host is reset. keeps: the value that names the folder of Pods'
+    data; a host that is reset loses the volumes in it.
 
     kube-proxy runs in every cluster. A field that leaves it out comes with the first CNI that replaces it.
     """
@@ -133,6 +144,8 @@ class Host(_Strict):
     conflist: str | None = None
     bridge: str | None = None
     lease: str | None = None
+    leaves: Leaves = Leaves()
+    keeps: str | None = None
 
     @model_validator(mode="after")
     def _together(self) -> Host:

@@ -192,6 +192,14 @@ def _virtual_address(environment: Environment) -> str:
     return endpoint.host if endpoint and endpoint.virtual else ""
 
 
+def _leaves(environment: Environment) -> dict[str, list[str]]:
+    """Return what add-ons leave on hosts, by kind, with `data`: the folders in which they keep Pods' data."""
+    chosen = chosen_addons(environment)
+    kinds = [item.addon.host.leaves.model_dump() for item in chosen]
+    found = {kind: [name for leaves in kinds for name in leaves[kind]] for kind in ("folders", "links", "tables")}
+    return {**found, "data": [str(item.values[key]) for item in chosen if (key := item.addon.host.keeps)]}
+
+
 def _shutdown_seconds(kubelet: Mapping[str, Any]) -> int:
     """Return for how many seconds a kubelet with these settings of the environment delays a shutdown."""
     by_priority = kubelet.get("shutdownGracePeriodByPodPriority")
@@ -229,6 +237,7 @@ def _variables(
         "cluster_kubelet_defaults": defaults(environment.kubernetes.kubelet),
         "cluster_shutdown_seconds": _shutdown_seconds(environment.kubernetes.kubelet),
         "cluster_addons": addons(environment),
+        "cluster_leaves": _leaves(environment),
         "cluster_mirror": str(environment.artifacts.mirror or "").rstrip("/"),
         "cluster_artifacts": [dict(artifact) for artifact in artifacts],
         "cluster_images": {item["name"]: item["reference"] for item in artifacts if item["kind"] == "image"},

@@ -104,6 +104,12 @@ def missing_images(wanted: Sequence[Artifact], state: State, present: Mapping[st
     return [item for item in wanted if item.kind == "image" and not held(item)]
 
 
+def installed_files() -> list[Path]:
+    """Return the files that earlier calls installed; one that somebody else has replaced since is not theirs."""
+    marks = {Path(path): mark for entry in read_state().values() for path, mark in entry.get("files", {}).items()}
+    return [path for path, mark in marks.items() if path.exists() and _mark(path) == mark]
+
+
 def install_programs(items: Sequence[Artifact]) -> State:
     """Fetch binaries and archives side by side and put their members in place; return their entries of the state."""
     return _each(items, _install)

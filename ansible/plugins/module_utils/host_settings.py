@@ -22,12 +22,13 @@ _SWAP_SERVICES = ("zramswap.service", "zram-config.service", "dphys-swapfile.ser
 
 def without_swap(fstab: str) -> str:
     """Comment out the swap areas of an fstab."""
-    lines = []
-    for line in fstab.splitlines(keepends=True):
-        fields = line.split()
-        is_swap = len(fields) > 2 and fields[2] == "swap" and not line.lstrip().startswith("#")
-        lines.append(f"# {line}" if is_swap else line)
-    return "".join(lines)
+    return "".join(f"# {line}" if is_swap(line) else line for line in fstab.splitlines(keepends=True))
+
+
+def is_swap(line: str) -> bool:
+    """Tell whether a line of fstab is a swap area."""
+    fields = line.split()
+    return len(fields) > 2 and fields[2] == "swap" and not line.lstrip().startswith("#")
 
 
 def with_name(hosts: str, address: str, name: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ansible.module_utils import before
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.host_settings import (
     lasting,
@@ -19,7 +20,7 @@ from ansible.module_utils.host_settings import (
     without_swap,
 )
 from ansible.module_utils.system.commands import CommandError
-from ansible.module_utils.system.files import File, apply, changes
+from ansible.module_utils.system.files import Change, File, apply, changes
 from ansible.module_utils.system.paths import HOST
 
 DOCUMENTATION = r"""
@@ -30,6 +31,7 @@ description:
     container lacks is left out and reported. A higher limit stays. A setting that was changed since is set again.
   - Turns swap off and keeps it off, whether fstab, a partition's type, a zram generator or a service started it.
   - Has the host resolve its own name.
+  - Remembers, before its first change, what was there, for the module C(reset).
 options:
   modules:
     description: Kernel modules.
@@ -48,6 +50,10 @@ options:
     description: The node's address.
     type: str
     required: true
+  leaves:
+    description: What add-ons will make on the host, names by kind (folders, links, tables, data).
+    type: dict
+    default: {}
 author: [kube-pipeline]
 """
 
@@ -76,13 +82,15 @@ def main() -> None:
             "settings": {"type": "dict", "required": True},
             "name": {"type": "str", "required": True},
             "address": {"type": "str", "required": True},
+            "leaves": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
     check = module.check_mode
+    wanted = {key: int(value) for key, value in module.params["settings"].items()}
+    known = None if check else before.remember(wanted, module.params["leaves"])
     missing = missing_modules(module.params["modules"])
     loaded = [name for name in missing if not check and load(name)]
-    wanted = {key: int(value) for key, value in module.params["settings"].items()}
     current = read_settings(list(wanted))
     settings = settings_to_change(wanted, current)
     unavailable = sorted({*missing} - {*loaded}) + sorted(key for key, value in current.items() if value is None)
@@ -92,7 +100,9 @@ def main() -> None:
         swapping, starters = swap_areas(), swap_starters()
     except CommandError as error:
         module.fail_json(msg=str(error))
-    if not check:
+    if known:
+        line = [f"{module.params['address']} {module.params['name']}"] if _renames(found) else []
+        before.note(before.added(known, loaded=loaded, swapping=swapping, starters=starters, lines=line))
         apply(found)
         for key, (_, value) in settings.items():
             setting_path(key).write_text(str(value), encoding="ascii")
@@ -118,13 +128,17 @@ def _files(params: dict[str, object], unavailable: list[str], settings: str) -> 
         File(HOST.kernel_modules, "\n".join(modules) + "\n", 0o644),
         File(HOST.kernel_settings, settings, 0o644),
     ]
-    fstab, hosts = HOST.etc / "fstab", HOST.etc / "hosts"
+    fstab, hosts = HOST.fstab, HOST.hosts
     if fstab.exists():
         files.append(File(fstab, without_swap(fstab.read_text(encoding="utf-8")), 0o644))
     text = hosts.read_text(encoding="utf-8") if hosts.exists() else "127.0.0.1 localhost\n"
     if not named(text, address, name):
         files.append(File(hosts, with_name(text, address, name), 0o644))
     return files
+
+
+def _renames(found: list[Change]) -> bool:
+    return any(change.file.path == HOST.hosts for change in found)
 
 
 if __name__ == "__main__":

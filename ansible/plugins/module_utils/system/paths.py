@@ -234,6 +234,90 @@ class Host:
         """Return the kernel modules for each start."""
         return self.etc / "modules-load.d/kubernetes.conf"
 
+    @property
+    def fstab(self) -> Path:
+        """Return the list of file systems and swap areas."""
+        return self.etc / "fstab"
+
+    @property
+    def hosts(self) -> Path:
+        """Return the list of names of hosts."""
+        return self.etc / "hosts"
+
+    def unit(self, name: str) -> Path:
+        """Return the file of a systemd unit that an administrator gives; packages have theirs elsewhere."""
+        return self.etc / "systemd/system" / name
+
+    @property
+    def transient_units(self) -> Path:
+        """Return the folder of units that systemd was asked for by programs."""
+        return self.root / "run/systemd/transient"
+
+    @property
+    def before(self) -> Path:
+        """Return what is remembered of the host as it was, written by the module `host`."""
+        return self.state / "before.json"
+
+    @property
+    def kubeadm_program(self) -> Path:
+        """Return kubeadm as the module `artifacts` installs it."""
+        return self.root / "usr/local/bin/kubeadm"
+
+    @property
+    def containerd_socket(self) -> Path:
+        """Return the socket of the containerd that Kubernetes uses; that of Docker's own is another."""
+        return self.root / "run/containerd/containerd.sock"
+
+    @property
+    def network_namespaces(self) -> Path:
+        """Return the folder of named network namespaces, which those of Pods are among."""
+        return self.root / "run/netns"
+
+    @property
+    def pod_mounts(self) -> tuple[Path, ...]:
+        """Return the folders below which Pods and their containers have mounts."""
+        places = ("var/lib/kubelet", "run/containerd", "var/lib/containerd")
+        return tuple(self.root / place for place in places)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Return the folders that are all Kubernetes', its runtime's and this project's, but for the record of it."""
+        places = (
+            *("etc/kubernetes", "etc/containerd/certs.d", "etc/systemd/system/kubelet.service.d"),
+            *("root/.ansible_async", "root/.kube/cache", "run/containerd", "run/nri"),
+            *("usr/libexec/kubernetes", "usr/local/lib/kube-pipeline"),
+            *("var/lib/cni", "var/lib/containerd", "var/lib/etcd", "var/lib/kubelet"),
+            *("var/log/containers", "var/log/kube-pipeline", "var/log/kubernetes", "var/log/pods"),
+        )
+        return tuple(self.root / place for place in places)
+
+    @property
+    def overwritten(self) -> tuple[Path, ...]:
+        """Return the files that this project writes whole, at places that another one may have taken before."""
+        return (
+            self.kernel_settings,
+            self.kernel_modules,
+            self.shutdown_delay,
+            self.etc / "systemd/logind.conf.d/99-kubelet.conf",  # the kubelet's own
+            self.etc / "containerd/config.toml",
+            *map(self.unit, ("kubelet.service", "containerd.service")),
+            *map(self.unit, ("kube-pipeline-approver.service", "kube-pipeline-approver.timer")),
+        )
+
+    @property
+    def parents(self) -> tuple[Path, ...]:
+        """Return folders that may have been made for single files, and that others use, too; the inner ones first."""
+        places = (
+            *("etc/cni/net.d", "etc/cni", "opt/cni/bin", "opt/cni", "etc/containerd", "run/netns"),
+            *("opt/containerd/bin", "opt/containerd/lib", "opt/containerd", "root/.kube"),
+        )
+        return (*(self.root / place for place in places), self.shutdown_delay.parent)
+
+    @property
+    def installed(self) -> tuple[Path, ...]:
+        """Return places of single files in folders that others may have, too."""
+        return tuple(self.network_plugins.glob("10-*.conflist")) if self.network_plugins.exists() else ()
+
     def built_in_modules(self, release: str) -> Path:
         """Return the list of modules that a kernel has built in."""
         return self.root / "lib/modules" / release / "modules.builtin"

@@ -101,7 +101,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         told = _help(name)
         command = commands.add_parser(name, help=told.splitlines()[0], description=told)
         command.add_argument("environment", metavar="ENV", help="a name in environments/, or a path to a file")
-        command.set_defaults(json=False, yes=False, start=None)
+        command.set_defaults(json=False, yes=False, start=None, give_up=False)
         if name == named:
             _commands().add_options(name, command, APPLY)
     try:

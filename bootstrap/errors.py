@@ -126,6 +126,7 @@ class AnsibleError(PipelineError):
 
     exit_code = 14
     told: tuple[str, ...] = ()
+    hosts: frozenset[str] = frozenset()  # those on which a playbook failed, where it came to its end on the others
 
 
 class LoginRefusedError(AnsibleError):

@@ -155,6 +155,7 @@ class _Watcher:
             self.recap.refused.append(str(result["refused"]))
         if kind == "runner_on_ok":
             self.recap.told += map(str, result.get("told") or ())
+        self.recap.told += [f"{host}: {note}" for note in result.get("unsure") or ()]
         if kind in _FAILURES and not data.get("ignore_errors"):
             unreachable = kind == "runner_on_unreachable"
             self.recap.failures.append(recap.failed(host, task, result, unreachable=unreachable))

@@ -15,7 +15,7 @@ from bootstrap.config import stored
 from bootstrap.config.model import Environment
 from bootstrap.errors import PipelineError, PreflightError
 from bootstrap.files import write_atomically
-from infra import ansible, inventory, ssh
+from infra import ansible, inventory, ssh, ways
 from infra.contract import Contract, Node, from_outputs
 from infra.recap import Recap
 from infra.run import Run
@@ -76,7 +76,7 @@ class Cluster:
     def write_ssh_config(self, reachable: Contract, keys: Sequence[Path]) -> None:
         """Write the ssh_config of these machines."""
         workspace, user = self.run.workspace, self.environment.ssh.user
-        known, access = workspace.known_hosts, self.run.platform.access(self.environment)
+        known, access = workspace.known_hosts, ways.of(reachable, self.environment, self.run.platform, workspace)
         config = ssh.configuration(
             reachable, workspace.ssh_config, user=user, keys=keys, known_hosts=known, access=access
         )
@@ -130,17 +130,24 @@ class Cluster:
         *,
         check: bool = False,
         skip_tags: str | None = None,
+        limit: Sequence[str] = (),
     ) -> Recap:
         """Write the inventory and run one of the playbooks on the machines that the command does not go on without.
+
+        A playbook that installs nothing runs on those of a `limit`, of whatever other machines there are.
 
         Raises:
             AnsibleError: a task failed or a host could not be reached.
         """
         workspace, display = self.run.workspace, self.run.display
-        write_atomically(workspace.inventory, inventory.as_yaml(self.inventory(serving=True)), mode=0o600)
+        contract, environment = self.contract, self.environment
+        bare = inventory.build(contract, environment, [], workspace.ssh_config) if limit else None
+        listed = bare or self.inventory(serving=True)
+        write_atomically(workspace.inventory, inventory.as_yaml(listed), mode=0o600)
         sockets = self.run.connections.share()
-        limit = ":".join(["all", *(f"!{name}" for name in self.run.absent)]) if self.run.absent else None
-        playbook = ansible.Playbook(name, workspace, sockets, variables or {}, check, skip_tags, limit)
+        absent = [f"!{name}" for name in self.run.absent]
+        hosts = ":".join(limit or (["all", *absent] if absent else [])) or None
+        playbook = ansible.Playbook(name, workspace, sockets, variables or {}, check, skip_tags, hosts)
         return ansible.play(playbook, stage, display.timeline, display)
 
 

@@ -65,7 +65,7 @@ def shared(workspace: Workspace) -> Iterator[Path]:
         finally:
             for socket in filter(Path.is_socket, Path(name).iterdir()):
                 run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "none"], check=False)
-            link.unlink()
+            link.unlink(missing_ok=True)  # a destroy has removed the workspace
 
 
 def end_leftovers(workspace: Workspace) -> None:

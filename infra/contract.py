@@ -86,6 +86,10 @@ class Contract(_Strict):
         """Return the contract without some nodes."""
         return self.model_copy(update={"nodes": tuple(node for node in self.nodes if node.name not in names)})
 
+    def only(self, names: Collection[str]) -> Contract:
+        """Return the contract with these nodes alone."""
+        return self.model_copy(update={"nodes": tuple(node for node in self.nodes if node.name in names)})
+
     def keeps_majority(self, without: Collection[str]) -> bool:
         """Return whether more than half of the control planes, of which etcd has its members, are not among these."""
         planes = {node.name for node in self.nodes if node.role == "control-plane"}

@@ -36,7 +36,8 @@ class Change:
 class Recap:
     """What a run did: its tasks by name, what they changed, and the failures.
 
-    `refused` are the reasons why a run without --check would fail, `told` are sentences about what stays as it is.
+    `refused` are the reasons why a run without --check would fail, `told` are sentences for a person: about what stays
+    as it is, or is not known.
     """
 
     tasks: set[str] = field(default_factory=set)
@@ -64,13 +65,15 @@ def error(failures: Sequence[Failure], log: Path) -> AnsibleError:
     else:
         todo = "mend what the output says, then run the same command again: finished tasks are not repeated"
     others = sorted({failure.host for failure in failures[1:]} - {first.host})
-    return AnsibleError(
+    failed = AnsibleError(
         "the host could not be reached" if first.unreachable else f"the task “{first.task}” failed",
         where=first.host + (f" (and {', '.join(others)})" if others else ""),
         output=first.message,
         todo=todo,
         log=log,
     )
+    failed.hosts = frozenset(failure.host for failure in failures)
+    return failed
 
 
 def summary(changes: Sequence[Change]) -> list[str]:

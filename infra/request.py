@@ -20,6 +20,7 @@ class Options:
     json: bool = False
     assume_yes: bool = False
     start: str | None = None
+    give_up: bool = False
 
     @property
     def quoted(self) -> str:

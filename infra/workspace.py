@@ -97,19 +97,23 @@ class Workspace:
     outputs = File("outputs.json", writer="infra/terraform.py", readers=("infra/contract.py",))
     # SSH
     keys = File("ssh", writer="infra/key_pair.py")
-    known_hosts = File("known_hosts", writer="infra/cluster.py")
+    known_hosts = File("known_hosts", writer="infra/cluster.py", readers=("infra/commands/destroy.py",))
     ssh_config = File(
         "ssh_config",
         writer="infra/cluster.py",
         readers=(
             "infra/connections.py",
             "infra/first_login.py",
+            "infra/clearing.py",
             "infra/api_servers.py",
             "infra/key_change.py",
             "infra/kubeconfig.py",
             "infra/commands/ssh.py",
         ),
     )
+    ways = File("ways.json", writer="infra/ways.py")
+    # The machines that a destroy has cleared, where they stay and it has not come to its end
+    cleared = File("cleared.json", writer="infra/clearing.py")
     # Ansible
     inventory = File("inventory/hosts.yaml", writer="infra/cluster.py", readers=("infra/ansible.py",))
     inventory_script = File("inventory.sh", writer="infra/steps/reach.py")

@@ -65,7 +65,7 @@ def execute(name: str, options: Namespace, steps: tuple[str, ...]) -> int:
     """
     command = load(name)
     with stop_signals(_interrupt):
-        shared = Options(options.environment, options.json, options.yes, options.start)
+        shared = Options(options.environment, options.json, options.yes, options.start, options.give_up)
         if isinstance(command, Beginning):
             return command.run(shared, options) or 0
         file, environment = loader.find(options.environment), loader.load(options.environment)

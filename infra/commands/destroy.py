@@ -14,8 +14,11 @@ from infra.steps import load, record_environment
 
 
 def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
-    """Add `--yes`."""
+    """Add `--yes` and `--give-up`."""
     add_yes(parser)
+    parser.add_argument(
+        "--give-up", action="store_true", help="forget machines of your own that do not answer, as they are"
+    )
 
 
 def run(run: Run, options: Namespace) -> None:
@@ -28,16 +31,27 @@ def run(run: Run, options: Namespace) -> None:
         shutil.rmtree(run.workspace.folder, ignore_errors=True)
         answer(known if run.platform.runs_here else known + lost)
         return
-    confirm(run, f"This deletes the environment {name}: machines, disks, network, load balancer.")
+    confirm(run, _meaning(run))
     record_environment(run)
     end_leftovers(run.workspace)
     with run.display.live():
         for step in map(load, reversed(run.steps)):
-            if step.undo and step.needed(run):
+            if step.undo and step.needed(run) and step.undone(run):
                 with run.display.stage(step.name, (step.undo.__doc__ or "").rstrip(".")):
                     step.undo(run)
     shutil.rmtree(run.workspace.folder)
     run.display.console.print(f"{name} is gone")
+
+
+def _meaning(run: Run) -> str:
+    """Return what a destroy takes away."""
+    name = run.environment.name
+    if not run.platform.machines_stay:
+        return f"This deletes the environment {name}: machines, disks, network, load balancer."
+    return (
+        f"This takes Kubernetes off the machines of {name}, with all that runs there, its data and its volumes, and"
+        " puts back what was changed on them. The machines stay."
+    )
 
 
 def nothing_made(run: Run) -> bool:
@@ -52,6 +66,8 @@ def nothing_made(run: Run) -> bool:
     # The record may have been removed by hand, for another environment file to take over.
     if history.anything(workspace) or workspace.terraform_state.exists():
         return False
+    if run.platform.machines_stay and workspace.known_hosts.exists():
+        return False  # an apply has logged in on machines, and failed before it recorded anything
     return not run.platform.left(workspace.lab)
 
 

@@ -69,6 +69,8 @@ def _tell(run: Run, plan: Plan, made: list[str], recap: Recap | None) -> None:
     refused = "; ".join(reasons) or None
     lines = [plan.summary(), *summary(changed)]
     lines += [f"Ansible: installs Kubernetes on {', '.join(made)}"] if made else []
+    cleared = _cleared(run, plan)
+    lines += [f"Ansible: takes Kubernetes off {', '.join(cleared)}, with its data and volumes there"] if cleared else []
     unasked = {name: ": ".join(filter(None, [error.what, error.why])) for name, error in run.absent.items()}
     lines += [f"Ansible: {name} was not asked: {why}" for name, why in unasked.items()]
     if recap and not made and not changed:
@@ -81,6 +83,13 @@ def _tell(run: Run, plan: Plan, made: list[str], recap: Recap | None) -> None:
     ansible = {"asked": recap is not None, "changes": [asdict(change) for change in changed], "installs": made}
     ansible |= {"not_asked": unasked, "told": told}
     emit(run, {"terraform": plan.as_dict(), "ansible": ansible, "refused": refused}, "\n".join(lines))
+
+
+def _cleared(run: Run, plan: Plan) -> list[str]:
+    """Return the machines that stay and would be cleared."""
+    there = from_outputs(run.workspace)
+    removed = plan.machines(plan.removes) if run.platform.machines_stay else set()
+    return [node.name for node in (there.nodes if there else ()) if run.platform.machine_id(node.name) in removed]
 
 
 def _refusals(run: Run, plan: Plan) -> list[str]:

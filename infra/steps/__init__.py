@@ -19,6 +19,8 @@ def _always(_: Run) -> bool:
 class Step:
     """One step. `reads` and `writes` are attributes of `Workspace`; `resume` is the step to go on with after a failure.
 
+    `needed` is whether the platform takes the step, `undone` whether it takes its `undo`, too.
+
     What `do` reads was written by an earlier step, by this command, or before it; a file that it writes is not repeated
     among what it reads. A test compares both with the code.
     """
@@ -30,6 +32,7 @@ class Step:
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     needed: Callable[[Run], bool] = _always
+    undone: Callable[[Run], bool] = _always
     resume: str = ""
 
     @property

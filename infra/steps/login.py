@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra import cluster, key_pair
+from infra import clearing, cluster, key_pair
 from infra.contract import planned
 from infra.first_login import FirstLogin
 from infra.run import Run
@@ -14,6 +14,7 @@ def log_in(run: Run) -> None:
     contract = planned(run.environment, {})
     if contract is None:
         return
+    clearing.begin(run.workspace)
     pair, machines = key_pair.find(run), cluster.of(run, contract)
     machines.write_ssh_config(contract, [pair.private])
     FirstLogin(
@@ -26,6 +27,6 @@ STEP = Step(
     "log in on the machines for the first time",
     log_in,
     reads=("environment", "keys"),
-    writes=("ssh_config", "known_hosts"),
+    writes=("ssh_config", "known_hosts", "ways", "cleared"),
     needed=lambda run: run.platform.machines_stay,
 )

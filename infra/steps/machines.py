@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bootstrap.errors import AnsibleError, InterruptedRunError, PipelineError
 from bootstrap.files import write_atomically
 from bootstrap.process import stop_signals
-from infra import cluster, guards, history, key_change, key_pair, machine_names, resize, stopped_machines
+from infra import clearing, cluster, guards, history, key_change, key_pair, machine_names, resize, stopped_machines
 from infra import terraform as terraform_driver
 from infra.api_servers import ApiServers
 from infra.contract import from_outputs, planned, required
@@ -30,6 +30,10 @@ def make(run: Run) -> None:
     contract = from_outputs(run.workspace)
     if plan.changes:
         history.begin(run.workspace, run.origin, standing=contract is not None)
+    if contract and run.platform.machines_stay:
+        removed = plan.machines(plan.removes)
+        leaving = [node for node in contract.nodes if run.platform.machine_id(node.name) in removed]
+        clearing.clear_leaving(run, contract, leaving)
     if contract:
         missing = machine_names.of_resources(run.environment, plan, (*plan.create, *plan.removes))
         stopped_machines.start(run, contract, missing)
@@ -55,7 +59,9 @@ def agree(run: Run, plan: Plan, known: Sequence[str] = ()) -> None:
     contract = from_outputs(run.workspace)
     guards.check(contract.nodes if contract else (), plan)
     if set(plan.disruptive) - set(known):
-        confirm(run, f"This deletes, replaces or stops what is there: {', '.join(plan.disruptive)}.")
+        names = ", ".join(plan.disruptive)
+        stay = f"This takes machines out of the cluster, with their Pods, data and volumes; the machines stay: {names}."
+        confirm(run, stay if run.platform.machines_stay else f"This deletes, replaces or stops what is there: {names}.")
 
 
 def _resize(run: Run, terraform: Terraform, plan: Plan) -> bool:
@@ -147,5 +153,5 @@ STEP = Step(
     make,
     undo=delete,
     reads=("environment", "artifacts", "lab", "stack", "keys"),
-    writes=("state", "outputs", "ssh_config", "known_hosts", "inventory", "prepared"),
+    writes=("state", "outputs", "ssh_config", "known_hosts", "ways", "inventory", "prepared"),
 )

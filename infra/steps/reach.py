@@ -27,5 +27,5 @@ STEP = Step(
     "reach every machine by SSH",
     reach,
     reads=("environment", "outputs", "keys", "lab"),
-    writes=("ssh_config", "known_hosts", "inventory_script"),
+    writes=("ssh_config", "known_hosts", "ways", "inventory_script"),
 )

@@ -131,7 +131,7 @@ def test_what_a_step_reads_is_written_before_it() -> None:
         for name in step.writes:
             writers.setdefault(name, []).append(step.name)
     # Machines that answer early are reached and prepared while Terraform still works.
-    early = {"ssh_config", "known_hosts", "inventory"}
+    early = {"ssh_config", "known_hosts", "ways", "inventory"}
     # `synth` alone has no preflight, and a verification that fails leaves no report of an earlier one.
     assert {name for name, steps in writers.items() if len(steps) > 1} == early | {"keys", *by_report}
 
@@ -190,7 +190,12 @@ def test_the_synthesis_starts_no_embedded_cloud(
 
 def test_what_is_undone_in_reverse() -> None:
     undone = [step.name for step in map(steps.load, reversed(pipeline.APPLY)) if step.undo]
-    assert undone == ["machines", "lab"]
+    assert undone == ["install", "machines", "lab"]
+
+
+def test_machines_are_cleared_only_where_they_stay(apply: Run) -> None:
+    assert not steps.load("install").undone(apply)
+    assert steps.load("machines").undone(apply)
 
 
 def test_a_run_that_is_put_together_has_done_nothing_yet(apply: Run) -> None:

@@ -120,7 +120,7 @@ def _of(file: Path) -> Inventory:
         hosts = {host: Host(host, _variables(of)) for host, of in listed["_meta"]["hostvars"].items()}
         # A host without variables is listed by its groups only.
         hosts |= {host: Host(host, {}) for names in groups.values() for host in names if host not in hosts}
-        return Inventory(file, hosts, groups, tuple(stage.told))
+        return Inventory(file, hosts, groups, tuple(stage.notes))
 
 
 def _variables(given: Mapping[str, Any]) -> dict[str, object]:
@@ -160,7 +160,7 @@ class _Stage:
     def __init__(self, folder: Path, file: Path) -> None:
         self._folder, self._file = folder, file
         self._copy = folder / f"inventory{file.suffix}"
-        self.told: list[Note] = []
+        self.notes: list[Note] = []
         (folder / "ansible.cfg").touch()
         shutil.copyfile(file, self._copy)
         for name in _VARIABLES:
@@ -174,7 +174,7 @@ class _Stage:
             group = _BESIDE.get(source.stem)
             if group and source.suffix in {".yml", ".yaml"} and source != self._file:
                 self._take(source, self._folder / "group_vars" / group / source.name)
-                self.told.append(Note(source.name, "", f"read as group_vars/{group}/{source.name}"))
+                self.notes.append(Note(source.name, "", f"read as group_vars/{group}/{source.name}"))
 
     def _take(self, source: Path, target: Path) -> None:
         if source.suffix not in _READ or not source.is_file():
@@ -182,7 +182,7 @@ class _Stage:
         content = source.read_bytes()
         if content.startswith(_ENCRYPTED):
             why = "encrypted as a whole, and not read: write what it holds beyond secrets into the environment file"
-            self.told.append(Note(str(source.relative_to(self._file.parent)), "", why))
+            self.notes.append(Note(str(source.relative_to(self._file.parent)), "", why))
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)

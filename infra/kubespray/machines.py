@@ -59,7 +59,7 @@ class Machines:
     """The machines of an inventory, control planes first, and what is to be said about them."""
 
     def __init__(self, found: Inventory) -> None:
-        self.told: list[Note] = []
+        self.notes: list[Note] = []
         self._taken: set[str] = set()
         self._jump = self._bastion(found)
         controllers = found.members(inventory.CONTROL_PLANE)
@@ -69,22 +69,22 @@ class Machines:
         self.workers = [self._machine(host) for host in workers]
         self.all = [*self.control_planes, *self.workers]
         self.common = self._common()
-        self.told += self._roles(found)
+        self.notes += self._roles(found)
 
     def _machine(self, host: Host) -> Machine:
         reached = str(self._first(host, _REACHED) or host.name)
         if not fits(OwnMachine, ssh_address=reached):
-            self.told.append(Note("ansible_host", reached, "no name or IPv4 address: write ssh_address", (host.name,)))
+            self.notes.append(Note("ansible_host", reached, "no name or IPv4 address: write ssh_address", (host.name,)))
             reached = ""
         told = {name: self._plain(host, name) for name in ("ip", "access_ip")}
         ways = [str(value) for value in (*told.values(), reached, host.name) if value and _address(str(value))]
         address = ways[0] if ways else None
         if address is None:
             why = "its address in the machines' network is needed: write address (Kubespray asks the host for it)"
-            self.told.append(Note("ip", "", why, (host.name,)))
+            self.notes.append(Note("ip", "", why, (host.name,)))
         elif told["access_ip"] and told["access_ip"] != address:
             why = f"nodes reach each other by address, which is ip here ({address}): their networks have to lead there"
-            self.told.append(Note("access_ip", str(told["access_ip"]), why, (host.name,)))
+            self.notes.append(Note("access_ip", str(told["access_ip"]), why, (host.name,)))
         return Machine(
             host, self._name(host.name), address, ssh_address=reached or None, access=dict(self._access(host))
         )
@@ -99,7 +99,7 @@ class Machines:
         self._taken.add(name)
         if name != given:
             why = f"its node is named {name}: up to 32 lower-case letters, digits and dashes"
-            self.told.append(Note("name of a host", given, why))
+            self.notes.append(Note("name of a host", given, why))
         return name
 
     def _access(self, host: Host) -> Iterator[tuple[str, object]]:
@@ -110,7 +110,7 @@ class Machines:
                 continue
             if not fits(Access, **{key: value}) or (key == "key" and not str(value).startswith(("/", "~"))):
                 why = f"write hosts.access.{key}, with a path that begins with / or ~ for a key"
-                self.told.append(Note(variables[0], shown("", value), why, (host.name,)))
+                self.notes.append(Note(variables[0], shown("", value), why, (host.name,)))
             else:
                 yield key, value
         if jump := self._jump or self._jumped(host):
@@ -118,7 +118,7 @@ class Machines:
         for name, value in host.variables.items():
             if _PASSWORDS.fullmatch(name) and value:
                 why = "write hosts.access.password: env:NAME, and give it to a run in that variable; or the run asks"
-                self.told.append(Note(name, "(not shown)", why, (host.name,)))
+                self.notes.append(Note(name, "(not shown)", why, (host.name,)))
 
     def _first(self, host: Host, names: Sequence[str]) -> object:
         return next((value for name in names if (value := self._plain(host, name)) not in (None, "")), None)
@@ -127,7 +127,7 @@ class Machines:
         """Return the value of a variable, None where there is none that may be read."""
         value = host.variables.get(name)
         if value and (why := obstacle(name, value)):
-            self.told.append(Note(name, shown(name, value), why, (host.name,)))
+            self.notes.append(Note(name, shown(name, value), why, (host.name,)))
             return None
         return value
 
@@ -139,7 +139,7 @@ class Machines:
                 continue
             jump = jump_of(given)
             if jump is None:
-                self.told.append(Note(name, shown(name, given), _NO_JUMP, (host.name,)))
+                self.notes.append(Note(name, shown(name, given), _NO_JUMP, (host.name,)))
             else:
                 return jump
         return None
@@ -152,13 +152,13 @@ class Machines:
         host = hosts[0]
         if hosts[1:]:
             why = f"one is used: {host.name}"
-            self.told.append(Note("group bastion", ", ".join(other.name for other in hosts), why))
+            self.notes.append(Note("group bastion", ", ".join(other.name for other in hosts), why))
         user, port = (self._first(host, _LOGIN[key]) for key in ("user", "port"))
         way = f"{user}@" if user else ""
         way += str(self._first(host, _REACHED) or host.name) + (f":{port}" if port and str(port) != "22" else "")
         if fits(Access, jump=way):
             return way
-        self.told.append(Note("group bastion", way, "write hosts.access.jump: [USER@]HOST[:PORT]"))
+        self.notes.append(Note("group bastion", way, "write hosts.access.jump: [USER@]HOST[:PORT]"))
         return None
 
     def _common(self) -> dict[str, object]:
@@ -174,7 +174,7 @@ class Machines:
                 machine.access.setdefault("port", 22)
         if lost := [machine.name for machine in self.all if "user" not in machine.access]:
             why = "Ansible logs in as whoever runs it; here as ssh.user, which is admin: write hosts.access.user"
-            self.told.append(Note("ansible_user", "not set", why, tuple(lost) if len(lost) < len(self.all) else ()))
+            self.notes.append(Note("ansible_user", "not set", why, tuple(lost) if len(lost) < len(self.all) else ()))
         return {key: value for key, value in found.items() if (key, value) != ("port", 22)}
 
     def _roles(self, found: Inventory) -> Iterator[Note]:

@@ -19,13 +19,13 @@ class Pools:
     """The pools of workers; each machine is told its own, and its zone."""
 
     def __init__(self, control_planes: Sequence[Machine], workers: Sequence[Machine]) -> None:
-        self.told: list[Note] = []
+        self.notes: list[Note] = []
         self._regions: dict[str, str] = {}
         for machine in control_planes:
             labels = self._labels(machine)
             if labels or self._taints(machine):
                 why = "control planes have no labels and taints of the user's: set them by kubectl"
-                self.told.append(Note("node_labels, node_taints", shown("", labels), why, (machine.name,)))
+                self.notes.append(Note("node_labels, node_taints", shown("", labels), why, (machine.name,)))
         found: dict[str, dict[str, object]] = {}
         for machine in workers:
             pool: dict[str, object] = {"labels": self._labels(machine), "taints": self._taints(machine)}
@@ -38,7 +38,7 @@ class Pools:
         self.region = same_region.pop() if every and len(same_region) == 1 else None
         if self._regions and not self.region:
             why = "an environment is in one region: write hosts.region"
-            self.told.append(Note(_REGION, ", ".join(sorted(set(self._regions.values()))), why))
+            self.notes.append(Note(_REGION, ", ".join(sorted(set(self._regions.values()))), why))
 
     def section(self) -> list[dict[str, object]]:
         """Return the section `pools`; it is empty where the machines' pools say all."""
@@ -89,7 +89,7 @@ class Pools:
         return found
 
     def _tell(self, variable: str, value: object, why: str, machine: Machine) -> None:
-        self.told.append(Note(variable, shown("", value), why, (machine.name,)))
+        self.notes.append(Note(variable, shown("", value), why, (machine.name,)))
 
 
 def _name(labels: object, taints: object, taken: Mapping[str, object]) -> str:

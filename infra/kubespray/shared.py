@@ -13,7 +13,7 @@ class Shared:
     """The cluster's variables. What `take` and `tell` have not named is told in the end by `rest`."""
 
     def __init__(self, control_planes: Sequence[Machine], workers: Sequence[Machine]) -> None:
-        self.told: list[Note] = []
+        self.notes: list[Note] = []
         self._seen: set[str] = set()
         self._values: dict[str, object] = {}
         everyone = [machine.host for machine in (*control_planes, *workers)]
@@ -31,7 +31,7 @@ class Shared:
                 self._values[name] = having[0].variables[name]
                 continue
             why = "not the same on all machines: settings are those of the whole cluster here, labels those of a pool"
-            self.told += [Note(name, shown(name, host.variables[name]), why, (host.name,)) for host in having]
+            self.notes += [Note(name, shown(name, host.variables[name]), why, (host.name,)) for host in having]
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
@@ -45,7 +45,7 @@ class Shared:
         self._seen.add(name)
         value = self._values.get(name)
         if value is not None and (why := obstacle(name, value)):
-            self.told.append(Note(name, shown(name, value), why))
+            self.notes.append(Note(name, shown(name, value), why))
             return None
         return value
 
@@ -65,8 +65,8 @@ class Shared:
         """Tell what becomes of a variable, unless it says nothing or, without `though_off`, switches something off."""
         self._seen.add(name)
         value = self._values.get(name)
-        if (though_off or not empty(value)) and not any(note.variable == name for note in self.told):
-            self.told.append(Note(name, shown(name, value), why))
+        if (though_off or not empty(value)) and not any(note.variable == name for note in self.notes):
+            self.notes.append(Note(name, shown(name, value), why))
 
     def rest(self) -> Mapping[str, object]:
         """Return the variables that nothing was said of, without those that say nothing."""

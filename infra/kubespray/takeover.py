@@ -65,7 +65,7 @@ def take(found: Inventory, name: str, origin: str, *, virtual: str | None = None
         "addons": cluster.addons(shared),
     }
     rest, workings = _rest(shared)
-    notes = [*found.told, *_endpoint(place), *machines.told, *pools.told, *shared.told, *rest]
+    notes = [*found.notes, *_endpoint(place), *machines.notes, *pools.notes, *shared.notes, *rest]
     everyone = {machine.host.name for machine in machines.all}
     data = {key: value for key, value in data.items() if value}
     text = document.write(data, _comments(data, place), f"{_SCHEMA if schema else ''}{_head(origin)}")

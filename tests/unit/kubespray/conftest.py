@@ -37,7 +37,7 @@ class Result(SimpleNamespace):
 
     def why(self, variable: str) -> str:
         """Return the notes on a variable, none where it is taken over."""
-        return "\n".join(str(note) for note in self.taken.told if note.variable == variable)
+        return "\n".join(str(note) for note in self.taken.notes if note.variable == variable)
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_a_folder_gives_a_file_that_is_valid(write: Write, taken_over: Callable[
     result = taken_over(folder)
     assert result.taken.text == _EXPECTED
     assert result.taken.workings == ("bin_dir", "secret_dir")
-    assert [str(note) for note in result.taken.told] == [
+    assert [str(note) for note in result.taken.notes] == [
         "- kube_version: v1.35.1\n    1.35.4 is taken; what can be installed: 1.36.3, 1.35.4",
         "- kube_network_plugin: calico\n    flannel is taken; calico: planned, without a promise. flannel enforces no"
         " NetworkPolicies",
@@ -151,7 +151,7 @@ def test_templates_secrets_and_vaults_are_told_and_not_read(
     (folder / "hosts.yml").chmod(0o755)
     result = taken_over(folder / "hosts.yaml")
     assert not trap.exists()
-    told = result.taken.text + "\n".join(map(str, result.taken.told))
+    told = result.taken.text + "\n".join(map(str, result.taken.notes))
     assert "hunter2" not in told
     assert "3361" not in told
     assert "holds a template, which is not evaluated" in result.why("upstream_dns_servers")
@@ -164,7 +164,7 @@ def test_templates_secrets_and_vaults_are_told_and_not_read(
 def test_variables_that_lie_beside_the_hosts_count(write: Write) -> None:
     found = inventory.read(write({"hosts.yaml": _YAML, "k8s-cluster.yml": "kube_version: 1.36.3\n"}))
     assert found.hosts["w1"].variables["kube_version"] == "1.36.3"
-    assert [note.variable for note in found.told] == ["k8s-cluster.yml"]
+    assert [note.variable for note in found.notes] == ["k8s-cluster.yml"]
 
 
 def test_a_script_is_not_run(write: Write, tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def test_what_has_no_counterpart_is_told(
 def test_what_is_so_here_or_switched_off_is_not_told(
     cluster: Cluster, taken_over: TakenOver, variables: dict[str, object]
 ) -> None:
-    assert taken_over(cluster(variables)).taken.told == ()
+    assert taken_over(cluster(variables)).taken.notes == ()
 
 
 def test_domains_with_servers_of_their_own_and_volumes(cluster: Cluster, taken_over: TakenOver) -> None:

@@ -90,6 +90,11 @@ class Contract(_Strict):
         """Return the contract with these nodes alone."""
         return self.model_copy(update={"nodes": tuple(node for node in self.nodes if node.name in names)})
 
+    def joined(self, other: Contract | None) -> Contract:
+        """Return the contract with the nodes of another one, too."""
+        more = [node for node in other.nodes if node not in self.nodes] if other else []
+        return self.model_copy(update={"nodes": (*self.nodes, *more)})
+
     def keeps_majority(self, without: Collection[str]) -> bool:
         """Return whether more than half of the control planes, of which etcd has its members, are not among these."""
         planes = {node.name for node in self.nodes if node.role == "control-plane"}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Collection
 
-from bootstrap.errors import AnsibleError
+from bootstrap.errors import AnsibleError, LoginRefusedError
 from infra import clearing, cluster, history, kubeconfig
 from infra import terraform as terraform_driver
 from infra.contract import Contract, from_outputs, planned, required
@@ -33,13 +34,16 @@ def _prepared(workspace: Workspace) -> set[str]:
 
 def clear(run: Run) -> None:
     """Take Kubernetes off all machines, which stay."""
-    contract = _everything(run)
+    made, begun = _everything(run)
+    contract = made or begun
     if contract:
-        _clear(run, contract)
+        _clear(run, contract.joined(begun), [node.name for node in begun.nodes] if begun else [])
 
 
-def _clear(run: Run, contract: Contract) -> None:
+def _clear(run: Run, contract: Contract, begun: Collection[str]) -> None:
     """Clear the machines that no earlier destroy has cleared.
+
+    Those on which an apply has only `begun` have nothing of it where they let nobody in: the key comes first.
 
     Raises:
         AnsibleError: it failed on a machine, or one did not answer and was not given up; the others are cleared, and
@@ -50,22 +54,24 @@ def _clear(run: Run, contract: Contract) -> None:
     names = [node.name for node in contract.nodes if node.name not in done]
     note = functools.partial(clearing.record, run.workspace)
     outcome = clearing.clear(cluster.of(run, contract), names, cluster_stays=False, note=note)
-    for name, error in outcome.silent.items():
+    untouched = {name for name in begun if isinstance(outcome.silent.get(name), LoginRefusedError)}
+    silent = {name: error for name, error in outcome.silent.items() if name not in untouched}
+    for name, error in silent.items():
         run.display.say(f"{name} did not answer, and is as it was: {error.why or error.what}")
     if outcome.failed:
         raise outcome.failed
-    if outcome.silent and not run.options.give_up:
+    if silent and not run.options.give_up:
         raise AnsibleError(
             "machines did not answer, and still have Kubernetes, its data and the pipeline's key",
-            where=", ".join(outcome.silent),
-            why="; ".join(dict.fromkeys(error.why or error.what for error in outcome.silent.values())),
+            where=", ".join(silent),
+            why="; ".join(dict.fromkeys(error.why or error.what for error in silent.values())),
             todo="when they answer, run the same command again: the others are done. To give them up, add --give-up"
             f" (make … ARGS=--give-up), and {clearing.BY_HAND}",
         )
 
 
-def _everything(run: Run) -> Contract | None:
-    """Return all machines that may have something of the environment: those of the state, and of an apply that failed.
+def _everything(run: Run) -> tuple[Contract | None, Contract | None]:
+    """Return the machines of the state, and those on which an apply has begun that failed.
 
     An apply logs in on machines before Terraform knows them, and pins their host keys before that.
     """
@@ -74,13 +80,10 @@ def _everything(run: Run) -> Contract | None:
     terraform.initialize(run.display)
     terraform.write_outputs()
     made, wanted = from_outputs(run.workspace), planned(run.environment, {})
-    contract = made or wanted
-    if contract is None or wanted is None:
-        return contract
-    machines = cluster.of(run, wanted)
-    known = {node.name for node in made.nodes} if made else set()
-    begun = [node for node in wanted.nodes if node.name not in known and machines.pinned(node)]
-    return contract.model_copy(update={"nodes": (*(made.nodes if made else ()), *begun)})
+    if wanted is None:
+        return made, None
+    machines, known = cluster.of(run, wanted), {node.name for node in made.nodes} if made else set()
+    return made, wanted.only([node.name for node in wanted.nodes if node.name not in known and machines.pinned(node)])
 
 
 STEP = Step(

@@ -164,8 +164,19 @@ def test_a_machine_on_which_an_apply_only_logged_in_is_cleared_too(metal: Metal)
     metal.workspace.create()
     metal.workspace.known_hosts.write_text("four-10.20.0.14 ssh-ed25519 AAAA\n")
     keys.ensure(loader.load(str(metal.file)), metal.workspace.keys)
+    metal.silent["four"] = AnsibleError("the machine did not answer")
+    assert metal.destroy() == 14
+    metal.silent.clear()
     assert metal.destroy() == 0
     assert metal.done[0] == "reset four"
+
+
+def test_a_machine_that_let_nobody_in_has_nothing_to_be_cleared(metal: Metal) -> None:
+    metal.workspace.outputs.write_text("{}")
+    metal.workspace.known_hosts.write_text("one-10.20.0.11 ssh-ed25519 AAAA\n")
+    metal.silent["one"] = LoginRefusedError("the machine refuses the login")
+    assert metal.destroy() == 0
+    assert metal.done == ["terraform"]
 
 
 # leaving

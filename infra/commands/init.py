@@ -99,8 +99,8 @@ def _told(file: Path, taken: Taken, state: str) -> Iterator[str]:
     shown = here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else file
     yield f"written: {shown}: {state}; machines: {counts}"
     yield ""
-    yield "not taken over as it stands:" if taken.told else "all of the inventory is taken over"
-    yield from map(str, taken.told)
+    yield "not taken over as it stands:" if taken.notes else "all of the inventory is taken over"
+    yield from map(str, taken.notes)
     if taken.workings:
         yield f"- Kubespray's own workings, nothing to do: {', '.join(taken.workings)}"
     yield ""

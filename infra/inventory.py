@@ -122,7 +122,8 @@ def _hosts(contract: Contract, *, role: str | None = None, pool: str | None = No
 def _host(node: Node, contract: Contract) -> Inventory:
     labels = _labels(node, contract)
     # The kubelet of a control plane asks the API server beside it, as kubeadm sets it up.
-    asked = node.private_address if node.role == "control-plane" else contract.api.host
+    own, shared = (node.private_address, API_PORT), (contract.api.host, contract.api.port)
+    asked, port = own if node.role == "control-plane" else shared
     return {
         "ansible_host": node.name,
         "node_name": node.name,
@@ -130,7 +131,7 @@ def _host(node: Node, contract: Contract) -> Inventory:
         "node_zone": node.zone,
         "node_pool": node.pool,
         "node_address": str(node.private_address),
-        "node_api_server": f"https://{asked}:{contract.api.port}",
+        "node_api_server": f"https://{asked}:{port}",
         "node_provider_id": node.provider_id,
         "node_labels": labels,
         "node_kubelet_labels": {key: value for key, value in labels.items() if not _RESERVED_LABEL.match(key)},

@@ -49,7 +49,7 @@ def _clear(run: Run, contract: Contract, begun: Collection[str]) -> None:
         AnsibleError: it failed on a machine, or one did not answer and was not given up; the others are cleared, and
             the next destroy goes on with the rest.
     """
-    history.destroying(run.workspace, run.file)
+    history.destroying(run.workspace, run.origin)
     done = clearing.already(run.workspace)
     names = [node.name for node in contract.nodes if node.name not in done]
     note = functools.partial(clearing.record, run.workspace)

@@ -11,18 +11,19 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.own import Own, own
+from tests.e2e.own import Own, free_network, own
 from tests.e2e.rack import Bare, Rack, rack
 
 pytestmark = pytest.mark.e2e
 
-_VIRTUAL = "10.92.0.100"
+_NETWORK = free_network(89)
+_RANGE, _VIRTUAL = f"{_NETWORK}.0.0/24", f"{_NETWORK}.0.100"
 _MACHINES = [
-    Bare("node1", "10.92.0.11"),
-    Bare("node2", "10.92.0.12"),
-    Bare("node3", "10.92.0.13", "trixie", port=2222),
-    Bare("node4", "10.92.0.14", "trixie", sudo="free"),
-    Bare("node5", "10.92.0.15"),
+    Bare("node1", f"{_NETWORK}.0.11"),
+    Bare("node2", f"{_NETWORK}.0.12"),
+    Bare("node3", f"{_NETWORK}.0.13", "trixie", port=2222),
+    Bare("node4", f"{_NETWORK}.0.14", "trixie", sudo="free"),
+    Bare("node5", f"{_NETWORK}.0.15"),
 ]
 
 
@@ -46,9 +47,9 @@ def own_machines(document: dict[str, Any]) -> None:
         "machines": listed,
     }
     document["network"] = {
-        "cidr": "10.92.0.0/24",
-        "allow_ssh_from": ["10.92.0.0/24"],
-        "allow_api_from": ["10.92.0.0/24"],
+        "cidr": _RANGE,
+        "allow_ssh_from": [_RANGE],
+        "allow_api_from": [_RANGE],
     }
     document["artifacts"] = {"over_ssh": True}
     document["addons"] = {"metrics-server": {"enabled": False}}
@@ -56,7 +57,7 @@ def own_machines(document: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
-    with rack(tmp_path_factory.mktemp("rack"), "10.92.0.0/24", _MACHINES) as made:
+    with rack(tmp_path_factory.mktemp("rack"), _RANGE, _MACHINES) as made:
         yield made
 
 
@@ -65,7 +66,7 @@ def environment(machines: Rack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """The environment, whose machines outlive it: it is taken down before they are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRST_PASSWORD", _MACHINES[0].password)
-        with own("hosts", "10.92", tmp_path_factory.mktemp("environment"), own_machines) as environment:
+        with own("hosts", 89, tmp_path_factory.mktemp("environment"), own_machines) as environment:
             yield environment
 
 

@@ -16,15 +16,16 @@ import psutil
 import pytest
 
 from bootstrap.process import Completed, run
-from tests.e2e.own import ROOT
+from tests.e2e.own import ROOT, free_network
 from tests.e2e.rack import Bare, Rack, place, rack
 from tests.e2e.traces import traces
 
 pytestmark = pytest.mark.e2e
 
-NETWORK = "10.81.0.0/24"
-OLD = Bare("old", "10.81.0.10")
-NEW = Bare("new", "10.81.0.11", "trixie", user="jane", password='it\'s "50%" $HOME', sudo="free", port=2222)
+NETWORK = free_network(81)
+RANGE = f"{NETWORK}.0.0/24"
+OLD = Bare("old", f"{NETWORK}.0.10")
+NEW = Bare("new", f"{NETWORK}.0.11", "trixie", user="jane", password='it\'s "50%" $HOME', sudo="free", port=2222)
 MACHINES = (OLD, NEW)
 
 
@@ -61,7 +62,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
     tell = folder / "tell"
     tell.write_text("#!/bin/sh\nprintf '%s\\n' \"$PASSWORD\"\n")
     tell.chmod(0o700)
-    with rack(folder, NETWORK, MACHINES) as made:
+    with rack(folder, RANGE, MACHINES) as made:
         yield Used(made, folder, tell)
 
 
@@ -134,8 +135,10 @@ def test_an_outsider_reaches_what_listens(used: Used, port: int, reaches: bool) 
 FAILED = """
 import sys
 from pathlib import Path
+from tests.e2e.own import free_network
 from tests.e2e.rack import Bare, rack
-with rack(Path(sys.argv[1]), "10.80.0.0/24", [Bare("one", "10.80.0.10")]) as made:
+network = free_network(80)
+with rack(Path(sys.argv[1]), f"{network}.0.0/24", [Bare("one", f"{network}.0.10")]) as made:
     print("up", flush=True)
     sys.stdin.readline()
     raise AssertionError

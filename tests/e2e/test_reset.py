@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.own import ROOT, ended
+from tests.e2e.own import ROOT, ended, free_network
 from tests.e2e.rack import Bare, Rack, rack
 
 pytestmark = pytest.mark.e2e
 
-NAME, NETWORK = "e2e-reset", "10.98.0.0/24"
-FIRST = Bare("first", "10.98.0.11")
-SECOND = Bare("second", "10.98.0.12", "trixie", user="jane", sudo="free")
+NAME, NETWORK = "e2e-reset", free_network(85)
+RANGE = f"{NETWORK}.0.0/24"
+FIRST = Bare("first", f"{NETWORK}.0.11")
+SECOND = Bare("second", f"{NETWORK}.0.12", "trixie", user="jane", sudo="free")
 MACHINES = (FIRST, SECOND)
 _NODE = "apt-get update -qq && apt-get install -y -qq iptables conntrack socat ethtool >/dev/null 2>&1"
 _OWNED = "/etc /usr/local /usr/libexec /opt /var/lib /home /root"
@@ -79,14 +80,14 @@ def metal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metal]:
                 {"name": SECOND.name, "address": SECOND.address, "pool": "general", "access": {"user": SECOND.user}},
             ],
         },
-        "network": {"cidr": NETWORK, "allow_ssh_from": [NETWORK], "allow_api_from": [NETWORK]},
+        "network": {"cidr": RANGE, "allow_ssh_from": [RANGE], "allow_api_from": [RANGE]},
         "artifacts": {"over_ssh": True},
     }
     file = folder / f"{NAME}.yaml"
     file.write_text(yaml.safe_dump(document))
     os.environ["E2E_RESET_PASSWORD"] = FIRST.password
     try:
-        with rack(folder, NETWORK, MACHINES) as made:
+        with rack(folder, RANGE, MACHINES) as made:
             _hand_over(made)
             yield Metal(made, file, {machine.name: snapshot(made, machine.name) for machine in MACHINES})
     finally:

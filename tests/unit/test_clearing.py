@@ -22,6 +22,7 @@ from infra import run as runs
 from infra.cluster import Cluster
 from infra.contract import planned, required
 from infra.first_login import RULE
+from infra.history import Origin
 from infra.platforms.hosts import PLATFORM
 from infra.recap import Recap
 from infra.request import Options, Request
@@ -91,7 +92,7 @@ def metal(build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Metal
     assert contract
     made.workspace.create()
     made.workspace.outputs.write_text(json.dumps({"contract": {"value": contract.model_dump(mode="json")}}))
-    history.made(made.workspace, file)
+    history.made(made.workspace, Origin.of(file, environment))
     keys.ensure(environment, made.workspace.keys)
     ways.of(contract, environment, PLATFORM, made.workspace)
     terraform = SimpleNamespace(

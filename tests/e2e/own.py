@@ -100,14 +100,14 @@ class Own:
 
     def kubectl(self, *words: str) -> str:
         words = ("sudo", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", *words)
-        done = self.pipeline("ssh", "controller-0", "--", *words)
+        done = self.pipeline("ssh", self._controller(), "--", *words)
         assert done.returncode == 0
         return done.stdout
 
     def create(self, manifests: str) -> None:
         """Apply objects, as a user of the cluster would."""
         command = f"sudo kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f - <<'END'\n{manifests}\nEND"
-        self.ssh("controller-0", command)
+        self.ssh(self._controller(), command)
 
     def artifacts(self) -> list[dict[str, Any]]:
         parts: list[dict[str, Any]] = json.loads((self.build / "artifacts.json").read_text())
@@ -119,6 +119,9 @@ class Own:
 
     def contract(self) -> Contract:
         return required(Workspace(self.build))
+
+    def _controller(self) -> str:
+        return next(node.name for node in self.contract().nodes if node.role == "control-plane")
 
     def provider_id(self, host: str) -> str:
         return next(node.provider_id for node in self.contract().nodes if node.name == host)

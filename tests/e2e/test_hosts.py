@@ -18,41 +18,43 @@ pytestmark = pytest.mark.e2e
 
 _NETWORK = free_network(89)
 _RANGE, _VIRTUAL = f"{_NETWORK}.0.0/24", f"{_NETWORK}.0.100"
-_MACHINES = [
+_CONTROL_PLANES = [
     Bare("node1", f"{_NETWORK}.0.11"),
-    Bare("node2", f"{_NETWORK}.0.12"),
+    Bare("node2", f"{_NETWORK}.0.12", "trixie"),
     Bare("node3", f"{_NETWORK}.0.13", "trixie", port=2222),
-    Bare("node4", f"{_NETWORK}.0.14", "trixie", sudo="free"),
-    Bare("node5", f"{_NETWORK}.0.15"),
 ]
+_WORKERS = [
+    Bare("node4", f"{_NETWORK}.0.14", sudo="free"),
+    Bare("node5", f"{_NETWORK}.0.15", "trixie"),
+    Bare("node6", f"{_NETWORK}.0.16"),
+]
+_ADMIN = "/etc/kubernetes/admin.conf"
+_SPARE = Bare("node7", f"{_NETWORK}.0.17", "trixie")
+_MACHINES = [*_CONTROL_PLANES, *_WORKERS, _SPARE]
 
 
-def own_machines(document: dict[str, Any]) -> None:
-    for key in ("aws", "lab", "control_plane", "pools"):
-        document.pop(key, None)
-    listed = [
-        {
-            "name": bare.name,
-            "address": bare.address,
-            "pool": "control-plane" if number < 3 else "general",
-            "zone": f"rack-{number % 3}",
-            "access": {"port": bare.port},
-        }
-        for number, bare in enumerate(_MACHINES[:4])
-    ]
-    document["cloud"] = "hosts"
-    document["hosts"] = {
-        "endpoint": {"virtual_address": _VIRTUAL},
-        "access": {"user": "ops", "password": "env:FIRST_PASSWORD"},
-        "machines": listed,
+def kubespray() -> dict[str, Any]:
+    """Return an inventory of Kubespray's, as its users have it."""
+    hosts: dict[str, dict[str, Any]] = {
+        bare.name: {"ansible_host": bare.address, "ip": bare.address, "ansible_port": bare.port}
+        for bare in (*_CONTROL_PLANES, *_WORKERS)
     }
-    document["network"] = {
-        "cidr": _RANGE,
-        "allow_ssh_from": [_RANGE],
-        "allow_api_from": [_RANGE],
+    hosts["node4"] |= {"node_labels": {"tier": "web"}, "node_taints": ["dedicated=web:PreferNoSchedule"]}
+    planes, workers = ({bare.name: None for bare in group} for group in (_CONTROL_PLANES, _WORKERS))
+    groups = {
+        "kube_control_plane": {"hosts": planes},
+        "etcd": {"hosts": planes},
+        "kube_node": {"hosts": workers},
+        "k8s_cluster": {"children": {"kube_control_plane": None, "kube_node": None}},
     }
+    variables = {"ansible_user": "ops", "ansible_become": True, "metrics_server_enabled": False}
+    return {"all": {"hosts": hosts, "vars": variables, "children": groups}}
+
+
+def complete(document: dict[str, Any]) -> None:
+    """Add what only the machines' owner knows."""
+    document["hosts"]["access"]["password"] = "env:FIRST_PASSWORD"
     document["artifacts"] = {"over_ssh": True}
-    document["addons"] = {"metrics-server": {"enabled": False}}
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +68,24 @@ def environment(machines: Rack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """The environment, whose machines outlive it: it is taken down before they are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRST_PASSWORD", _MACHINES[0].password)
-        with own("hosts", 89, tmp_path_factory.mktemp("environment"), own_machines) as environment:
+        folder = tmp_path_factory.mktemp("environment")
+        inventory = folder / "hosts.yaml"
+        inventory.write_text(yaml.safe_dump(kubespray()))
+        with own("metal", 89, folder) as environment:
+            words = ("--from-kubespray", str(inventory), "--virtual-address", _VIRTUAL, "--yes")
+            assert environment.pipeline("init", *words).returncode == 0
+            environment.edit(complete)
             yield environment
 
 
 def add(document: dict[str, Any], bare: Bare) -> None:
-    machine = {"name": bare.name, "address": bare.address, "pool": "general"}
+    machine = {"name": bare.name, "address": bare.address, "pool": "general", "access": {"port": bare.port}}
     document["hosts"]["machines"].append(machine)
+
+
+def label_general(document: dict[str, Any]) -> None:
+    (pool,) = [pool for pool in document["pools"] if pool["name"] == "general"]
+    pool["labels"] = {"disk": "ssd"}
 
 
 def ready() -> bool:
@@ -88,13 +101,15 @@ def ready() -> bool:
 
 def holders(machines: Rack) -> list[str]:
     """Return the control planes that have the virtual address."""
-    names = [bare.name for bare in _MACHINES[:3]]
+    names = [bare.name for bare in _CONTROL_PLANES]
     return [name for name in names if f" {_VIRTUAL}/" in machines.run(name, "ip -o address")]
 
 
 def test_machines_with_a_password_become_a_verified_cluster(environment: Own) -> None:
     assert environment.pipeline("apply", "--yes").returncode == 0
     assert environment.report()["verdict"] == "passed"
+    labels = environment.kubectl("get", "nodes", "--selector=tier=web", "--output=name").split()
+    assert labels == ["node/node4"]
 
 
 def test_a_second_apply_needs_no_password_and_changes_nothing(
@@ -118,12 +133,16 @@ def test_the_api_answers_again_when_the_machine_that_holds_its_address_dies(envi
         time.sleep(0.1)
     print(f"the API was away for at most {longest:.1f} s")  # noqa: T201 - a figure, which decides nothing
     assert ready()
-    document = yaml.safe_load(environment.file.read_text())
-    assert len(document["hosts"]["machines"]) == 4
-
     plan = environment.pipeline("plan", "--detailed-exitcode")
     assert plan.returncode == 2
     assert f"{holder} was not asked: " in plan.stdout
+
+    environment.edit(label_general)
+    assert environment.pipeline("apply", "--yes").returncode != 0
+    other = next(bare.name for bare in _CONTROL_PLANES if bare.name != holder)
+    listed = f"kubectl --kubeconfig {_ADMIN} get nodes --selector=disk=ssd --output=name"
+    assert machines.run(other, listed).split() == ["node/node5", "node/node6"]
+
     machines.start(holder)
     deadline = time.monotonic() + 120
     while environment.pipeline("plan", "--detailed-exitcode").returncode != 0:
@@ -132,17 +151,17 @@ def test_the_api_answers_again_when_the_machine_that_holds_its_address_dies(envi
 
 
 def test_a_machine_is_added_and_one_removed(environment: Own, machines: Rack) -> None:
-    environment.edit(lambda document: add(document, _MACHINES[4]))
+    environment.edit(lambda document: add(document, _SPARE))
     assert environment.pipeline("apply", "--yes").returncode == 0
     assert environment.report()["verdict"] == "passed"
     nodes = environment.kubectl("get", "nodes", "--output=name").split()
-    assert len(nodes) == 5
+    assert len(nodes) == 7
 
     environment.edit(lambda document: document["hosts"]["machines"].pop())
     assert environment.pipeline("apply", "--yes").returncode == 0
     assert environment.report()["verdict"] == "passed"
-    assert len(environment.kubectl("get", "nodes", "--output=name").split()) == 4
-    assert machines.run("node5", "ls /etc/kubernetes 2>/dev/null || true") == ""
+    assert len(environment.kubectl("get", "nodes", "--output=name").split()) == 6
+    assert machines.run("node7", "ls /etc/kubernetes 2>/dev/null || true") == ""
 
 
 def test_destroy_leaves_the_machines_without_kubernetes(environment: Own, machines: Rack) -> None:

@@ -80,7 +80,7 @@ STEP = Step(
     "login",
     "log in on the machines for the first time, and check them",
     log_in,
-    reads=("environment", "artifacts", "lab", "state", "keys"),
+    reads=("environment", "artifacts", "lab", "keys"),
     writes=("ssh_config", "known_hosts", "ways", "cleared", "inventory"),
     needed=lambda run: run.platform.machines_stay,
 )

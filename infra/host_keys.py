@@ -21,6 +21,7 @@ Ssh = Callable[[Sequence[str]], Completed]  # logs in on one machine with these 
 
 _SERVED = re.compile(r"Server host (?:key|certificate): (\S+) (SHA256:[A-Za-z0-9+/]+)")
 _REFUSED, _UNKNOWN = "Host key verification failed.", re.compile(r"No \S+ host key is known for ")
+_REVOKED = " was revoked and you have requested strict checking"
 _OFFENDING = re.compile(r"Offending .*key in (\S+)")
 _AUTHENTIC = re.compile(r"found \d+ secure fingerprints in DNS")
 _MATCHING = re.compile(r"(?<!mis)matching host key fingerprint found in DNS")
@@ -115,11 +116,19 @@ def _knows(known: Path, name: str) -> bool:
 
 def _contradiction(done: Completed, known: Path, name: str, fingerprint: str) -> AnsibleError:
     place = _OFFENDING.search(done.stderr)
+    file = place[1].rpartition(":")[0] if place else known
+    if _REVOKED in done.stderr:
+        return AnsibleError(
+            "the machine's host key is revoked in known_hosts",
+            why=f"it shows {fingerprint}, which must not be used any more: somebody else may have it",
+            todo="give the machine new host keys, then apply again",
+        )
     return AnsibleError(
         "the machine's host key is not the one in known_hosts",
-        why=f"it shows {fingerprint}, and {place[1] if place else known} has another one for {name}: another machine"
-        " answers at this address, or this one was installed anew",
-        todo=f"find out which. If the change is right, `ssh-keygen -R '{name}' -f {known}`, then apply again",
+        why=f"it shows {fingerprint}, and {place[1] if place else known} has another one for {name}, or an authority"
+        " that did not sign it: another machine answers at this address, or this one was installed anew",
+        todo=f"find out which. If the key is right, `ssh-keygen -R '{name}' -f {file}`, or add it there; then apply"
+        " again",
     )
 
 

@@ -206,13 +206,11 @@ def name_server(zone: list[tuple[int, bytes]], *, authentic: bool) -> Iterator[s
     address = "127.86.0.53"
     with socket.socket(type=socket.SOCK_DGRAM) as server:
         server.bind((address, 53))
+        ended = threading.Event()
 
         def serve() -> None:
-            while True:
-                try:
-                    asked, client = server.recvfrom(4096)
-                except OSError:
-                    return
+            while (question := server.recvfrom(4096)) and not ended.is_set():
+                asked, client = question
                 end = asked.index(b"\0", 12) + 5
                 (kind,) = struct.unpack("!H", asked[end - 4 : end - 2])
                 found = [data for of, data in zone if of == kind]
@@ -221,8 +219,12 @@ def name_server(zone: list[tuple[int, bytes]], *, authentic: bool) -> Iterator[s
                 body = b"".join(b"\xc0\x0c" + struct.pack("!2HIH", kind, 1, 60, len(data)) + data for data in found)
                 server.sendto(head + body, client)
 
-        threading.Thread(target=serve, daemon=True).start()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
         yield address
+        ended.set()
+        server.sendto(b"", (address, 53))
+        thread.join()
 
 
 def test_all_that_is_found_on_all_machines_is_one_list_and_after_mending_the_login_goes_on(metal: Metal) -> None:

@@ -74,7 +74,15 @@ def preflight(folder: Path, *, together: bool = True, **changes: dict[str, Any])
     (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everywhere}}))
     settings = {"ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"), "ANSIBLE_LIBRARY": str(library)}
     settings |= {"ANSIBLE_HOME": str(folder), "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
-    words: list[str | Path] = [sys.executable, "-m", "ansible", "playbook", "-i", folder / "hosts.yml", folder / "play.yml"]
+    words: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "ansible",
+        "playbook",
+        "-i",
+        folder / "hosts.yml",
+        folder / "play.yml",
+    ]
     done = subprocess.run(words, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=120)
     failed = [line for line in done.stdout.splitlines() if line.startswith("fatal: [")]
     said = {line.partition("[")[2].partition("]")[0]: line for line in failed}

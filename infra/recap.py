@@ -69,7 +69,7 @@ def error(failures: Sequence[Failure], log: Path) -> AnsibleError:
     failed = AnsibleError(
         "the host could not be reached" if first.unreachable else f"the task “{first.task}” failed",
         where=first.host + (f" (and {', '.join(others)})" if others else ""),
-        why="\n".join(f"{host} says: {said[host].strip().splitlines()[0]}" for host in others),
+        why="\n".join(f"{host} says: {said[host].strip().partition(chr(10))[0]}" for host in others),
         output=first.message,
         todo=todo,
         log=log,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -127,6 +128,7 @@ class AnsibleError(PipelineError):
     exit_code = 14
     told: tuple[str, ...] = ()
     hosts: frozenset[str] = frozenset()  # those on which a playbook failed, where it came to its end on the others
+    said: Mapping[str, str] = MappingProxyType({})  # by the names of these, what the first task that failed said
 
 
 class LoginRefusedError(AnsibleError):

@@ -20,6 +20,7 @@ from bootstrap.progress import Progress
 from infra import recap, ssh
 from infra.connections import MARK, end_processes
 from infra.recap import Recap
+from infra.sudo_passwords import serving
 from infra.timeline import HostTask, Timeline
 from infra.workspace import Workspace
 
@@ -29,6 +30,7 @@ _ARGUMENTS = "Validating arguments against arg spec"  # Ansible's own task befor
 _PASSED = frozenset({"HOME", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "SSH_AUTH_SOCK", "TMPDIR", "USER"})
 # Not the script of that name: its first line has the path that the checkout had when it was installed.
 _PROGRAM = (sys.executable, "-I", "-m", "ansible", "playbook")
+_BECOME = {"ansible_become_password": "{{ lookup('sudo_password', inventory_hostname) }}"}
 _FAILURES = ("runner_on_failed", "runner_on_unreachable")
 _RESULTS = {
     "runner_on_ok": "ok",
@@ -40,7 +42,10 @@ _RESULTS = {
 
 @dataclass(frozen=True)
 class Playbook:
-    """One run of a playbook of this project; `sockets` is the folder of `Connections`."""
+    """One run of a playbook of this project; `sockets` is the folder of `Connections`.
+
+    `passwords` are those of users whose sudo asks, by the names of their hosts.
+    """
 
     name: str
     workspace: Workspace
@@ -49,6 +54,7 @@ class Playbook:
     check: bool = False
     skip_tags: str | None = None
     limit: str | None = None
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress) -> Recap:
@@ -62,12 +68,12 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
     watcher = _Watcher(stage, timeline, progress)
     log = workspace.playbook_log(playbook.name)
     # ansible-runner keeps the environment of a run, and its options, which it would use for the next run that has none.
-    with tempfile.TemporaryDirectory(dir=playbook.sockets) as folder:
+    with tempfile.TemporaryDirectory(dir=playbook.sockets) as folder, serving(playbook.passwords, folder) as asked:
         runner = init_runner(
             private_data_dir=folder,
             playbook=str(_ROOT / "playbooks" / f"{playbook.name}.yml"),
             inventory=str(workspace.inventory),
-            extravars=dict(playbook.variables),
+            extravars=dict(playbook.variables) | (_BECOME if playbook.passwords else {}),
             cmdline="--check --diff" if playbook.check else None,
             skip_tags=playbook.skip_tags,
             limit=playbook.limit,
@@ -79,7 +85,7 @@ def play(playbook: Playbook, stage: str, timeline: Timeline, progress: Progress)
         settings = runner.config
         settings.command[:1] = _PROGRAM
         own = {name: value for name, value in settings.env.items() if name in _PASSED or os.environ.get(name) != value}
-        settings.env = own | _environment(workspace, log, Path(folder), playbook.sockets)
+        settings.env = own | _environment(workspace, log, Path(folder), playbook.sockets) | asked
         with stop_signals(watcher.cancelled.set):  # ansible-runner polls it; an exception would end its inner loop
             runner.run()
         with runner.stdout as printed:

@@ -17,7 +17,10 @@ from infra.workspace import Workspace
 
 @dataclass(frozen=True)
 class ApiServers:
-    """How they are asked: through the workspace's ssh_config, at the port of the contract's API."""
+    """How they are asked: through the workspace's ssh_config, at the port of the contract's API.
+
+    Only a cloud's machines are: no type of machine is changed where sudo may ask for a password.
+    """
 
     workspace: Workspace
     port: int

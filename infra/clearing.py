@@ -28,8 +28,8 @@ BY_HAND = (
 # An empty list of keys opens nothing, and empty folders hold nothing: it does not matter who made them.
 _LOG_OUT = f"""\
 set -eu
-key=$1 file=$HOME/.ssh/authorized_keys
-if [ "$(id -u)" = 0 ]; then rm -f {RULE}; else sudo -n rm -f {RULE}; fi
+key=$1 sudo=${{2:-rule}} file=$HOME/.ssh/authorized_keys
+if [ "$(id -u)" = 0 ]; then rm -f {RULE}; else sudo -n rm -f {RULE} || [ "$sudo" = ask ]; fi
 if [ -n "$key" ] && [ -e "$file" ]; then
   left=$(grep -vF "$key" "$file" || true)
   printf '%s' "${{left:+$left
@@ -103,7 +103,8 @@ def clear(
             failed = error
     cleared = [name for name in answering if not failed or name not in failed.hosts]
     leaving = {node.name for node in contract.nodes if node.provider_id not in staying}
-    for name in _log_out(run, [name for name in cleared if name in leaving]):
+    asking = machines.asking()
+    for name in _log_out(run, {name: "ask" if name in asking else "rule" for name in cleared if name in leaving}):
         note(name)
     return Outcome(silent, failed)
 
@@ -122,14 +123,17 @@ def _tell(run: Run, recap: Recap) -> None:
         run.display.say(note)
 
 
-def _log_out(run: Run, names: Sequence[str]) -> Iterator[str]:
-    """Take away the rule of sudo, and the pipeline's key where the pipeline made it; yield who is done."""
+def _log_out(run: Run, sudo: Mapping[str, str]) -> Iterator[str]:
+    """Take away the rule of sudo, and the pipeline's key where the pipeline made it; yield who is done.
+
+    `sudo` tells by the machine's name whether there is such a rule, or sudo asks for a password ("ask").
+    """
     own = not run.environment.ssh.key
     key = " ".join(keys.bare(key_pair.find(run).public.read_text(encoding="utf-8"))) if own else ""
-    command = shlex.join(["sh", "-c", _LOG_OUT, "log-out", key])
+    words = {name: ["sh", "-c", _LOG_OUT, "log-out", key, kind] for name, kind in sudo.items()}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        done = pool.map(lambda name: ssh.output(run.workspace.ssh_config, name, command), names)
-        yield from (name for name, _ in zip(names, done, strict=True))
+        done = pool.map(lambda name: ssh.output(run.workspace.ssh_config, name, shlex.join(words[name])), words)
+        yield from (name for name, _ in zip(words, done, strict=True))
 
 
 def _ids(contract: Contract | None) -> set[str]:

@@ -17,6 +17,7 @@ from bootstrap.errors import PipelineError, PreflightError
 from bootstrap.files import write_atomically
 from infra import ansible, inventory, ssh, ways
 from infra.contract import Contract, Node, from_outputs
+from infra.platforms import Access
 from infra.recap import Recap
 from infra.run import Run
 from infra.workspace import Workspace
@@ -107,6 +108,20 @@ class Cluster:
         advice = self.run.platform.unanswered(workspace.lab)
         return ssh.unreachable(awaited, workspace.ssh_config, self.run.display, advice)
 
+    def asking(self) -> dict[str, Access]:
+        """Return by name the ways to the machines on which sudo asks for a password, and is to go on so."""
+        found = ways.known(self.contract, self.environment, self.run.platform, self.run.workspace)
+        return {name: way for name, way in found.items() if way.sudo == "ask" and way.user != "root"}
+
+    def sudo_passwords(self, limit: Sequence[str] = ()) -> dict[str, str]:
+        """Return by name the passwords for which sudo asks, of those of a `limit` or all that the command goes on with.
+
+        Raises:
+            PreflightError: a password cannot be had.
+        """
+        names = limit or [node.name for node in self.present]
+        return {name: self.run.passwords.of(name, way) for name, way in self.asking().items() if name in names}
+
     def pinned(self, node: Node) -> bool:
         """Return whether the host key of a machine is known."""
         known_hosts = self.run.workspace.known_hosts
@@ -138,6 +153,7 @@ class Cluster:
 
         Raises:
             AnsibleError: a task failed or a host could not be reached.
+            PreflightError: sudo asks for a password that cannot be had.
         """
         workspace, display = self.run.workspace, self.run.display
         contract, environment = self.contract, self.environment
@@ -147,7 +163,8 @@ class Cluster:
         sockets = self.run.connections.share()
         absent = [f"!{name}" for name in self.run.absent]
         hosts = ":".join(limit or (["all", *absent] if absent else [])) or None
-        playbook = ansible.Playbook(name, workspace, sockets, variables or {}, check, skip_tags, hosts)
+        passwords = self.sudo_passwords(limit)
+        playbook = ansible.Playbook(name, workspace, sockets, variables or {}, check, skip_tags, hosts, passwords)
         return ansible.play(playbook, stage, display.timeline, display)
 
 

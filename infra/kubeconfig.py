@@ -5,7 +5,9 @@ from __future__ import annotations
 import ssl
 import tempfile
 from base64 import b64decode
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 
@@ -43,8 +45,10 @@ def named(admin: str, cluster: str) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
-def fetch(workspace: Workspace, contract: Contract) -> Path:
+def fetch(workspace: Workspace, contract: Contract, passwords: Mapping[str, str] = MappingProxyType({})) -> Path:
     """Fetch the kubeconfig from the first control plane that has a usable one; return its path.
+
+    `passwords` are those for which machines' sudo asks, by name.
 
     Raises:
         AnsibleError: no control plane has it yet, or none can be reached.
@@ -54,7 +58,9 @@ def fetch(workspace: Workspace, contract: Contract) -> Path:
         if node.role != "control-plane":
             continue
         try:
-            text = ssh.output(workspace.ssh_config, node.name, f"sudo cat {_ON_MACHINE}")
+            password = passwords.get(node.name)
+            told = None if password is None else f"{password}\n"
+            text = ssh.output(workspace.ssh_config, node.name, ssh.as_root(f"cat {_ON_MACHINE}", password), told)
             access(text)
             kept = named(text, contract.cluster)
         except DamagedError as damage:

@@ -64,15 +64,17 @@ def error(failures: Sequence[Failure], log: Path) -> AnsibleError:
         todo = "`plan` tells which machines are stopped, silent or refuse the login; then run the same command again"
     else:
         todo = "mend what the output says, then run the same command again: finished tasks are not repeated"
-    others = sorted({failure.host for failure in failures[1:]} - {first.host})
+    said = {failure.host: failure.message for failure in reversed(failures)}
+    others = sorted(said.keys() - {first.host})
     failed = AnsibleError(
         "the host could not be reached" if first.unreachable else f"the task “{first.task}” failed",
         where=first.host + (f" (and {', '.join(others)})" if others else ""),
+        why="\n".join(f"{host} says: {said[host].strip().partition(chr(10))[0]}" for host in others),
         output=first.message,
         todo=todo,
         log=log,
     )
-    failed.hosts = frozenset(failure.host for failure in failures)
+    failed.hosts, failed.said = frozenset(said), said
     return failed
 
 

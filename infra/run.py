@@ -13,6 +13,7 @@ from bootstrap.errors import PipelineError, RefusedError
 from infra import history, platforms, workspace
 from infra.connections import Connections
 from infra.display import Display
+from infra.passwords import Passwords
 from infra.platforms import Operations
 from infra.request import Request
 from infra.terraform_tools import TerraformTools
@@ -33,6 +34,7 @@ class Run(Request):
     connections: Connections
     tools: TerraformTools
     closing: ExitStack
+    passwords: Passwords
     absent: dict[str, PipelineError] = field(default_factory=dict)
 
 
@@ -83,6 +85,7 @@ def reading(request: Request) -> Iterator[Run]:
             connections=Connections(place, closing),
             tools=TerraformTools(request.environment, display),
             closing=closing,
+            passwords=Passwords(display),
         )
 
 

@@ -27,9 +27,9 @@ from infra.platforms import Access, Jump
 SHARED = "KUBE_PIPELINE_CONNECTIONS"  # in a process's environment: the folder with the connection of `share_bastion`
 _ACCEPT_NEW = ("-o", "StrictHostKeyChecking=accept-new")
 _KNOWN_HOSTS = re.compile(r'^\s*UserKnownHostsFile "(.+)"$', re.MULTILINE)
-_KEY_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
+KEY_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 _DENIED = "Permission denied ("
-_SSH_FAILED = (255, 124)  # exit codes of ssh itself and of `timeout`; all others are those of the shell there
+FAILED = (255, 124)  # exit codes of ssh itself and of `timeout`; all others are those of the shell there
 # A machine that boots may refuse for a moment what it takes later. sshd slows down those whom it refuses often.
 _REFUSALS, _AFTER_REFUSAL = 8, 2  # tries in a row that end the wait, and seconds between them
 _LOGIN = (
@@ -203,7 +203,7 @@ def unreachable(
 
 def _reach(machine: Host, config: Path, stop: stop_base, advice: str) -> None:
     attempts = Retrying(
-        retry=retry_if_result(lambda done: done.code != 0 and _KEY_CHANGED not in done.stderr),
+        retry=retry_if_result(lambda done: done.code != 0 and KEY_CHANGED not in done.stderr),
         stop=stop_any(stop, _RefusedOften()),
         wait=lambda state: _AFTER_REFUSAL if _refuses(_last(state)) else 0.5,
     )
@@ -226,7 +226,7 @@ def _reach(machine: Host, config: Path, stop: stop_base, advice: str) -> None:
             todo=advice,
         ) from late
     if done.code != 0:
-        raise _changed(machine, config, done)
+        raise key_changed(machine, config, done)
 
 
 class _RefusedOften(stop_base):
@@ -245,7 +245,7 @@ def _last(state: RetryCallState) -> Completed:
 
 def _refuses(done: Completed) -> bool:
     """Tell whether a machine was there, and did not let the user run anything."""
-    return _DENIED in done.stderr or done.code not in (0, *_SSH_FAILED)
+    return _DENIED in done.stderr or done.code not in (0, *FAILED)
 
 
 def _try(name: str, config: Path) -> Completed:
@@ -254,7 +254,8 @@ def _try(name: str, config: Path) -> Completed:
     return run(["timeout", "30", "ssh", "-F", config, *_ACCEPT_NEW, name, "true"], check=False)
 
 
-def _changed(machine: Host, config: Path, done: Completed) -> PipelineError:
+def key_changed(machine: Host, config: Path, done: Completed) -> AnsibleError:
+    """Return the error for a machine whose host key is not its pinned one, as ssh said when it was `done`."""
     named = _KNOWN_HOSTS.search(config.read_text(encoding="utf-8"))
     known_hosts = plain(named[1]) if named else "known_hosts"
     return AnsibleError(
@@ -277,7 +278,12 @@ def plain(text: str) -> str:
     return text.replace("%%", "%")
 
 
-def output(config: Path, host: str, command: str) -> str:
+def as_root(command: str, password: str | None) -> str:
+    """Return a command of a shell that runs another one as root; sudo reads the password from standard input."""
+    return f"sudo {command}" if password is None else f"sudo -S -k -p '' {command}"
+
+
+def output(config: Path, host: str, command: str, stdin: str | None = None) -> str:
     """Return what a command prints on a machine, without what the user's shell there prints of its own.
 
     A shell may greet in its start files, and what it prints is in the same stream. So marks tell where the command's
@@ -288,7 +294,7 @@ def output(config: Path, host: str, command: str) -> str:
     """
     mark = secrets.token_hex(16)
     script = f"echo {mark} && {command} && echo {mark}"
-    done = run(["ssh", "-F", config, host, shlex.join(["sh", "-c", script])], check=False)
+    done = run(["ssh", "-F", config, host, shlex.join(["sh", "-c", script])], stdin=stdin, check=False)
     _, begun, rest = done.stdout.partition(f"{mark}\n")
     found, ended, _ = rest.rpartition(f"{mark}\n")
     if done.code == 0 and begun and ended:

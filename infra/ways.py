@@ -22,15 +22,29 @@ _KNOWN = TypeAdapter(dict[str, Access])  # by the machine's provider id
 
 def of(contract: Contract, environment: Environment, platform: Operations, workspace: Workspace) -> dict[str, Access]:
     """Return the ways to these machines, by name, and keep those that the environment tells."""
-    told = platform.access(environment)
-    if not told:
-        return {}
-    ids = {machine.name: machine.provider_id for machine in addresses.machines(environment)}
     before = _read(workspace.ways)
-    known = {**before, **{ids[name]: way for name, way in told.items()}}
-    if known != before:
-        write_atomically(workspace.ways, _KNOWN.dump_json(known, indent=2).decode() + "\n", mode=0o600)
-    return {node.name: known[node.provider_id] for node in contract.nodes if node.provider_id in known}
+    found = _told(environment, platform, before)
+    if found != before:
+        write_atomically(workspace.ways, _KNOWN.dump_json(found, indent=2).decode() + "\n", mode=0o600)
+    return _named(contract, found)
+
+
+def known(
+    contract: Contract, environment: Environment, platform: Operations, workspace: Workspace
+) -> dict[str, Access]:
+    """Return the ways to these machines, by name, and write nothing."""
+    return _named(contract, _told(environment, platform, _read(workspace.ways)))
+
+
+def _told(environment: Environment, platform: Operations, before: Mapping[str, Access]) -> dict[str, Access]:
+    """Return the ways by the machines' provider ids: those of the environment, and `before` those of it as it was."""
+    told = platform.access(environment)
+    ids = {machine.name: machine.provider_id for machine in addresses.machines(environment)} if told else {}
+    return {**before, **{ids[name]: way for name, way in told.items()}}
+
+
+def _named(contract: Contract, found: Mapping[str, Access]) -> dict[str, Access]:
+    return {node.name: found[node.provider_id] for node in contract.nodes if node.provider_id in found}
 
 
 def _read(path: Path) -> Mapping[str, Access]:

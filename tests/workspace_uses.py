@@ -20,7 +20,7 @@ FILES = workspace.files().keys()
 # What is done with a path and leaves its file as it is: its attributes, the calls and the arguments that it goes to.
 _ATTRIBUTES = {"exists", "read_bytes", "read_text", "name", "is_symlink", "readlink"}
 _CALLS = {"read", "_read", "find", "build", "share_bastion", "wait_until_reachable", "_nodes", "Timeline", "answer"}
-_CALLS |= {"output", "unreachable", "_on_each"}
+_CALLS |= {"output", "unreachable", "_on_each", "key_changed"}
 _CALLS |= {
     "served",
     "lost",

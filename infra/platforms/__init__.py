@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from bootstrap import platforms
 from bootstrap.config.model import Environment
@@ -39,7 +39,8 @@ class Jump:
 class Access:
     """The way to a machine by SSH that does not follow from the environment alone.
 
-    `password` (env:NAME or a file) and `key` (a file) open it before it has the pipeline's key.
+    `password` (env:NAME or a file) and `key` (a file) open it before it has the pipeline's key. `known_hosts` is where
+    its host key may be known. With `sudo` "ask", its sudo goes on asking for the password.
     """
 
     address: str
@@ -48,6 +49,8 @@ class Access:
     jump: Jump | None = None
     password: str | None = None
     key: str | None = None
+    known_hosts: str = "~/.ssh/known_hosts"
+    sudo: Literal["rule", "ask"] = "rule"
 
 
 class Vocabulary(Protocol):

@@ -23,7 +23,7 @@ def install(run: Run) -> None:
     prepared = {node.name for node in machines.present} <= _prepared(run.workspace)
     recap = machines.play("site", "install", skip_tags="prepare" if prepared else None)
     run.display.say(f"Ansible: {len(recap.tasks)} tasks, changed={len(recap.changed)}")
-    kubeconfig.fetch(run.workspace, contract)
+    kubeconfig.fetch(run.workspace, contract, machines.sudo_passwords())
 
 
 def _prepared(workspace: Workspace) -> set[str]:
@@ -92,6 +92,6 @@ STEP = Step(
     install,
     undo=clear,
     undone=lambda run: run.platform.machines_stay,
-    reads=("environment", "outputs", "artifacts", "lab", "ssh_config", "known_hosts", "keys", "prepared"),
+    reads=("environment", "outputs", "artifacts", "lab", "ssh_config", "known_hosts", "ways", "keys", "prepared"),
     writes=("inventory", "kubeconfig"),
 )

@@ -33,6 +33,6 @@ STEP = Step(
     "verify",
     "check the cluster",
     verify,
-    reads=("environment", "outputs", "artifacts", "lab", "ssh_config", "known_hosts", "keys"),
+    reads=("environment", "outputs", "artifacts", "lab", "ssh_config", "known_hosts", "ways", "keys"),
     writes=("inventory", "checks", "report", "report_page", "junit"),
 )

@@ -250,3 +250,13 @@ def test_what_a_playbook_learns_of_the_hosts_the_next_one_of_the_run_knows(
     workspace.begin_command()  # as the next command does, which learns anew
     with pytest.raises(AnsibleError):
         play("know", tmp_path)
+
+
+def test_what_failed_on_other_hosts_is_told_of_each(tmp_path: Path) -> None:
+    said = {"two": "its clock is off", "one": "the disk is full\nand more", "three": "its clock is off"}
+    failures = [recap.Failure(host, "Check", text, unreachable=False) for host, text in said.items()]
+    error = recap.error([*failures, recap.Failure("two", "Later", "what follows", unreachable=False)], tmp_path)
+    assert error.where == "two (and one, three)"
+    assert error.why == "one says: the disk is full\nthree says: its clock is off"
+    assert error.said == said
+    assert error.hosts == set(said)

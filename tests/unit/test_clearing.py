@@ -269,3 +269,17 @@ def test_the_login_is_taken_away_and_those_of_others_stay(tmp_path: Path, before
     assert not rule.exists()
     assert (file.read_text() if file.exists() else None) == after
     assert file.parent.exists() is (after is not None)
+
+
+@pytest.mark.parametrize(("sudo", "code"), [("rule", 1), ("ask", 0)])
+def test_a_sudo_that_asks_has_no_rule_to_take_away(tmp_path: Path, sudo: str, code: int) -> None:
+    (tmp_path / "sudo").write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    for name in ("sudo", "id"):
+        (tmp_path / name).chmod(0o700)
+    environment = {"HOME": str(tmp_path / "home"), "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    script = clearing._LOG_OUT.replace(RULE, str(tmp_path / "rule"))
+    done = subprocess.run(
+        ["sh", "-c", script, "log-out", "ssh-ed25519 AAAAours", sudo], env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == code

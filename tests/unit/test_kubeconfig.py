@@ -78,6 +78,17 @@ def test_what_a_shell_prints_of_its_own_is_no_part_of_the_file(
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_sudo_that_asks_gets_the_password(machine: Path, whole: str, planes: Contract) -> None:
+    asking = """[ "$1" = -S ] || { echo "sudo: a password is required" >&2; exit 1; }
+read -r given; [ "$given" = "a Pass-word" ] && cat """
+    (machine / "sudo").write_text(f'#!/bin/sh\n{asking} "{machine}/$HOST"\n')
+    (machine / "controller-0").write_text(whole)
+    with pytest.raises(AnsibleError, match="no control plane"):
+        kubeconfig.fetch(Workspace(machine), planes)
+    path = kubeconfig.fetch(Workspace(machine), planes, {"controller-0": "a Pass-word"})
+    assert path.read_text() == kubeconfig.named(whole, planes.cluster)
+
+
 def test_any_control_plane_that_has_a_whole_one_gives_it(machine: Path, whole: str, planes: Contract) -> None:
     (machine / "controller-0").write_text(whole[: len(whole) // 2])
     (machine / "controller-1").write_text(whole)

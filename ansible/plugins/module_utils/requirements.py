@@ -57,7 +57,8 @@ def problems(state: State, wanted: Mapping[str, Any], address: str) -> list[str]
         + ", ".join(f"{name} {version:g} and newer" for name, version in sorted(wanted["systems"].items())): (
             oldest is None or state.system_version < oldest
         ),
-        f"no interface has the address {address} that the inventory gives it": address not in state.addresses,
+        f"no interface has the address {address} that the inventory gives it: see that this address is right, and that"
+        " the name or address by which SSH reaches it leads to no other machine": address not in state.addresses,
         f"OpenSSL {_OPENSSL} is not installed, by which certificates are read: install the package openssl": (
             state.openssl < _OPENSSL
         ),

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.artifacts import installed_version
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts import Facts, as_ansible_facts, gather_facts
-from ansible.module_utils.membership import MEMBER, foreign
+from ansible.module_utils.ground import faults
+from ansible.module_utils.identity import gather
+from ansible.module_utils.membership import ABSENT, MEMBER, foreign
 from ansible.module_utils.requirements import (
     State,
     gather_state,
@@ -27,7 +30,7 @@ DOCUMENTATION = r"""
 module: host_preflight
 short_description: Check a host's requirements and gather the facts that roles need
 description:
-  - Names all requirements that the host does not meet, at once, each with what to do about it.
+  - Returns all requirements that the host does not meet, each with what to do about it, and what is its own.
   - Of a host that is a node already, only the system, the address and the version are checked. Ports and firewalls
     are checked only on a host on which kubeadm never ran.
   - A node that another tool made, such as Kubespray, is refused.
@@ -36,6 +39,11 @@ options:
   address:
     description: The address that the inventory gives the host.
     type: str
+    required: true
+  role:
+    description: What the host is to be in the cluster.
+    type: str
+    choices: [control-plane, worker]
     required: true
   version:
     description: The wanted version of Kubernetes.
@@ -61,6 +69,11 @@ options:
     description: Least free space under /var/lib in GB.
     type: int
     required: true
+  modules:
+    description: Kernel modules that a new node needs.
+    type: list
+    elements: str
+    required: true
   ports:
     description: TCP ports that must be free.
     type: list
@@ -81,11 +94,13 @@ EXAMPLES = r"""
 - name: Check the host
   host_preflight:
     address: 10.20.0.14
+    role: worker
     version: 1.36.3
     systems: {debian: 12}
     memory_mb: 1700
     cpus: 2
     disk_gb: 8
+    modules: [overlay]
     ports: [10250]
     firewall: false
     asked: "{{ now().timestamp() }}"
@@ -94,6 +109,15 @@ EXAMPLES = r"""
 RETURN = r"""
 ansible_facts:
   description: The host's facts, each named C(kubernetes_*).
+  returned: success
+  type: dict
+findings:
+  description: A sentence for each requirement that is not met.
+  returned: success
+  type: list
+  elements: str
+identity:
+  description: What no other host has, see C(Identity) in C(module_utils/identity.py).
   returned: success
   type: dict
 clock:
@@ -111,12 +135,14 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "address": {"type": "str", "required": True},
+            "role": {"type": "str", "choices": ["control-plane", "worker"], "required": True},
             "version": {"type": "str", "required": True},
             "kubelet": {"type": "dict", "default": {}},
             "systems": {"type": "dict", "required": True},
             "memory_mb": {"type": "int", "required": True},
             "cpus": {"type": "int", "required": True},
             "disk_gb": {"type": "int", "required": True},
+            "modules": {"type": "list", "elements": "str", "required": True},
             "ports": {"type": "list", "elements": "int", "required": True},
             "firewall": {"type": "bool", "required": True},
             "asked": {"type": "float", "required": True},
@@ -132,9 +158,11 @@ def main() -> None:
     found += _as_node(wanted["version"]) if facts.membership == MEMBER else shortages(state, wanted)
     if sys.version_info < (3, 9):  # noqa: UP036 - this runs on the host's Python, whichever that is
         found.append(f"the host's Python is {sys.version.split()[0]}, 3.9 is required: install a newer python3")
-    if found:
-        module.fail_json(msg="this host does not meet the requirements: " + "; ".join(found))
-    module.exit_json(changed=False, ansible_facts=as_ansible_facts(facts), clock=time.time(), asked=wanted["asked"])
+    new = facts.membership == ABSENT
+    found += faults(wanted["modules"], container=facts.container) if new else []
+    own = gather(wanted["address"], wanted["role"], facts.interface, new=new, container=facts.container)
+    told = {"findings": found, "identity": asdict(own), "clock": time.time(), "asked": wanted["asked"]}
+    module.exit_json(changed=False, ansible_facts=as_ansible_facts(facts), **told)
 
 
 def _look(wanted: dict[str, Any]) -> tuple[Facts, State]:

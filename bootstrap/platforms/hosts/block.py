@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -116,6 +116,18 @@ class Access(Section):
         min_length=1,
         description="private key of the first login; null: the agent's and the usual ones of whoever runs the pipeline",
         examples=["~/.ssh/id_ed25519"],
+    )
+    known_hosts: str | None = Field(
+        None,
+        min_length=1,
+        description="file with their host keys, where these are known already; null: ~/.ssh/known_hosts",
+        examples=["~/.ssh/known_hosts"],
+    )
+    sudo: Literal["rule", "ask"] | None = Field(
+        None,
+        description="whether the user's sudo gets a rule with which it asks for no password any more (rule), or stays "
+        "as it is, and each command that needs it asks for the password (ask); null: rule",
+        examples=["rule"],
     )
 
 

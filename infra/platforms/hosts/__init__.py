@@ -48,14 +48,8 @@ class HostsOperations(RemoteCloud):
         for own in block.machines:
             merged = {**block.access.model_dump(exclude_none=True), **own.access.model_dump(exclude_none=True)}
             jump = merged.get("jump")
-            found[own.name] = Access(
-                address=own.ssh_address or str(own.address),
-                user=merged.get("user", environment.ssh.user),
-                port=merged.get("port", 22),
-                jump=Jump.read(jump) if jump else None,
-                password=merged.get("password"),
-                key=merged.get("key"),
-            )
+            merged |= {"jump": Jump.read(jump) if jump else None, "user": merged.get("user", environment.ssh.user)}
+            found[own.name] = Access(address=own.ssh_address or str(own.address), **merged)
         return found
 
     def unanswered(self, folder: Path) -> str:  # noqa: ARG002 - each platform is asked the same

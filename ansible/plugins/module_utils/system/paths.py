@@ -274,6 +274,31 @@ class Host:
         return self.root / "run/netns"
 
     @property
+    def machine_id(self) -> Path:
+        """Return the file with which systemd tells machines apart."""
+        return self.etc / "machine-id"
+
+    @property
+    def machine_id_of_dbus(self) -> Path:
+        """Return the one from which systemd takes it, where that is lost."""
+        return self.root / "var/lib/dbus/machine-id"
+
+    @property
+    def ssh(self) -> Path:
+        """Return the folder of the SSH server's settings and keys."""
+        return self.etc / "ssh"
+
+    @property
+    def programs(self) -> Path:
+        """Return the folder below which programs are installed."""
+        return self.root / "usr/local"
+
+    @property
+    def grounds(self) -> dict[Path, bool]:
+        """Return the folders in which a node writes, each with whether programs run from there."""
+        return {self.etc: False, self.programs: True, self.root / "opt": True, self.state.parent: True}
+
+    @property
     def pod_mounts(self) -> tuple[Path, ...]:
         """Return the folders below which Pods and their containers have mounts."""
         places = ("var/lib/kubelet", "run/containerd", "var/lib/containerd")

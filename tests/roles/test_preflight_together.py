@@ -1,0 +1,125 @@
+"""The role preflight on several hosts: all findings of a host at once, of all hosts before any goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ANSIBLE = Path(__file__).parents[2] / "ansible"
+HOSTS = {"one": "control-plane", "two": "worker", "three": "worker"}
+# Modules that return what a file says of the host, and note what they were asked.
+MODULE = '''#!/usr/bin/python
+"""WANT_JSON"""
+import json, pathlib, sys
+asked = json.loads(pathlib.Path(sys.argv[1]).read_text())
+folder = pathlib.Path("{folder}")
+name = "{name}" + asked.get("state", "") + "-" + asked["address"]
+(folder / ("asked-" + name)).write_text(json.dumps(asked))
+answer = folder / name
+print(answer.read_text() if answer.exists() else json.dumps(dict(changed=False, taken=[], findings=[])))
+'''
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """A run of the role on three hosts, as `answers` say; `said` is what it fails with, by host."""
+
+    folder: Path
+    said: dict[str, str]
+
+    def asked(self, what: str, name: str) -> dict[str, Any] | None:
+        path = self.folder / f"asked-{what}-{address(name)}"
+        found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+        return found
+
+
+def address(name: str) -> str:
+    return f"10.0.0.{list(HOSTS).index(name)}"
+
+
+def preflight(folder: Path, *, together: bool = True, **changes: dict[str, Any]) -> Preflight:
+    """Run it; `changes` are by host's name what differs from a new host that is well."""
+    library = folder / "library"
+    library.mkdir()
+    for name in ("host_preflight", "neighbours"):
+        (library / f"{name}.py").write_text(MODULE.format(folder=folder, name=name))
+    for name, role in HOSTS.items():
+        own = {"address": address(name), "role": role, "new": True, "machine_id": name, "running": name}
+        own |= {"hardware": name, "product": "", "host_keys": [name], "remedies": {"machine_id": "mend it"}}
+        change = changes.get(name, {})
+        facts = {"kubernetes_interface": "eth0", "kubernetes_membership": change.get("membership", "absent")}
+        told = {"ansible_facts": facts, "findings": change.get("findings", []), "clock": change.get("clock", 1e10)}
+        told |= {"identity": own | change.get("identity", {}), "asked": 0}
+        (folder / f"host_preflight-{address(name)}").write_text(json.dumps({"changed": False, **told}))
+    plays = [{"hosts": "all", "gather_facts": False, "connection": "local", "roles": ["preflight"]}]
+    (folder / "play.yml").write_text(yaml.safe_dump(plays))
+    hosts = {name: {"node_address": address(name), "node_role": role} for name, role in HOSTS.items()}
+    everywhere = {
+        "ansible_python_interpreter": sys.executable,
+        "cluster_version": "1.36.3",
+        "cluster_kubelet": {},
+        "cluster_apiserver_port": 6443,
+        "cluster_addons": [{"host": {"modules": ["vxlan"]}}],
+        "preflight_together": together,
+        "preflight_clock_skew": 10**11,
+    }
+    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everywhere}}))
+    settings = {"ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"), "ANSIBLE_LIBRARY": str(library)}
+    settings |= {"ANSIBLE_HOME": str(folder), "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
+    words: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "ansible",
+        "playbook",
+        "-i",
+        folder / "hosts.yml",
+        folder / "play.yml",
+    ]
+    done = subprocess.run(words, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=120)
+    failed = [line for line in done.stdout.splitlines() if line.startswith("fatal: [")]
+    said = {line.partition("[")[2].partition("]")[0]: line for line in failed}
+    assert (done.returncode == 0) is not bool(said), done.stdout + done.stderr
+    return Preflight(folder, said)
+
+
+def test_new_hosts_ask_each_other_where_nodes_do(tmp_path: Path) -> None:
+    (tmp_path / f"neighbourslistening-{address('three')}").write_text('{"changed": false, "taken": ["udp/8472"]}')
+    done = preflight(tmp_path)
+    assert done.said == {}
+    assert done.asked("host_preflight", "two") is not None
+    modules = (done.asked("host_preflight", "two") or {})["modules"]
+    assert modules == ["overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan"]
+    listening = done.asked("neighbourslistening", "one") or {}
+    assert {"tcp/2379", "tcp/6443", "tcp/10250", "udp/8472"} <= set(listening["ports"])
+    assert (done.asked("neighboursasked", "two") or {})["peers"] == {
+        "one": {"address": address("one"), "ports": ["tcp/6443", "tcp/10250", "udp/8472"]},
+        "three": {"address": address("three"), "ports": ["tcp/10250"]},
+    }
+    assert done.asked("neighboursended", "one") is not None
+
+
+def test_all_findings_of_all_hosts_come_at_once(tmp_path: Path) -> None:
+    (tmp_path / f"neighboursasked-{address('two')}").write_text('{"changed": false, "findings": ["it is cut off"]}')
+    clone = {"findings": ["the disk is full"], "identity": {"machine_id": "one"}, "clock": 10**12}
+    said = preflight(tmp_path, two=clone).said
+    assert said.keys() == {"one", "two"}
+    told = "two has the same machine id: they are clones; on all of them but one: mend it"
+    assert f"this host does not meet the requirements: {told}" in said["one"]
+    parts = ("the disk is full; one has the same machine id", "; it is cut off; its clock is ", " s ahead of the contr")
+    assert all(part in said["two"] for part in parts)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_nodes_of_a_cluster_ask_nobody(tmp_path: Path, *, together: bool) -> None:
+    node = {"membership": "member", "identity": {"new": False}}
+    done = preflight(tmp_path, together=together, one=node, two=node, three=node if together else {})
+    assert done.said == {}
+    assert done.asked("neighbourslistening", "three") is None

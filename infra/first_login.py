@@ -182,7 +182,8 @@ class FirstLogin:
         """Pin the host keys that are new, once somebody vouches for them: the user's files, DNS or the user."""
         new = [node.name for node in self.machines.contract.nodes if not self.machines.pinned(node)]
         with tempfile.TemporaryDirectory(prefix="host-keys-") as folder, ThreadPoolExecutor(_AT_ONCE) as pool:
-            seen = dict(zip(new, pool.map(lambda name: self._look(name, Path(folder, name)), new), strict=True))
+            config = self.machines.run.workspace.ssh_config.read_text(encoding="utf-8")
+            seen = dict(zip(new, pool.map(lambda name: self._look(name, Path(folder, name), config), new), strict=True))
         found = {name: key for name, key in seen.items() if isinstance(key, HostKey)}
         for name, error in seen.items():
             if isinstance(error, PipelineError):
@@ -195,9 +196,9 @@ class FirstLogin:
         if unknown := {name: key for name, key in found.items() if not key.vouched}:
             self._let_confirm(unknown)
 
-    def _look(self, name: str, file: Path) -> HostKey | PipelineError:
+    def _look(self, name: str, file: Path, config: str) -> HostKey | PipelineError:
         try:
-            return host_keys.look(self.ways[name], lambda options: self._ssh(name, "true", options), file)
+            return host_keys.look(self.ways[name], lambda options: self._ssh(name, "true", options), file, config)
         except AnsibleError as error:
             return error
 

@@ -25,6 +25,7 @@ _REVOKED = " was revoked and you have requested strict checking"
 _OFFENDING = re.compile(r"Offending .*key in (\S+)")
 _AUTHENTIC = re.compile(r"found \d+ secure fingerprints in DNS")
 _MATCHING = re.compile(r"(?<!mis)matching host key fingerprint found in DNS")
+_ALIAS = re.compile(r"\s*HostKeyAlias ")
 _CERTIFICATE = "-cert-v01@openssh.com"
 _SIGNED_BY = {"ssh-rsa": "rsa-sha2-512,rsa-sha2-256"}  # a key's algorithms, where they are not called as it is
 
@@ -47,13 +48,17 @@ class _Seen:
     vouched: str
 
 
-def look(way: Access, ssh: Ssh, file: Path) -> HostKey:
+def look(way: Access, ssh: Ssh, file: Path, config: str) -> HostKey:
     """Have ssh look at a machine's key, and write it to `file`; it logs in nowhere.
+
+    `config` is the ssh_config with the machine, for a look under the name that the user's files and DNS know.
 
     Raises:
         AnsibleError: the machine does not answer, or its key is not the one that is known.
     """
-    seen = _judged(way, ssh)
+    own = file.with_name(f"{file.name}.config")
+    own.write_text("".join(line for line in config.splitlines(keepends=True) if not _ALIAS.match(line)))
+    seen = _judged(way, ssh, own)
     algorithms = _SIGNED_BY.get(seen.kind, seen.kind)
     wanted = ("StrictHostKeyChecking=accept-new", f"HostKeyAlgorithms={algorithms}", "HashKnownHosts=no")
     done = ssh(_options(f'UserKnownHostsFile="{literal(str(file))}"', *wanted))
@@ -81,19 +86,20 @@ def unanswered(done: Completed, way: Access) -> AnsibleError:
     )
 
 
-def _judged(way: Access, ssh: Ssh) -> _Seen:
+def _judged(way: Access, ssh: Ssh, config: Path) -> _Seen:
     known = Path(way.known_hosts).expanduser()
     name = way.address if way.port == 22 else f"[{way.address}]:{way.port}"
     files = (f'UserKnownHostsFile="{literal(str(known))}"', "GlobalKnownHostsFile=/etc/ssh/ssh_known_hosts")
     # With `ask`, ssh tells what DNS says, and leaves the decision to the files.
-    rules = (f"HostKeyAlias={name}", "StrictHostKeyChecking=yes", "VerifyHostKeyDNS=ask", "UpdateHostKeys=no")
-    done = ssh(["-v", *_options(*files, *rules)])
+    rules = ("StrictHostKeyChecking=yes", "VerifyHostKeyDNS=ask", "UpdateHostKeys=no")
+    done = ssh(["-v", "-F", str(config), *_options(*files, *rules)])
     served = _SERVED.search(done.stderr)
     if not served:
         raise unanswered(done, way)
     kind, fingerprint = served[1].removesuffix(_CERTIFICATE), served[2]
     if _REFUSED not in done.stderr:
-        return _Seen(kind, fingerprint, str(known) if _knows(known, name) else files[1].partition("=")[2])
+        own = _knows(known, name) or _knows(known, way.address)
+        return _Seen(kind, fingerprint, str(known) if own else files[1].partition("=")[2])
     if not _UNKNOWN.search(done.stderr) or _knows(known, name):
         raise _contradiction(done, known, name, fingerprint)
     if not _AUTHENTIC.search(done.stderr):

@@ -35,15 +35,17 @@ SSH = r"""
 if [ "$*" != "${{*#* -v }}" ]; then look=yes; fi
 echo "$*" >>{machines}/log
 for word; do
+  [ "$before" = -F ] && config=$word; before=$word
   case "$word" in
     UserKnownHostsFile=*) known=$(echo "${{word#*=}}" | tr -d '"');;
-    HostKeyAlias=*) alias=${{word#*=}};;
-    node[0-9]) name=$word;;
+    node1) name=$word alias=10.20.0.11;;
+    node2) name=$word alias=[10.20.0.12]:2222;;
   esac
 done
 shift $(($# - 1)); home={machines}/$name
 if [ -e "$home/dead" ]; then echo "ssh: connect to host $name: No route to host" >&2; exit 255; fi
 if [ -n "$look" ]; then
+  if grep -q HostKeyAlias "$config"; then echo "the user's files know no alias" >&2; exit 255; fi
   echo "debug1: Server host key: ssh-ed25519 $(ssh-keygen -lf "$home/host.pub" | cut -d' ' -f2)" >&2
   cat "$home/dns" >&2 2>/dev/null
   if ! listed=$(ssh-keygen -F "$alias" -f "$known" 2>/dev/null | grep ed25519); then

@@ -22,6 +22,7 @@ from ansible.module_utils.requirements import (
 )
 from ansible.module_utils.system.commands import BrokenProgramError, CommandError, run
 from ansible.module_utils.system.files import exclusive
+from ansible.module_utils.updates import ADVICE, restarts
 
 DOCUMENTATION = r"""
 module: host_preflight
@@ -100,6 +101,11 @@ clock:
   description: The host's time in seconds since the epoch.
   returned: success
   type: float
+unsure:
+  description: Sentences for a person, as about upgrades that restart the host.
+  returned: success
+  type: list
+  elements: str
 asked:
   description: What was given as O(asked).
   returned: success
@@ -134,7 +140,10 @@ def main() -> None:
         found.append(f"the host's Python is {sys.version.split()[0]}, 3.9 is required: install a newer python3")
     if found:
         module.fail_json(msg="this host does not meet the requirements: " + "; ".join(found))
-    module.exit_json(changed=False, ansible_facts=as_ansible_facts(facts), clock=time.time(), asked=wanted["asked"])
+    when = restarts()
+    told = [f"unattended upgrades restart it ({when}) without a drain: {ADVICE}"] if when else []
+    facts_told = as_ansible_facts(facts)
+    module.exit_json(changed=False, ansible_facts=facts_told, clock=time.time(), asked=wanted["asked"], unsure=told)
 
 
 def _look(wanted: dict[str, Any]) -> tuple[Facts, State]:

@@ -85,3 +85,8 @@ def test_selinux_is_asked_where_it_is(fake_program: FakeProgram) -> None:
     fake_program("setsebool", "")
     switch_on(switched_off(names))
     assert fake_program.calls() == ["setsebool -P haproxy_connect_any on"]
+
+
+@pytest.mark.parametrize("manager", [APT, DNF])
+def test_programs_of_packages_with_another_name(manager: Manager) -> None:
+    assert manager.holding["chronyd"] == "chrony"

@@ -10,18 +10,20 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
+from bootstrap import platforms
 from bootstrap.artifacts.published import Artifact
 from bootstrap.config import stored
 from bootstrap.config.model import Environment
 from bootstrap.errors import PipelineError, PreflightError
 from bootstrap.files import write_atomically
-from infra import ansible, inventory, ssh, ways
+from infra import ansible, inventory, passwords, ssh, ways
 from infra.contract import Contract, Node, from_outputs
 from infra.recap import Recap
 from infra.run import Run
 from infra.workspace import Workspace
 
 _ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
+_WRITE_SETTINGS = frozenset({"prepare", "site"})  # the playbooks that give machines the proxy
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class Cluster:
 
         Raises:
             AnsibleError: a task failed or a host could not be reached.
+            PreflightError: the password of the machines' proxy cannot be had.
         """
         workspace, display = self.run.workspace, self.run.display
         contract, environment = self.contract, self.environment
@@ -147,8 +150,17 @@ class Cluster:
         sockets = self.run.connections.share()
         absent = [f"!{name}" for name in self.run.absent]
         hosts = ":".join(limit or (["all", *absent] if absent else [])) or None
-        playbook = ansible.Playbook(name, workspace, sockets, variables or {}, check, skip_tags, hosts)
+        given = {**(variables or {}), **(self._proxy_secrets() if name in _WRITE_SETTINGS else {})}
+        playbook = ansible.Playbook(name, workspace, sockets, given, check, skip_tags, hosts)
         return ansible.play(playbook, stage, display.timeline, display)
+
+    def _proxy_secrets(self) -> dict[str, object]:
+        """Return the variables with the password of the machines' proxy, where it asks for one."""
+        found = platforms.of(self.environment).proxy(self.environment)
+        if found is None or found.password is None:
+            return {}
+        password = passwords.read(found.password, passwords.OF_PROXY)
+        return inventory.proxy_secrets(self.contract, self.environment, password)
 
 
 def of(run: Run, contract: Contract) -> Cluster:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from bootstrap.platforms import Addressing, Check, Endpoint, RealCloud, There
+from bootstrap.platforms import Addressing, Check, Endpoint, Proxy, RealCloud, There
 from bootstrap.platforms.hosts.block import CONTROL_PLANE, EXAMPLE, Hosts
 from bootstrap.platforms.hosts.checks import CHECKS
 
@@ -62,6 +62,11 @@ class HostsPlatform(RealCloud):
         """Return the endpoint that the block names."""
         found = settings(environment).endpoint
         return Endpoint(found.host, found.listens_at, virtual=found.virtual_address is not None)
+
+    def proxy(self, environment: Environment) -> Proxy | None:
+        """Return the proxy that the block names."""
+        found = settings(environment).proxy
+        return Proxy(found.http, found.https, found.user, found.password, found.exceptions) if found else None
 
     def zones(self, environment: Environment) -> tuple[str, ...]:
         """Return the zones of the machines, each once."""

@@ -53,9 +53,10 @@ def build(
     fetch (name, url, sha256, ...).
     """
     pools = sorted({node.pool for node in contract.nodes if node.role == "worker"})
+    disks = platforms.of(environment).data_disks(environment)
     groups: Inventory = {
-        "control_plane": {"hosts": _hosts(contract, role="control-plane")},
-        "workers": {"children": {group_name(pool): {"hosts": _hosts(contract, pool=pool)} for pool in pools}},
+        "control_plane": {"hosts": _hosts(contract, disks, role="control-plane")},
+        "workers": {"children": {group_name(pool): {"hosts": _hosts(contract, disks, pool=pool)} for pool in pools}},
     }
     variables = _variables(contract, environment, artifacts, ssh_config)
     variables |= {"ansible_ssh_extra_args": ssh_options} if ssh_options else {}
@@ -113,9 +114,11 @@ def _listed(inventory: Inventory) -> Inventory:
     }
 
 
-def _hosts(contract: Contract, *, role: str | None = None, pool: str | None = None) -> Inventory:
+def _hosts(
+    contract: Contract, disks: Mapping[str, str], *, role: str | None = None, pool: str | None = None
+) -> Inventory:
     return {
-        node.name: _host(node, contract)
+        node.name: _host(node, contract) | {"node_data_disk": disks.get(node.name, "")}
         for node in contract.nodes
         if (role is None or node.role == role) and (pool is None or (node.role == "worker" and node.pool == pool))
     }

@@ -184,6 +184,9 @@ class Platform(Protocol):
     def proxy(self, environment: Environment) -> Proxy | None:
         """Return the proxy by which the machines reach what is outside; None where they need none."""
 
+    def data_disks(self, environment: Environment) -> Mapping[str, str]:
+        """Return by machine's name the disk for the data of Kubernetes, such as /dev/sdb, of those that have one."""
+
     def completed(self, environment: Environment) -> Environment:
         """Return a checked environment with the defaults that depend on its other values."""
 
@@ -233,6 +236,10 @@ class RealCloud:
     def proxy(self, environment: Environment) -> Proxy | None:
         """Return None: the cloud's network leads outside."""
         return None
+
+    def data_disks(self, environment: Environment) -> Mapping[str, str]:
+        """Return none: the machines have the disk that the cloud makes with them."""
+        return {}
 
     def completed(self, environment: Environment) -> Environment:
         """Return the environment as it is: no default depends on other values."""

@@ -1,4 +1,4 @@
-"""What containerd and the kubelet have of the machines' proxy."""
+"""What containerd and the kubelet have of the machines' proxy, and of the folders that may be a disk's."""
 
 from __future__ import annotations
 
@@ -38,3 +38,14 @@ def test_services_read_it_and_no_unit_has_a_password(name: str, rendered: dict[b
     assert line in units[True].partition("[Service]")[2].splitlines()
     assert "geheim" not in units[True]
     assert units[False].splitlines() == [found for found in units[True].splitlines() if found != line]
+
+
+@pytest.mark.parametrize(
+    ("name", "folders"), [("containerd", {"containerd"}), ("kubelet", {"containerd", "etcd", "kubelet"})]
+)
+def test_services_start_when_their_folders_are_mounted(
+    name: str, folders: set[str], rendered: dict[bool, Path]
+) -> None:
+    unit = (rendered[False] / f"{name}.service").read_text().partition("[Service]")[0]
+    (line,) = [line for line in unit.splitlines() if line.startswith("RequiresMountsFor=")]
+    assert set(line.partition("=")[2].split()) == {f"/var/lib/{folder}" for folder in folders}

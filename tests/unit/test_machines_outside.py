@@ -1,4 +1,4 @@
-"""What own machines have from their environment file beside the cluster: the way outside."""
+"""What own machines have from their environment file beside the cluster: the way outside, and a disk."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ PROXY = {
 def own(proxy: object, **more: object) -> tuple[Environment, Contract]:
     machines = [
         {"name": "node1", "address": "10.20.0.11", "pool": "control-plane"},
-        {"name": "node2", "address": "10.20.0.12", "pool": "web"},
-        {"name": "node3", "address": "10.20.0.13", "pool": "web"},
+        {"name": "node2", "address": "10.20.0.12", "pool": "web", "data_disk": "/dev/nvme1n1"},
+        {"name": "node3", "address": "10.20.0.13", "pool": "web", "data_disk": "none"},
     ]
     environment = Environment.model_validate(
         {
@@ -46,6 +46,7 @@ def own(proxy: object, **more: object) -> tuple[Environment, Contract]:
             "hosts": {
                 "endpoint": {"load_balancer": "api.example.com"},
                 "machines": machines,
+                "data_disk": "/dev/sdb",
                 "proxy": proxy,
             },
             "network": {"bastion": None},
@@ -89,6 +90,14 @@ def test_who_needs_no_proxy_has_none_and_one_proxy_is_not_the_other() -> None:
     assert inventory.proxy(contract, environment) == {}
     environment, contract = own({"https": "http://proxy.example.com:3128"})
     assert set(inventory.proxy(contract, environment)) == {"HTTPS_PROXY", "NO_PROXY"}
+
+
+def test_each_machine_has_its_disk() -> None:
+    environment, contract = own(None)
+    cluster = inventory.build(contract, environment, [], Path("/nowhere"))["cluster"]["children"]
+    hosts = {**cluster["control_plane"]["hosts"], **cluster["workers"]["children"]["pool_web"]["hosts"]}
+    disks = {name: host["node_data_disk"] for name, host in hosts.items()}
+    assert disks == {"node1": "/dev/sdb", "node2": "/dev/nvme1n1", "node3": ""}
 
 
 @pytest.mark.parametrize(("name", "given"), [("site", True), ("prepare", True), ("verify", False)])

@@ -14,6 +14,7 @@ from bootstrap.config.values import LabelValue, Name, Section, wrong
 from bootstrap.proxies import fault
 
 CONTROL_PLANE = "control-plane"
+NO_DISK = "none"
 EXAMPLE: Mapping[str, object] = {
     "endpoint": {"virtual_address": "10.20.0.10"},
     "machines": [
@@ -62,6 +63,8 @@ Address = Annotated[
 ProxyUrl = Annotated[str, AfterValidator(_proxy), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
 # What NO_PROXY lists: names, domains, addresses and ranges, without a comma or a space.
 NoProxy = Annotated[str, Field(pattern=r"^[A-Za-z0-9.*:][-A-Za-z0-9.:/]*$")]
+Disk = Annotated[str, Field(pattern=r"^/dev/[^\s]+$")]
+DiskOrNone = Annotated[str, Field(pattern=rf"^({NO_DISK}|/dev/[^\s]+)$")]
 
 
 class Endpoint(Section):
@@ -186,6 +189,11 @@ class OwnMachine(Section):
         examples=["node1.example.com"],
     )
     access: Access = Field(Access(), description="what differs from hosts.access", examples=[{"user": "debian"}])
+    data_disk: DiskOrNone | None = Field(
+        None,
+        description="its disk for images, Pods and etcd; null: hosts.data_disk; none: its system's disk",
+        examples=["/dev/disk/by-id/nvme-DISK_OF_NODE1"],
+    )
 
 
 class Hosts(Section):
@@ -197,6 +205,12 @@ class Hosts(Section):
         examples=[EXAMPLE["machines"]],
     )
     access: Access = Field(Access(), description="the way to all of them by SSH", examples=[{"user": "debian"}])
+    data_disk: Disk | None = Field(
+        None,
+        description="disk of each machine for /var/lib/containerd, /var/lib/kubelet and /var/lib/etcd; formatted where "
+        "it is empty, else refused; null: these folders are on the system's disk",
+        examples=["/dev/sdb"],
+    )
     proxy: Proxy | None = Field(
         None,
         description="the HTTP proxy by which containerd, kubelet and the package manager reach what is outside; null: "

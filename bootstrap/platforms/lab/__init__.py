@@ -87,6 +87,10 @@ class Lab:
         """Return what the wrapped cloud returns."""
         return self.cloud.proxy(environment)
 
+    def data_disks(self, environment: Environment) -> Mapping[str, str]:
+        """Return what the wrapped cloud returns."""
+        return self.cloud.data_disks(environment)
+
     def completed(self, environment: Environment) -> Environment:
         """Let the environment's own network in where its file names no range: this host connects from its gateway."""
         network = environment.network

@@ -88,8 +88,9 @@ def require_empty(disk: str) -> bool:
         DataDiskError: one of them is not empty.
         CommandError: a program that looks fails.
     """
-    taken = [str(path) for path in HOST.data_folders if path.is_dir() and any(path.iterdir())]
-    mounted = {str(path) for path in HOST.data_folders} & set(folders.mounted())
+    places = (HOST.data_disk, *HOST.data_folders)
+    taken = [str(path) for path in places if path.is_dir() and any(path.iterdir())]
+    mounted = {str(path) for path in places} & set(folders.mounted())
     if taken or mounted:
         raise DataDiskError(
             f"{', '.join(sorted({*taken, *mounted}))} hold data already, which a data disk would hide: leave data_disk"

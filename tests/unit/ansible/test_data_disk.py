@@ -98,7 +98,7 @@ def test_a_disk_that_is_not_empty_is_refused_and_not_touched(disk: str, programs
     assert not any(call.startswith(("mkfs", "systemctl")) for call in programs.calls())
 
 
-@pytest.mark.parametrize("path", ["var/lib/containerd/io.containerd.x", "var/lib/etcd/member", "var/lib/kubelet/pods"])
+@pytest.mark.parametrize("path", [f"var/lib/{name}/x" for name in ("containerd", "etcd", "kubelet", "kubedata")])
 def test_folders_that_hold_data_are_refused_with_the_way_out(
     disk: str, programs: FakeProgram, host: Path, path: str
 ) -> None:

@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
+from bootstrap import platforms
 from bootstrap.artifacts.published import Artifact
 from bootstrap.config import stored
 from bootstrap.config.model import Environment
 from bootstrap.errors import PipelineError, PreflightError
 from bootstrap.files import write_atomically
-from infra import ansible, inventory, ssh, ways
+from infra import ansible, inventory, passwords, ssh, ways
 from infra.contract import Contract, Node, from_outputs
 from infra.platforms import Access
 from infra.recap import Recap
@@ -23,6 +24,7 @@ from infra.run import Run
 from infra.workspace import Workspace
 
 _ARTIFACTS = TypeAdapter(tuple[Artifact, ...])
+_WRITE_SETTINGS = frozenset({"prepare", "site"})  # the playbooks that give machines the proxy
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class Cluster:
 
         Raises:
             AnsibleError: a task failed or a host could not be reached.
-            PreflightError: sudo asks for a password that cannot be had.
+            PreflightError: a password of sudo, or of the machines' proxy, cannot be had.
         """
         workspace, display = self.run.workspace, self.run.display
         contract, environment = self.contract, self.environment
@@ -163,9 +165,18 @@ class Cluster:
         sockets = self.run.connections.share()
         absent = [f"!{name}" for name in self.run.absent]
         hosts = ":".join(limit or (["all", *absent] if absent else [])) or None
-        passwords = self.sudo_passwords(limit)
-        playbook = ansible.Playbook(name, workspace, sockets, variables or {}, check, skip_tags, hosts, passwords)
+        given = {**(variables or {}), **(self._proxy_secrets() if name in _WRITE_SETTINGS else {})}
+        asked = self.sudo_passwords(limit)
+        playbook = ansible.Playbook(name, workspace, sockets, given, check, skip_tags, hosts, asked)
         return ansible.play(playbook, stage, display.timeline, display)
+
+    def _proxy_secrets(self) -> dict[str, object]:
+        """Return the variables with the password of the machines' proxy, where it asks for one."""
+        found = platforms.of(self.environment).proxy(self.environment)
+        if found is None or found.password is None:
+            return {}
+        password = passwords.read(found.password, passwords.OF_PROXY)
+        return inventory.proxy_secrets(self.contract, self.environment, password)
 
 
 def of(run: Run, contract: Contract) -> Cluster:

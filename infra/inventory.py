@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import yaml
 
@@ -35,6 +36,7 @@ _CONTROL_PLANE_LABELS = {
     "node-role.kubernetes.io/control-plane": "",
     "node.kubernetes.io/exclude-from-external-load-balancers": "",
 }
+_DNS_DOMAIN = "cluster.local"
 _DNS = 10  # the address of the cluster's DNS, counted from the beginning of the Services' range, as kubeadm counts
 
 
@@ -51,9 +53,10 @@ def build(
     fetch (name, url, sha256, ...).
     """
     pools = sorted({node.pool for node in contract.nodes if node.role == "worker"})
+    disks = platforms.of(environment).data_disks(environment)
     groups: Inventory = {
-        "control_plane": {"hosts": _hosts(contract, role="control-plane")},
-        "workers": {"children": {group_name(pool): {"hosts": _hosts(contract, pool=pool)} for pool in pools}},
+        "control_plane": {"hosts": _hosts(contract, disks, role="control-plane")},
+        "workers": {"children": {group_name(pool): {"hosts": _hosts(contract, disks, pool=pool)} for pool in pools}},
     }
     variables = _variables(contract, environment, artifacts, ssh_config)
     variables |= {"ansible_ssh_extra_args": ssh_options} if ssh_options else {}
@@ -111,9 +114,11 @@ def _listed(inventory: Inventory) -> Inventory:
     }
 
 
-def _hosts(contract: Contract, *, role: str | None = None, pool: str | None = None) -> Inventory:
+def _hosts(
+    contract: Contract, disks: Mapping[str, str], *, role: str | None = None, pool: str | None = None
+) -> Inventory:
     return {
-        node.name: _host(node, contract)
+        node.name: _host(node, contract) | {"node_data_disk": disks.get(node.name, "")}
         for node in contract.nodes
         if (role is None or node.role == role) and (pool is None or (node.role == "worker" and node.pool == pool))
     }
@@ -187,6 +192,37 @@ def addons(environment: Environment) -> list[Inventory]:
     ]
 
 
+def proxy(contract: Contract, environment: Environment, password: str = "") -> dict[str, str]:
+    """Return the proxy of the machines as variables of a program's environment; none where they need none.
+
+    NO_PROXY has what is inside. Nodes call each other by their addresses: with all names, each would get other settings
+    whenever one joins.
+    """
+    found = platforms.of(environment).proxy(environment)
+    if found is None:
+        return {}
+    login = ":".join(quote(part, safe="") for part in (found.user, password) if part)
+    urls = {name: url for name, url in (("HTTP_PROXY", found.http), ("HTTPS_PROXY", found.https)) if url}
+    networks = contract.networks
+    inside = [
+        *("localhost", "127.0.0.1", "::1", "127.0.0.0/8"),
+        *map(str, (networks.machines, networks.pods, networks.services)),
+        *(contract.api.host, ".svc", f".{_DNS_DOMAIN}"),
+        urlsplit(str(environment.artifacts.mirror or "")).hostname or "",
+        *found.exceptions,
+    ]
+    return {
+        **{name: url.replace("://", f"://{login}@", 1) if login else url for name, url in urls.items()},
+        "NO_PROXY": ",".join(dict.fromkeys(filter(None, inside))),
+    }
+
+
+def proxy_secrets(contract: Contract, environment: Environment, password: str) -> dict[str, object]:
+    """Return the variables of `build` that hold a proxy's password, whole."""
+    whole = proxy(contract, environment, password)
+    return {"cluster_proxy": whole, "cluster_proxy_password": quote(password, safe="")}
+
+
 def _virtual_address(environment: Environment) -> str:
     """Return the address of the API that the control planes themselves hold, nothing where they hold none."""
     endpoint = platforms.of(environment).endpoint(environment)
@@ -229,7 +265,7 @@ def _variables(
         "cluster_machine_cidr": str(contract.networks.machines),
         "cluster_pod_cidr": str(contract.networks.pods),
         "cluster_service_cidr": str(contract.networks.services),
-        "cluster_dns_domain": "cluster.local",
+        "cluster_dns_domain": _DNS_DOMAIN,
         "cluster_dns_address": str(contract.networks.services[_DNS]),
         "cluster_nodes": _nodes(contract),
         "cluster_schedulable_nodes": _schedulable(contract),
@@ -239,6 +275,10 @@ def _variables(
         "cluster_shutdown_seconds": _shutdown_seconds(environment.kubernetes.kubelet),
         "cluster_addons": addons(environment),
         "cluster_leaves": _leaves(environment),
+        # The proxy's password is in no file: whoever runs a playbook that writes it gives both anew.
+        "cluster_proxy": proxy(contract, environment),
+        "cluster_proxy_password": "",
+        "cluster_proxy_file": "/etc/kubernetes/proxy/environment",
         "cluster_mirror": str(environment.artifacts.mirror or "").rstrip("/"),
         "cluster_artifacts": [dict(artifact) for artifact in artifacts],
         "cluster_images": {item["name"]: item["reference"] for item in artifacts if item["kind"] == "image"},

@@ -1,4 +1,7 @@
-"""Passwords of machines' users, for a first login: from the environment, a file or the terminal, and kept nowhere."""
+"""Passwords, of machines' users for a first login and of a proxy: from the environment, a file or the terminal.
+
+They are kept nowhere.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from bootstrap.errors import PreflightError
 from infra.display import Display
 from infra.platforms import Access
 
+OF_PROXY = "hosts.proxy.password"
 _KEY = "hosts.access.password"
 
 
@@ -31,7 +35,7 @@ class Passwords:
         """
         place = access.password or f"the terminal, for {access.user}"
         if place not in self._known:
-            self._known[place] = _read(access.password) if access.password else self._ask(name, access.user)
+            self._known[place] = read(access.password, _KEY) if access.password else self._ask(name, access.user)
         return self._known[place]
 
     def _ask(self, name: str, user: str) -> str:
@@ -43,18 +47,23 @@ class Passwords:
         return self.display.ask(f"Password of {user} on {name}, and where no other is told: ", hidden=True)
 
 
-def _read(place: str) -> str:
+def read(place: str, key: str) -> str:
+    """Return the password that is at a place, env:NAME or a file; `key` of the environment file names it.
+
+    Raises:
+        PreflightError: it cannot be had.
+    """
     if place.startswith("env:"):
         name = place.removeprefix("env:")
         if name not in os.environ:
-            raise PreflightError(f"the variable {name} is not set", where=_KEY, todo=f"export {name}, then apply again")
+            raise PreflightError(f"the variable {name} is not set", where=key, todo=f"export {name}, then apply again")
         return os.environ[name]
     path = Path(place).expanduser()
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise PreflightError(
-                f"others may read {path}", where=_KEY, todo=f"chmod 600 {shlex.quote(str(path))}, then apply again"
+                f"others may read {path}", where=key, todo=f"chmod 600 {shlex.quote(str(path))}, then apply again"
             )
         return path.read_text(encoding="utf-8").rstrip("\n")
     except (OSError, ValueError) as error:
-        raise PreflightError(f"{path} cannot be read", where=_KEY, why=str(error)) from error
+        raise PreflightError(f"{path} cannot be read", where=key, why=str(error)) from error

@@ -84,6 +84,20 @@ class Endpoint:
     virtual: bool
 
 
+@dataclass(frozen=True)
+class Proxy:
+    """The HTTP proxy by which machines reach what is outside: URLs, who uses it, and where that user's password is.
+
+    `password` is env:NAME or a file; `exceptions` are reached without it, as NO_PROXY lists them.
+    """
+
+    http: str | None
+    https: str | None
+    user: str | None
+    password: str | None
+    exceptions: Sequence[str]
+
+
 class StandIn(Protocol):
     """Another version of a provider, for where no registry can be reached."""
 
@@ -167,6 +181,12 @@ class Platform(Protocol):
     def endpoint(self, environment: Environment) -> Endpoint | None:
         """Return the place of the Kubernetes API; None where the cloud names it when it is made."""
 
+    def proxy(self, environment: Environment) -> Proxy | None:
+        """Return the proxy by which the machines reach what is outside; None where they need none."""
+
+    def data_disks(self, environment: Environment) -> Mapping[str, str]:
+        """Return by machine's name the disk for the data of Kubernetes, such as /dev/sdb, of those that have one."""
+
     def completed(self, environment: Environment) -> Environment:
         """Return a checked environment with the defaults that depend on its other values."""
 
@@ -212,6 +232,14 @@ class RealCloud:
     def endpoint(self, environment: Environment) -> Endpoint | None:
         """Return None: the cloud names its load balancer."""
         return None
+
+    def proxy(self, environment: Environment) -> Proxy | None:
+        """Return None: the cloud's network leads outside."""
+        return None
+
+    def data_disks(self, environment: Environment) -> Mapping[str, str]:
+        """Return none: the machines have the disk that the cloud makes with them."""
+        return {}
 
     def completed(self, environment: Environment) -> Environment:
         """Return the environment as it is: no default depends on other values."""

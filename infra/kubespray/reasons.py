@@ -21,7 +21,6 @@ _APP = "no add-on here: install it by its own chart once the cluster stands"
 _MIRROR = (
     "artifacts.mirror names a server with all upstream files and images, or artifacts.over_ssh sends them from here"
 )
-_PROXY = "machines use no proxy here: artifacts.mirror, or artifacts.over_ssh, with HTTPS_PROXY in the shell of a run"
 _API = "the API server's own options are not open here"
 _LOGIN = "the API server takes client certificates and ServiceAccounts only"
 _ALWAYS = "always on here"
@@ -34,7 +33,6 @@ _REASONS: tuple[tuple[str, str], ...] = (
         "no DNS server on each node here: the cluster's answers at its Service's address",
     ),
     (r"coredns_external_zones|nodelocaldns_external_zones|dns_etchosts|searchdomains|nameservers", _DNS),
-    (r"(additional_)?(http|https|no)_proxy|https_proxy_cert_file", _PROXY),
     (
         r"containerd_(insecure_)?registr(y|ies).*|registry_(host|mirrors?)|.*_mirrors?(_.*)?|(.*_)?(image|files)_repo",
         _MIRROR,

@@ -9,7 +9,7 @@ from typing import Any
 
 from bootstrap.config.model import DEFAULT_VERSION
 from bootstrap.config.problems import KeyPath
-from infra.kubespray import cluster, document, kubelet, reasons
+from infra.kubespray import cluster, document, kubelet, outside, reasons
 from infra.kubespray.inventory import Inventory
 from infra.kubespray.machines import Machines
 from infra.kubespray.network import Place, Ranges
@@ -53,6 +53,7 @@ def take(found: Inventory, name: str, origin: str, *, virtual: str | None = None
         "endpoint": place.section,
         "machines": [machine.entry(machines.common) for machine in machines.all],
         "access": machines.common,
+        "proxy": outside.proxy(shared),
         "region": pools.region,
     }
     data: dict[str, Any] = {

@@ -60,7 +60,10 @@ _HOST_KEYS = "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\nExe
 
 @dataclass(frozen=True)
 class Bare:
-    """A machine as it is handed over. `sudo` asks the user for the password, or is free."""
+    """A machine as it is handed over. `sudo` asks the user for the password, or is free.
+
+    `disks` are block devices of this host. With them, the folders of Kubernetes are on the machine's own disk.
+    """
 
     name: str
     address: str
@@ -69,6 +72,7 @@ class Bare:
     password: str = "a Pass-word of 4 words"
     sudo: Literal["password", "free"] = "password"
     port: int = 22
+    disks: tuple[Path, ...] = ()
 
 
 class Rack:
@@ -177,7 +181,10 @@ class Rack:
     def _power(self, name: str) -> None:
         self._clear(name)  # a machine that ended by itself leaves its cgroup and its link
         machine = self._id(name)
-        boot = machines.command(machine, self._layout.machine(machine), self._layout.id, machines.devices())
+        disks, folder = self._machines[name].disks, self._layout.machine(machine)
+        boot = machines.command(machine, folder, self._layout.id, [*machines.devices(), *disks])
+        if disks:  # what this host mounts over the folders would hide that nothing else is mounted there
+            boot = [word for word in boot if not word.startswith(f"--bind={folder / 'data'}/")]
         words = [*self._inside, *cgroups.entering(cgroups.create(self._cgroup(name))), *boot]
         self._live[name] = spawn(words, log=self._log(name), env=machines.ENVIRONMENT)
 

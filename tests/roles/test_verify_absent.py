@@ -14,7 +14,7 @@ import yaml
 
 ROLE = Path(__file__).parents[2] / "ansible" / "roles" / "verify"
 HOSTS = ("controller-0", "controller-1", "general-0")
-RESULTS = {"results": [{"name": "host", "passed": True}]}
+RESULTS = {"results": [{"name": "host", "passed": True}], "restarts": "02:00"}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,8 @@ def test_the_results_of_all_hosts_are_gathered(absent: list[str], source: str, t
             {
                 "ansible.builtin.copy": {
                     "dest": str(tmp_path / "found.json"),
-                    "content": "{{ {'machines': _verify_machines, 'source': _verify_source} | to_json }}",
+                    "content": "{{ {'machines': _verify_machines, 'source': _verify_source,"
+                    " 'restarts': _verify_restarts} | to_json }}",
                 },
                 "run_once": True,
             },
@@ -58,3 +59,4 @@ def test_the_results_of_all_hosts_are_gathered(absent: list[str], source: str, t
     found: dict[str, Any] = json.loads((tmp_path / "found.json").read_text())
     assert found["machines"] == {name: reasons.get(name, RESULTS) for name in HOSTS}
     assert found["source"] == source
+    assert found["restarts"] == {name: "02:00" for name in HOSTS if name not in reasons}

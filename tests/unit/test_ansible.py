@@ -137,6 +137,28 @@ def test_no_setting_or_secret_of_the_user_s_shell_reaches_a_play(
     assert not list((tmp_path / "sockets").iterdir())
 
 
+def test_a_variable_of_a_play_is_on_no_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "playbooks").mkdir()
+    tasks = [
+        f"{{shell: 'cat /proc/[0-9]*/cmdline >{tmp_path}/seen || true'}}",
+        f"{{shell: 'stat --format=%a $(grep -rl geheime[s] {tmp_path}/sockets) >{tmp_path}/kept'}}",
+        "{fail: {msg: it was not handed over}, when: secret | length != 8}",
+    ]
+    text = f"- {{hosts: all, gather_facts: false, tasks: [{', '.join(tasks)}]}}\n"
+    (tmp_path / "playbooks" / "any.yml").write_text(text)
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    hosts(tmp_path).write_text(f"node-0 ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    for name in ("logs", "sockets"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(ansible, "_ROOT", tmp_path)
+    playbook = ansible.Playbook("any", Workspace(tmp_path), tmp_path / "sockets", {"secret": "geheimes"})
+    ansible.play(playbook, "test", Timeline(tmp_path / "timeline.json", "test"), Silent())
+    seen = (tmp_path / "seen").read_bytes()
+    assert b"playbooks/any.yml" in seen
+    assert b"geheimes" not in seen
+    assert set((tmp_path / "kept").read_text().split()) == {"600"}, "what is there meanwhile, its owner alone reads"
+
+
 def test_a_run_after_a_plan_is_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ansible-runner takes the command line of an earlier run where a later one gives none."""
     (tmp_path / "playbooks").mkdir()

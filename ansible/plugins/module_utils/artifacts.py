@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import os
 import stat
 import tarfile
 import urllib.error
@@ -26,6 +27,7 @@ _MODE = 0o755  # of programs
 _RETRY_SECONDS = 10  # for a server that cannot be reached
 _CTR = ("ctr", "--namespace", "k8s.io")
 _CTR_SECONDS = 600
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")  # which the module has in its environment
 _PINNED = "io.cri-containerd.pinned=pinned"  # the kubelet removes unused images without this label
 
 
@@ -216,7 +218,8 @@ def _pull(item: Artifact, name: str) -> None:
 
 def _ctr(item: Artifact, *arguments: str) -> None:
     try:
-        run([*_CTR, "images", *arguments], timeout=_CTR_SECONDS)
+        proxies = {name: os.environ[name] for name in _PROXIES if name in os.environ}
+        run([*_CTR, "images", *arguments], timeout=_CTR_SECONDS, variables=proxies)
     except CommandError as error:
         raise ArtifactError(f"containerd refused the image {item.reference}: {error}") from error
 

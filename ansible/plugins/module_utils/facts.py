@@ -13,6 +13,7 @@ from .system.commands import run
 from .system.paths import HOST
 
 _CAP_SYS_RESOURCE = 24
+TIME = ("chrony", "chronyd", "systemd-timesyncd", "ntpsec", "ntpd", "openntpd")  # services that set the clock
 # By kubelets, kubeadm and the plugin for ports of hosts. Without iptables, that takes Debian 12's nft, which crashes on
 # tables that a newer one made.
 _CALLED = ("conntrack", "ethtool", "iptables", "socat")
@@ -54,9 +55,16 @@ def gather_facts(address: str) -> Facts:
         container=container,
         resolver=str(_resolver()),
         membership=membership(),
-        lacking=lacking(_CALLED),
+        lacking=[*lacking(_CALLED), *([] if container else lacking_time_service())],
         interface=interface(run(["ip", "-oneline", "-family", "inet", "address", "show"]), address),
     )
+
+
+def lacking_time_service() -> list[str]:
+    """Return the program that sets the clock, where the host has none of those that do; a container has none."""
+    shown = run(["systemctl", "show", "--property=LoadState", *(f"{name}.service" for name in TIME)])
+    states = {line.partition("=")[2] for line in shown.splitlines() if line}
+    return ["chronyd"] if states == {"not-found"} else []
 
 
 def as_ansible_facts(facts: Facts) -> dict[str, object]:

@@ -7,11 +7,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from .system.commands import CommandError, run
 from .system.paths import HOST, PROGRAMS
 
 MARK = "Managed by Ansible"  # in the first lines of each file that roles write
+_DIRECTLY: Mapping[str, str] = MappingProxyType({})
 _SECONDS = 600  # for a mirror that is slow, and for another run of the package manager
 
 
@@ -38,14 +40,14 @@ APT = Manager(
     files=("dpkg-query", "--show", "--showformat=${Conffiles}"),
     install=(*_APT, "--option=Dpkg::Options::=--force-confold", "--no-install-recommends", "install"),
     mend=((*_QUIET, "dpkg", "--force-confold", "--configure", "--pending"), (*_APT, "update")),
-    holding={},
+    holding={"chronyd": "chrony", "mkfs.ext4": "e2fsprogs"},
 )
 DNF = Manager(
     installed=("rpm", "--query", "--queryformat=installed"),
     files=("rpm", "--query", r"--queryformat=[%{FILENAMES} %{FILEDIGESTS}\n]"),
     install=("dnf", "--quiet", "--assumeyes", "--setopt=install_weak_deps=False", "install"),
     mend=(("dnf", "--quiet", "makecache"),),
-    holding={"conntrack": "conntrack-tools", "iptables": "iptables-nft"},
+    holding={"conntrack": "conntrack-tools", "iptables": "iptables-nft", "chronyd": "chrony", "mkfs.ext4": "e2fsprogs"},
 )
 
 
@@ -76,18 +78,21 @@ def foreign(manager: Manager, name: str, configuration: Path) -> bool:
     return not any(words[0] == str(configuration) and words[1] in digests for words in shipped if len(words) > 1)
 
 
-def install(manager: Manager, names: Sequence[str]) -> None:
+def install(manager: Manager, names: Sequence[str], proxy: Mapping[str, str] = _DIRECTLY) -> None:
     """Install packages; lists that are too old, and a run that was interrupted, are mended.
+
+    `proxy` are variables such as HTTP_PROXY. apt knows them in small letters only, and its own settings go before them.
 
     Raises:
         CommandError: the package manager cannot.
     """
+    variables = {name.lower(): value for name, value in proxy.items()}
     try:
-        run([*manager.install, *names], timeout=_SECONDS)
+        run([*manager.install, *names], timeout=_SECONDS, variables=variables)
     except CommandError:
         for command in manager.mend:
-            _printed(command)
-        run([*manager.install, *names], timeout=_SECONDS)
+            _printed(command, variables)
+        run([*manager.install, *names], timeout=_SECONDS, variables=variables)
 
 
 def switched_off(booleans: Sequence[str]) -> list[str]:
@@ -106,9 +111,9 @@ def switch_on(booleans: Sequence[str]) -> None:
         run(["setsebool", "-P", name, "on"], timeout=_SECONDS)
 
 
-def _printed(argv: Sequence[str]) -> str:
+def _printed(argv: Sequence[str], variables: Mapping[str, str] = _DIRECTLY) -> str:
     """Return what a program printed; nothing where it failed."""
     try:
-        return run(argv, timeout=_SECONDS)
+        return run(argv, timeout=_SECONDS, variables=variables)
     except CommandError:
         return ""

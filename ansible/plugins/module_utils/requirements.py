@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from . import host_firewall, listeners
-from .facts import Facts
+from .facts import TIME, Facts
 from .membership import ABSENT
 from .system import units
 from .system.commands import CommandError, run
 from .system.paths import HOST
 
-_TIME_SERVICES = ("chrony", "chronyd", "systemd-timesyncd", "ntpsec", "ntpd", "openntpd")
 # OpenSSL reads the certificates of every host for verification, and requests on a control plane. The approver knows the
 # text that version 3 prints, which every supported system has.
 _OPENSSL = 3
@@ -77,7 +76,8 @@ def shortages(state: State, wanted: Mapping[str, Any]) -> list[str]:
         ),
         f"{state.disk_gb} GB are free under {HOST.state.parent}, {wanted['disk_gb']} GB are required: make room, or"
         " enlarge the disk": (state.disk_gb < wanted["disk_gb"]),
-        "no time service sets its clock: install chrony or systemd-timesyncd": not state.keeps_time,
+        "no time service sets its clock, though one is installed: start it (`systemctl enable --now` with one of"
+        f" {', '.join(TIME)})": not state.keeps_time,
         "resolv.conf names no name server, which a DNS server of the cluster needs": state.name_servers == 0,
         f"ports that Kubernetes needs are taken: {', '.join(state.busy_ports)}: stop what uses them": bool(
             state.busy_ports
@@ -138,7 +138,10 @@ def gather_state(address: str, ports: Iterable[int], facts: Facts) -> State:
         memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         cpus=len(os.sched_getaffinity(0)),
         disk_gb=shutil.disk_usage(HOST.state.parent).free // 10**9,
-        keeps_time=facts.container or any(units.show(f"{name}.service").active for name in _TIME_SERVICES),
+        # One that is missing is installed with the other programs that the host lacks.
+        keeps_time=facts.container
+        or "chronyd" in facts.lacking
+        or any(units.show(f"{name}.service").active for name in TIME),
         name_servers=name_servers(Path(facts.resolver)),
         addresses=[address] if _bindable(address, 0) else [],
         busy_ports=[

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ansible.module_utils.artifacts import (
     Artifact,
     ArtifactError,
@@ -38,6 +40,10 @@ options:
     type: list
     elements: dict
     required: true
+  proxy:
+    description: Variables such as C(HTTP_PROXY) for what is fetched, which are not logged.
+    type: dict
+    default: {}
 author: [kube-pipeline]
 """
 
@@ -58,10 +64,12 @@ def main() -> None:
         argument_spec={
             "kind": {"type": "str", "choices": ["programs", "images"], "required": True},
             "artifacts": {"type": "list", "elements": "dict", "required": True},
+            "proxy": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,
     )
     wanted = [Artifact.of(item) for item in module.params["artifacts"]]
+    os.environ.update(module.params["proxy"])
     try:
         with exclusive("artifacts"):
             missing = _converge(wanted, images_wanted=module.params["kind"] == "images", check=module.check_mode)

@@ -77,6 +77,10 @@ options:
     type: list
     elements: str
     required: true
+  restarts:
+    description: By node, when unattended upgrades restart it, as M(machine_checks) told.
+    type: dict
+    default: {}
   artifacts:
     description: What was installed, the items of C(cluster_artifacts). C(agnhost) is the image of the Pods that try
       the network.
@@ -133,6 +137,7 @@ SPEC = {
     "kubelet": {"type": "dict", "required": True},
     "nodes": {"type": "dict", "required": True},
     "control_planes": {"type": "list", "elements": "str", "required": True},
+    "restarts": {"type": "dict", "default": {}},
     "artifacts": {"type": "list", "elements": "dict", "required": True},
 }
 
@@ -160,6 +165,7 @@ def wanted(parameters: dict[str, Any]) -> state.Wanted:
         ),
         images=tuple(item["reference"] for item in artifacts if item["kind"] == "image"),
         versions={item["name"]: item["version"] for item in artifacts},
+        restarts=parameters["restarts"],
     )
 
 

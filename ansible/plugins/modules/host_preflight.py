@@ -25,6 +25,7 @@ from ansible.module_utils.requirements import (
 )
 from ansible.module_utils.system.commands import BrokenProgramError, CommandError, run
 from ansible.module_utils.system.files import exclusive
+from ansible.module_utils.updates import ADVICE, restarts
 
 DOCUMENTATION = r"""
 module: host_preflight
@@ -124,6 +125,11 @@ clock:
   description: The host's time in seconds since the epoch.
   returned: success
   type: float
+unsure:
+  description: Sentences for a person, as about upgrades that restart the host.
+  returned: success
+  type: list
+  elements: str
 asked:
   description: What was given as O(asked).
   returned: success
@@ -158,10 +164,11 @@ def main() -> None:
     found += _as_node(wanted["version"]) if facts.membership == MEMBER else shortages(state, wanted)
     if sys.version_info < (3, 9):  # noqa: UP036 - this runs on the host's Python, whichever that is
         found.append(f"the host's Python is {sys.version.split()[0]}, 3.9 is required: install a newer python3")
-    new = facts.membership == ABSENT
+    new, when = facts.membership == ABSENT, restarts()
     found += faults(wanted["modules"], container=facts.container) if new else []
     own = gather(wanted["address"], wanted["role"], facts.interface, new=new, container=facts.container)
     told = {"findings": found, "identity": asdict(own), "clock": time.time(), "asked": wanted["asked"]}
+    told["unsure"] = [f"unattended upgrades restart it ({when}) without a drain: {ADVICE}"] if when else []
     module.exit_json(changed=False, ansible_facts=as_ansible_facts(facts), **told)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.checks.machine import CHECKS, Machine
 from ansible.module_utils.checks.runner import run_all
+from ansible.module_utils.updates import restarts
 
 DOCUMENTATION = r"""
 module: machine_checks
@@ -70,6 +71,10 @@ results:
   returned: always
   type: list
   elements: dict
+restarts:
+  description: When unattended upgrades restart the machine, such as V(02:00) or V(now); empty if they do not.
+  returned: always
+  type: str
 """
 
 
@@ -88,7 +93,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     machine = Machine(**module.params)
-    module.exit_json(changed=False, results=[result.document() for result in run_all(CHECKS, machine)])
+    results = [result.document() for result in run_all(CHECKS, machine)]
+    module.exit_json(changed=False, results=results, restarts=restarts())
 
 
 if __name__ == "__main__":

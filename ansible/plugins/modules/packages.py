@@ -31,6 +31,10 @@ options:
     type: list
     elements: str
     default: []
+  proxy:
+    description: Variables for the package manager, such as C(HTTP_PROXY), which are not logged.
+    type: dict
+    default: {}
 author: [kube-pipeline]
 """
 
@@ -52,6 +56,7 @@ def main() -> None:
             "configuration": {"type": "dict", "default": {}},
             "programs": {"type": "list", "elements": "str", "default": []},
             "selinux_booleans": {"type": "list", "elements": "str", "default": []},
+            "proxy": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -67,7 +72,7 @@ def main() -> None:
     absent += [manager.holding.get(name, name) for name in lacking(module.params["programs"])]
     try:
         if absent and not module.check_mode:
-            install(manager, absent)
+            install(manager, absent, module.params["proxy"])
         off = switched_off(module.params["selinux_booleans"])
         if not module.check_mode:
             switch_on(off)

@@ -51,6 +51,11 @@ options:
     description: Have a running service read its files anew, instead of restarting it.
     type: bool
     default: false
+  secrets:
+    description: Texts in C(files) that no log and no difference shows.
+    type: list
+    elements: str
+    default: []
   check:
     description:
       - A command that fails where the service could not use its new files. A word that is the path of one of C(files)
@@ -86,6 +91,7 @@ def main() -> None:
             "programs": {"type": "list", "elements": "path", "default": []},
             "start": {"type": "bool", "default": True},
             "reload": {"type": "bool", "default": False},
+            "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
             "check": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,

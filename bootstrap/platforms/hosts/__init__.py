@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from bootstrap.platforms import Addressing, Check, Endpoint, RealCloud, There
-from bootstrap.platforms.hosts.block import CONTROL_PLANE, EXAMPLE, Hosts
+from bootstrap.platforms import Addressing, Check, Endpoint, Proxy, RealCloud, There
+from bootstrap.platforms.hosts.block import CONTROL_PLANE, EXAMPLE, NO_DISK, Hosts
 from bootstrap.platforms.hosts.checks import CHECKS
 
 if TYPE_CHECKING:
@@ -62,6 +62,17 @@ class HostsPlatform(RealCloud):
         """Return the endpoint that the block names."""
         found = settings(environment).endpoint
         return Endpoint(found.host, found.listens_at, virtual=found.virtual_address is not None)
+
+    def proxy(self, environment: Environment) -> Proxy | None:
+        """Return the proxy that the block names."""
+        found = settings(environment).proxy
+        return Proxy(found.http, found.https, found.user, found.password, found.exceptions) if found else None
+
+    def data_disks(self, environment: Environment) -> Mapping[str, str]:
+        """Return the disks that the block names, for all machines or for one."""
+        block = settings(environment)
+        chosen = {own.name: own.data_disk or block.data_disk for own in block.machines}
+        return {name: disk for name, disk in chosen.items() if disk and disk != NO_DISK}
 
     def zones(self, environment: Environment) -> tuple[str, ...]:
         """Return the zones of the machines, each once."""

@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from bootstrap.config.values import LabelValue, Name, Section, wrong
+from bootstrap.proxies import fault
 
 CONTROL_PLANE = "control-plane"
+NO_DISK = "none"
 EXAMPLE: Mapping[str, object] = {
     "endpoint": {"virtual_address": "10.20.0.10"},
     "machines": [
@@ -39,11 +42,29 @@ def _place(value: str) -> str:
     return value
 
 
+def _proxy(value: str) -> str:
+    """Refuse what is no URL of a proxy; one that may hold a password is not repeated."""
+    example = "write one such as http://proxy.example.com:3128"
+    if "@" in value:
+        raise wrong("the URL holds a user or a password", "write them as user and password: env:NAME, or a file")
+    if why := fault(value):
+        raise wrong(f"{value} is not the URL of a proxy: {why}", example)
+    parts = urlsplit(value)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise wrong(f"{value} goes on after the port", example)
+    return value.rstrip("/")
+
+
 Address = Annotated[
     IPv4Address,
     BeforeValidator(_address),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$"}),
 ]
+ProxyUrl = Annotated[str, AfterValidator(_proxy), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
+# What NO_PROXY lists: names, domains, addresses and ranges, without a comma or a space.
+NoProxy = Annotated[str, Field(pattern=r"^[A-Za-z0-9.*:][-A-Za-z0-9.:/]*$")]
+Disk = Annotated[str, Field(pattern=r"^/dev/[^\s]+$")]
+DiskOrNone = Annotated[str, Field(pattern=rf"^({NO_DISK}|/dev/[^\s]+)$")]
 
 
 class Endpoint(Section):
@@ -131,6 +152,39 @@ class Access(Section):
     )
 
 
+class Proxy(Section):
+    """The HTTP proxy by which the machines reach what is outside."""
+
+    http: ProxyUrl | None = Field(
+        None, description="proxy of http:// addresses; null: none", examples=["http://proxy.example.com:3128"]
+    )
+    https: ProxyUrl | None = Field(
+        None,
+        description="proxy of https:// addresses, which registries have; null: none",
+        examples=["http://proxy.example.com:3128"],
+    )
+    user: str | None = Field(None, min_length=1, description="who uses it; null: nobody is asked", examples=["kube"])
+    password: Annotated[str, AfterValidator(_place)] | None = Field(
+        None,
+        description="that user's password: env:NAME, or a file that only its owner may read",
+        examples=["env:PROXY_PASSWORD"],
+    )
+    exceptions: tuple[NoProxy, ...] = Field(
+        (),
+        description="what the machines reach without it: names, .DOMAIN, addresses, ranges. Loopback, network.cidr, "
+        "Pods, Services, the API and artifacts.mirror are known; apt takes no ranges",
+        examples=[[".corp.example.com", "192.0.2.0/24"]],
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Proxy:
+        if self.http is None and self.https is None:
+            raise wrong("names no proxy", "write http and https, or take the key proxy out")
+        if (self.user is None) != (self.password is None):
+            raise wrong("has one of user and password", "write both, or none")
+        return self
+
+
 class OwnMachine(Section):
     """A machine that is there."""
 
@@ -147,6 +201,11 @@ class OwnMachine(Section):
         examples=["node1.example.com"],
     )
     access: Access = Field(Access(), description="what differs from hosts.access", examples=[{"user": "debian"}])
+    data_disk: DiskOrNone | None = Field(
+        None,
+        description="its disk for images, Pods and etcd; null: hosts.data_disk; none: its system's disk",
+        examples=["/dev/disk/by-id/nvme-DISK_OF_NODE1"],
+    )
 
 
 class Hosts(Section):
@@ -158,6 +217,18 @@ class Hosts(Section):
         examples=[EXAMPLE["machines"]],
     )
     access: Access = Field(Access(), description="the way to all of them by SSH", examples=[{"user": "debian"}])
+    data_disk: Disk | None = Field(
+        None,
+        description="disk of each machine for /var/lib/containerd, /var/lib/kubelet and /var/lib/etcd; formatted where "
+        "it is empty, else refused; null: these folders are on the system's disk",
+        examples=["/dev/sdb"],
+    )
+    proxy: Proxy | None = Field(
+        None,
+        description="the HTTP proxy by which containerd, kubelet and the package manager reach what is outside; null: "
+        "they need none",
+        examples=[{"http": "http://proxy.example.com:3128", "https": "http://proxy.example.com:3128"}],
+    )
     region: Annotated[LabelValue, Field(min_length=1)] = Field(
         "default", description="their place in the world, as the nodes' label has it", examples=["frankfurt"]
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bootstrap import addresses
 from bootstrap.config.model import Environment
 from bootstrap.platforms import hosts
+from infra import passwords
 from infra.platforms import Access, Jump, RemoteCloud
 
 _API = "terraform_data.api"
@@ -51,6 +53,11 @@ class HostsOperations(RemoteCloud):
             merged |= {"jump": Jump.read(jump) if jump else None, "user": merged.get("user", environment.ssh.user)}
             found[own.name] = Access(address=own.ssh_address or str(own.address), **merged)
         return found
+
+    def preflight(self, environment: Environment, folder: Path) -> Sequence[Callable[[], object]]:  # noqa: ARG002 - as above
+        """Return the check that the password of the machines' proxy is there."""
+        proxy = hosts.settings(environment).proxy
+        return [partial(passwords.read, proxy.password, passwords.OF_PROXY)] if proxy and proxy.password else []
 
     def unanswered(self, folder: Path) -> str:  # noqa: ARG002 - each platform is asked the same
         """Return what may keep it from answering."""

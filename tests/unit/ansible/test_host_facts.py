@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from module_utils.facts import has_capability, interface, open_files, settable
+from module_utils.facts import TIME, has_capability, interface, lacking_time_service, open_files, settable
 from module_utils.membership import foreign, membership
 from module_utils.system.files import write
 from module_utils.system.paths import HOST
+
+from tests.unit.ansible.conftest import FakeProgram
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(0o644, True), (0o444, False)])
@@ -69,3 +71,18 @@ def test_a_node_without_this_project_s_record_is_another_s(there: tuple[str, ...
     for name in there:
         write(getattr(HOST, name), b"{}", 0o600)
     assert foreign() is expected
+
+
+@pytest.mark.parametrize(("present", "expected"), [("", ["chronyd"]), ("systemd-timesyncd.service", [])])
+def test_a_time_service_is_lacking_where_none_is_installed(
+    present: str, expected: list[str], fake_program: FakeProgram
+) -> None:
+    # As systemctl prints it of several units.
+    fake_program(
+        "systemctl",
+        f'shift 2; for name; do state=not-found; test "$name" != "{present}" || state=loaded; '
+        "echo LoadState=$state; echo; done",
+    )
+    assert lacking_time_service() == expected
+    (call,) = fake_program.calls()
+    assert all(f"{name}.service" in call for name in TIME)

@@ -68,3 +68,13 @@ def test_a_program_that_outlives_its_module_keeps_the_lock(host: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.kill(int(number), signal.SIGTERM)
         fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def test_no_difference_shows_a_password(tmp_path: Path) -> None:
+    path = tmp_path / "environment"
+    path.write_text('HTTP_PROXY="http://kube:first@proxy:3128"\n')
+    texts = ('HTTP_PROXY="http://kube:second@proxy:3128"\n', 'HTTP_PROXY="http://kube:second@other:3128"\n')
+    told = [changes([File(path, text, 0o600)])[0].diff() for text in texts]
+    assert told[0]["after"] == 'HTTP_PROXY="http://***@proxy:3128"\nwith another password\n'
+    assert told[1]["after"] == 'HTTP_PROXY="http://***@other:3128"\n'
+    assert {item["before"] for item in told} == {'HTTP_PROXY="http://***@proxy:3128"\n'}

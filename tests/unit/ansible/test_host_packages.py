@@ -85,3 +85,18 @@ def test_selinux_is_asked_where_it_is(fake_program: FakeProgram) -> None:
     fake_program("setsebool", "")
     switch_on(switched_off(names))
     assert fake_program.calls() == ["setsebool -P haproxy_connect_any on"]
+
+
+def test_packages_come_by_the_proxy_whose_password_is_on_no_command_line(fake_program: FakeProgram) -> None:
+    fake_program("env", f'echo "$http_proxy $no_proxy" >>{fake_program.folder}/variables; false')
+    with pytest.raises(CommandError):
+        install(APT, ["haproxy"], {"HTTP_PROXY": "http://kube:geheim@proxy:3128", "NO_PROXY": "localhost"})
+    used = (fake_program.folder / "variables").read_text().splitlines()
+    assert set(used) == {"http://kube:geheim@proxy:3128 localhost"}
+    assert len(used) == 4, "also where lists are fetched anew"
+    assert not any("geheim" in call for call in fake_program.calls())
+
+
+@pytest.mark.parametrize("manager", [APT, DNF])
+def test_programs_of_packages_with_another_name(manager: Manager) -> None:
+    assert (manager.holding["chronyd"], manager.holding["mkfs.ext4"]) == ("chrony", "e2fsprogs")

@@ -213,7 +213,10 @@ def test_settings_of_kubelets_are_fields_of_their_configuration(cluster: Cluster
         ("upstream_dns_servers", ["ns.example.com"], "addons.coredns.values.upstreams"),
         ("containerd_registries_mirrors", [{"prefix": "docker.io"}], "artifacts.mirror"),
         ("gcr_image_repo", "registry.example.com", "artifacts.mirror"),
-        ("http_proxy", "http://proxy:3128", "artifacts.over_ssh"),
+        ("http_proxy", "proxy:3128", "no URL of a proxy: write hosts.proxy.http"),
+        ("no_proxy", "10.0.0.0/8,intranet", "hosts.proxy knows what is inside"),
+        ("additional_no_proxy", "intranet", "hosts.proxy.exceptions"),
+        ("https_proxy_cert_file", "/etc/ssl/proxy.pem", "update-ca-certificates"),
         ("cert_manager_enabled", "true", "its own chart"),
         ("kube_oidc_url", "https://login.example.com", "client certificates"),
         ("etcd_heartbeat_interval", 250, "etcd is kubeadm's"),
@@ -244,6 +247,16 @@ def test_what_is_so_here_or_switched_off_is_not_told(
     cluster: Cluster, taken_over: TakenOver, variables: dict[str, object]
 ) -> None:
     assert taken_over(cluster(variables)).taken.notes == ()
+
+
+def test_the_machines_proxy_is_taken_over(cluster: Cluster, taken_over: TakenOver) -> None:
+    url = "http://proxy.example.com:3128"
+    given = {"http_proxy": url, "https_proxy": f"{url}/", "additional_no_proxy": ".example.com, 192.0.2.0/24"}
+    result = taken_over(cluster(given))
+    assert result.taken.notes == ()
+    found = hosts.settings(result.environment).proxy
+    assert found
+    assert (found.http, found.https, found.exceptions) == (url, url, (".example.com", "192.0.2.0/24"))
 
 
 def test_domains_with_servers_of_their_own_and_volumes(cluster: Cluster, taken_over: TakenOver) -> None:

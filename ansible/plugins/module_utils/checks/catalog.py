@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from .. import updates
 from ..system.paths import HOST
 from . import addons, security, system, traffic
 from .cluster import Cluster
@@ -43,6 +44,13 @@ READING: tuple[Check[Cluster], ...] = (
         "`kubectl describe node NAME` tells its conditions, `journalctl -u kubelet` on it the cause; "
         "apply sets labels and taints",
         system.look_at_nodes,
+    ),
+    Check(
+        "restarts",
+        "Unattended upgrades do not restart control planes, or all workers, at the same time",
+        1,
+        updates.ADVICE,
+        system.look_at_restarts,
     ),
     Check(
         "system_pods",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
@@ -46,7 +46,7 @@ class Wanted:
     """A cluster as the inventory describes it.
 
     `images` are the artifacts' references, `versions` go by their names, `kubelet` is what the environment says of all
-    kubelets.
+    kubelets. `restarts` tells when unattended upgrades restart a node: a time such as 02:00, `now`, or nothing.
     """
 
     version: str
@@ -60,6 +60,7 @@ class Wanted:
     nodes: tuple[WantedNode, ...]
     images: tuple[str, ...]
     versions: Mapping[str, str]
+    restarts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def workloads(self) -> frozenset[tuple[str, str, str]]:

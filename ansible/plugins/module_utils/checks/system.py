@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from .. import kubeadm_objects, service_accounts
+from .. import kubeadm_objects, service_accounts, updates
 from ..api import FAILURES, KUBELET_PORT, fetch, unready
 from . import comparison, etcd, state
 from .cluster import Cluster, concurrently
@@ -48,6 +48,15 @@ def look_at_versions(cluster: Cluster, _deadline: float) -> Verdict:
 def look_at_nodes(cluster: Cluster, _deadline: float) -> Verdict:
     """Compare the nodes with the inventory."""
     return comparison.judge_nodes(cluster.wanted, cluster.nodes())
+
+
+def look_at_restarts(cluster: Cluster, _deadline: float) -> Verdict:
+    """Compare when the machines restart themselves."""
+    wanted = cluster.wanted
+    alone = sum(not time for time in wanted.restarts.values())
+    problems = updates.together(wanted.restarts, {node.name for node in wanted.control_planes})
+    seen = f"{alone} of {len(wanted.restarts)} machines are never restarted by upgrades"
+    return Verdict(seen, tuple(problems), final=True)
 
 
 def look_at_system_pods(cluster: Cluster, _deadline: float) -> Verdict:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import data_disk
 from ..artifacts import installed_files
 from ..before import Before
 from ..before import read as read_before
@@ -124,6 +125,7 @@ def _steps(before: Before, leaves: Mapping[str, Sequence[str]], *, cluster_stays
         Step("tables", tables, lambda: nftables.delete(tables())),
         Step("programs", lambda: _texts(installed_files()), lambda: _each(installed_files(), there)),
         Step("folders", lambda: _texts(whole()), lambda: _remove_folders(whole(), before)),
+        Step("data disk", data_disk.present, lambda: data_disk.take_away(there, clear=True)),
         Step("files", lambda: _texts(original.surplus(before)), lambda: _remove_files(before)),
         Step("settings", lambda: _settings(before), lambda: _restore(before)),
         Step("swap", lambda: _swap(before), lambda: original.swap_again(before, original.starters(before))),

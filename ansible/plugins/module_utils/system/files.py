@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .paths import HOST
+
+_LOGIN = re.compile(r"//[^/@\s]+:[^/@\s]+@")  # in a URL
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,14 @@ class Change:
     before: str | None
 
     def diff(self) -> dict[str, str]:
-        """Return it as Ansible's --diff shows it."""
+        """Return it as Ansible's --diff shows it: without passwords in URLs, the old one included."""
         header = f"{self.file.path} ({self.file.mode:o})"
+        before, after = (_LOGIN.sub("//***@", text) for text in (self.before or "", self.file.content))
+        if before == after and self.before != self.file.content:
+            after += "with another password\n"
         return {
-            "before": self.before or "",
-            "after": self.file.content,
+            "before": before,
+            "after": after,
             "before_header": header,
             "after_header": header,
         }

@@ -138,6 +138,16 @@ class Host:
         return self.etcd_data / "member/snap/db"
 
     @property
+    def data_disk(self) -> Path:
+        """Return where a disk for the data of Kubernetes is mounted; its name has no dash, which units would escape."""
+        return self.root / "var/lib/kubedata"
+
+    @property
+    def data_folders(self) -> tuple[Path, ...]:
+        """Return the folders that are on that disk."""
+        return tuple(self.root / "var/lib" / name for name in ("containerd", "etcd", "kubelet"))
+
+    @property
     def state(self) -> Path:
         """Return the folder of what this project remembers on a host."""
         return self.root / "var/lib/kube-pipeline"

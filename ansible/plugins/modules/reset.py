@@ -59,6 +59,8 @@ def main() -> None:
         outcome = perform(dry_run=module.check_mode, **module.params)
     if outcome.left:
         module.fail_json(msg=_left(outcome), found=outcome.found, left=outcome.left)
+    if outcome.needed:
+        look.append(f"packages that came with Kubernetes stay, since others need them: {', '.join(outcome.needed)}")
     gone = "".join(f"{kind}: {name}\n" for kind, names in outcome.found.items() for name in names)
     module.exit_json(
         changed=bool(outcome.found),

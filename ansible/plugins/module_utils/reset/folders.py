@@ -67,15 +67,16 @@ def _empty(path: Path) -> bool:
 
 def _stays(path: Path, there: Sequence[str]) -> bool:
     """Tell whether somebody else has given a folder: it was there, or is a disk of its own, or a link to one."""
-    return f"{path}/" in there or path.is_symlink() or str(path.resolve()) in _mounted()
+    return f"{path}/" in there or path.is_symlink() or str(path.resolve()) in mounted()
 
 
 def _mounted_below(path: Path) -> list[str]:
     real = path.resolve()
-    return [place for place in _mounted() if real in Path(place).parents]
+    return [place for place in mounted() if real in Path(place).parents]
 
 
-def _mounted() -> list[str]:
+def mounted() -> list[str]:
+    """Return the places of all mounts."""
     mounts = HOST.proc / "self/mounts"
     text = mounts.read_text(encoding="utf-8", errors="surrogateescape") if mounts.exists() else ""
     return [line.split()[1].replace("\\040", " ") for line in text.splitlines()]

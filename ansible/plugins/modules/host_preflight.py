@@ -11,6 +11,7 @@ from ansible.module_utils.artifacts import installed_version
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts import Facts, as_ansible_facts, gather_facts
 from ansible.module_utils.membership import MEMBER, foreign
+from ansible.module_utils.past import elsewhere, lives, look, told
 from ansible.module_utils.requirements import (
     State,
     gather_state,
@@ -30,11 +31,21 @@ description:
   - Names all requirements that the host does not meet, at once, each with what to do about it.
   - Of a host that is a node already, only the system, the address and the version are checked. Ports and firewalls
     are checked only on a host on which kubeadm never ran.
-  - A node that another tool made, such as Kubespray, is refused.
+  - A node that another tool made, such as Kubespray, is refused; so is what an older cluster, a container runtime or
+    another Kubernetes has left, each with what to do. A node of this project's must be what the inventory says.
   - Waits for a kubeadm that an interrupted run left behind, so that the facts stay true.
 options:
   address:
     description: The address that the inventory gives the host.
+    type: str
+    required: true
+  role:
+    description: What the host is to be.
+    type: str
+    choices: [control-plane, worker]
+    required: true
+  cni:
+    description: The add-on that is the network of Pods; empty where what is on the host is its image's, and welcome.
     type: str
     required: true
   version:
@@ -81,6 +92,8 @@ EXAMPLES = r"""
 - name: Check the host
   host_preflight:
     address: 10.20.0.14
+    role: worker
+    cni: flannel
     version: 1.36.3
     systems: {debian: 12}
     memory_mb: 1700
@@ -111,6 +124,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "address": {"type": "str", "required": True},
+            "role": {"type": "str", "choices": ["control-plane", "worker"], "required": True},
+            "cni": {"type": "str", "required": True},
             "version": {"type": "str", "required": True},
             "kubelet": {"type": "dict", "default": {}},
             "systems": {"type": "dict", "required": True},
@@ -126,10 +141,11 @@ def main() -> None:
     wanted = module.params
     try:
         facts, state = _look(wanted)
+        past = _past(wanted, facts)
     except CommandError as error:
         module.fail_json(msg=f"this host does not meet the requirements: {error}")
     found = problems(state, wanted, wanted["address"]) + unfit(wanted["kubelet"], facts)
-    found += _as_node(wanted["version"]) if facts.membership == MEMBER else shortages(state, wanted)
+    found += past if facts.membership == MEMBER else [*past, *shortages(state, wanted)]
     if sys.version_info < (3, 9):  # noqa: UP036 - this runs on the host's Python, whichever that is
         found.append(f"the host's Python is {sys.version.split()[0]}, 3.9 is required: install a newer python3")
     if found:
@@ -144,9 +160,12 @@ def _look(wanted: dict[str, Any]) -> tuple[Facts, State]:
     return facts, gather_state(address, wanted["ports"], facts)
 
 
-def _as_node(version: str) -> list[str]:
-    """Return what is wrong with a host that is a node already; the version of another's cluster is no concern."""
-    return other_cluster(foreign=foreign()) or _outdated(version)
+def _past(wanted: dict[str, Any], facts: Facts) -> list[str]:
+    """Return what is wrong with what the host has been; the version of another's cluster is no concern."""
+    if facts.membership == MEMBER and not foreign():
+        return elsewhere(wanted["address"], wanted["role"]) or _outdated(wanted["version"])
+    found: list[str] = other_cluster(foreign=lives()) if foreign() else []
+    return found or (told(look(wanted["cni"])) if wanted["cni"] else [])
 
 
 def _outdated(version: str) -> list[str]:

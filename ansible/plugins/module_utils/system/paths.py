@@ -281,12 +281,16 @@ class Host:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Return the folders that are all Kubernetes', its runtime's and this project's, but for the record of it."""
+        """Return the folders that are all Kubernetes', its runtime's and this project's, but for the record of it.
+
+        What haproxy and systemd make for its service, no package takes away again.
+        """
         places = (
             *("etc/kubernetes", "etc/containerd/certs.d", "etc/systemd/system/kubelet.service.d"),
             *("root/.ansible_async", "root/.kube/cache", "run/containerd", "run/nri"),
             *("usr/libexec/kubernetes", "usr/local/lib/kube-pipeline"),
             *("var/lib/cni", "var/lib/containerd", "var/lib/etcd", "var/lib/kubelet"),
+            *("var/lib/haproxy", "run/haproxy", "run/haproxy.pid", "run/haproxy-master.sock"),
             *("var/log/containers", "var/log/kube-pipeline", "var/log/kubernetes", "var/log/pods"),
         )
         return tuple(self.root / place for place in places)

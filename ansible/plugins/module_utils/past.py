@@ -39,7 +39,6 @@ _CHAINS, _CHAINS_OF_CNI = r"(KUBE|FLANNEL|WEAVE|cali|CILIUM)[-_]", r"CNI-"
 _TABLES, _TABLES_OF_CNI = ("kube-proxy", "flannel-*"), ("cni_*",)
 _READ_BY_CNI = {".conf", ".conflist", ".json"}
 _NODE_IP = re.compile(r"--node-ip=([0-9a-fA-F.:]+)")
-_KEPT = "lies beside its place until the machine is reset"
 _TAKES_OVER = "what can be of this, apply takes over with --adopt (make apply ENV=… ARGS=--adopt), after asking"
 
 
@@ -204,18 +203,19 @@ def _places(cni: str, *, alone: bool) -> Iterator[Remnant]:
     taken += [*_networks_before(cni), *(path for path in HOST.programs if path.exists())]
     for path in (path for path in taken if str(path.resolve()) in mounted()):
         yield Remnant(f"{path} is a disk of its own, and not empty", "empty or unmount it, or take another one")
-    for path in (path for path in taken if str(path.resolve()) not in mounted()):
+    if files := [path for path in taken if str(path.resolve()) not in mounted()]:
         yield Remnant(
-            f"{path} is there already",
-            "remove it if nobody needs it",
-            _KEPT,
-            lambda path=path: _move(path),  # type: ignore[misc] # which path, is the lambda's own
+            f"others have files at places that Kubernetes needs: {', '.join(map(str, files))}",
+            "remove what nobody needs",
+            f"moved aside until the machine is reset, each beside its place as …{aside.SUFFIX}",
+            lambda: _move(files),
         )
 
 
-def _move(path: Path) -> None:
-    before.note(before.with_others(before.begun(), aside=[str(path)]))
-    aside.move(path)
+def _move(files: Sequence[Path]) -> None:
+    before.note(before.with_others(before.begun(), aside=[str(path) for path in files]))
+    for path in files:
+        aside.move(path)
 
 
 def _networks() -> list[Path]:

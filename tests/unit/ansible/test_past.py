@@ -103,7 +103,7 @@ def test_a_runtime_that_runs_nothing_is_stopped_and_comes_back(
     assert "containerd.service (active), docker.socket (enabled active), docker.service" in service.what
     assert "systemctl disable --now docker.service docker.socket containerd.service" in systemd.calls()
     assert "iptables --policy FORWARD ACCEPT" in systemd.calls()
-    assert content.what == f"{host}/var/lib/containerd is there already"
+    assert content.what.endswith(f"Kubernetes needs: {host}/var/lib/containerd")
     assert "KUBE-FORWARD, ip CNI-FORWARD" in rules.what
     assert [r.what for r in past.look("flannel")] == [rules.what], "the rules are those of a program that does nothing"
     outcome = steps.perform(cluster_stays=False, leaves={}, dry_run=False)
@@ -151,13 +151,10 @@ def test_files_of_an_older_cluster_are_moved_aside_and_come_back(systemd: System
     _file(host / "usr/local/bin/kubectl")
     _file(host / "opt/cni/bin/calico")
     there = {path: path.read_text() for path in host.rglob("*") if path.is_file() and "proc" not in path.parts}
-    found = _adopt()
-    assert [remnant.what.removeprefix(str(host)).split()[0] for remnant in found] == [
-        "/etc/kubernetes",
-        "/opt/cni/bin",
-        "/etc/cni/net.d/05-cilium.conflist",
-        "/usr/local/bin/kubectl",
-    ]
+    (found,) = _adopt()
+    moved = ("etc/kubernetes", "opt/cni/bin", "etc/cni/net.d/05-cilium.conflist", "usr/local/bin/kubectl")
+    assert found.what.endswith(f"needs: {', '.join(str(host / place) for place in moved)}")
+    assert found.becomes.endswith("….before-kube-pipeline")
     assert past.look("flannel") == []
     assert not HOST.kubernetes.exists()
     assert aside.place(HOST.kubernetes).is_dir()
@@ -214,7 +211,7 @@ def test_data_of_etcd_and_other_distributions_are_their_owner_s(systemd: Systemd
 def test_what_adoption_helps_with_is_said(systemd: Systemd) -> None:
     _file(HOST.kubernetes / "a")
     told = past.told(past.look("flannel"))
-    assert told[0] == f"{HOST.kubernetes} is there already: remove it if nobody needs it"
+    assert told[0].endswith(f"needs: {HOST.kubernetes}: remove what nobody needs")
     assert "ARGS=--adopt" in told[1]
     assert systemd.calls()
 

@@ -6,12 +6,12 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
-_SUFFIX = ".before-kube-pipeline"  # no program that reads such a folder takes a name that ends like this
+SUFFIX = ".before-kube-pipeline"  # no program that reads such a folder takes a name that ends like this
 
 
 def place(path: Path) -> Path:
     """Return where something lies while its place is taken: in the same folder, so that nothing is copied."""
-    return path.with_name(f"{path.name}{_SUFFIX}")
+    return path.with_name(f"{path.name}{SUFFIX}")
 
 
 def move(path: Path) -> None:

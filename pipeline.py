@@ -42,7 +42,7 @@ COMMANDS = (
     "graph",
 )
 # The steps of an apply in their order, which a destroy undoes; a module of infra/steps for each.
-APPLY = ("preflight", "artifacts", "lab", "synth", "login", "machines", "reach", "install", "verify", "report")
+APPLY = ("preflight", "artifacts", "lab", "synth", "login", "adopt", "machines", "reach", "install", "verify", "report")
 
 _FOLDER = Path(__file__).resolve().parent / "infra" / "commands"
 
@@ -101,7 +101,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         told = _help(name)
         command = commands.add_parser(name, help=told.splitlines()[0], description=told)
         command.add_argument("environment", metavar="ENV", help="a name in environments/, or a path to a file")
-        command.set_defaults(json=False, yes=False, start=None, give_up=False)
+        command.set_defaults(json=False, yes=False, start=None, give_up=False, adopt=False)
         if name == named:
             _commands().add_options(name, command, APPLY)
     try:

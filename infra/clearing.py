@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
 from bootstrap import keys
 from bootstrap.errors import AnsibleError, PipelineError
@@ -19,6 +20,7 @@ from infra.recap import Recap
 from infra.run import Run
 from infra.workspace import Workspace
 
+Address = IPv4Address | IPv6Address
 _AT_ONCE = 8  # logins; sshd takes ten at a time
 BY_HAND = (
     "there, as root: kubeadm reset --force; systemctl disable --now kubelet containerd; rm -r /etc/kubernetes"
@@ -61,7 +63,7 @@ def clear_leaving(run: Run, contract: Contract, nodes: Sequence[Node]) -> None:
     names = [node.name for node in nodes]
     with run.display.stage("clear", f"take Kubernetes off {', '.join(names)}"):
         machines = cluster.of(run, contract)
-        outcome = clear(machines, names, cluster_stays=True, staying=_ids(planned(run.environment, {})))
+        outcome = clear(machines, names, cluster_stays=True, staying=_addresses(planned(run.environment, {})))
         for name, error in outcome.silent.items():
             why = error.why or error.what
             run.display.say(f"{name} left without being cleared, because it did not answer ({why}): {BY_HAND}")
@@ -79,13 +81,13 @@ def clear(
     names: Sequence[str],
     *,
     cluster_stays: bool,
-    staying: Collection[str] = (),
+    staying: Collection[Address] = (),
     note: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Reset those of the machines that answer, then take away there what the first login brought.
 
-    `staying` are the provider ids of machines to which the pipeline logs in again. `note` is called with the name of
-    each one that it does not log in on any more.
+    `staying` are the addresses of machines to which the pipeline logs in again, maybe under other names. `note` is
+    called with the name of each one that it does not log in on any more.
     """
     run, contract = machines.run, machines.contract
     machines.write_ssh_config(contract, [key_pair.find(run).private])
@@ -93,7 +95,7 @@ def clear(
     answering = [name for name in names if name not in silent]
     failed: AnsibleError | None = None
     if answering and cluster_stays:
-        _drain(machines, answering, [node.name for node in contract.nodes if node.name in {*names}])
+        _drain(machines, answering, [node for node in contract.nodes if node.name in {*names}])
     if answering:
         try:
             _tell(run, machines.play("reset", "clear", {"reset_cluster_stays": cluster_stays}, limit=answering))
@@ -102,20 +104,22 @@ def clear(
                 raise
             failed = error
     cleared = [name for name in answering if not failed or name not in failed.hosts]
-    leaving = {node.name for node in contract.nodes if node.provider_id not in staying}
+    leaving = {node.name for node in contract.nodes if node.private_address not in staying}
     asking = machines.asking()
     for name in _log_out(run, {name: "ask" if name in asking else "rule" for name in cleared if name in leaving}):
         note(name)
     return Outcome(silent, failed)
 
 
-def _drain(machines: Cluster, nodes: Sequence[str], leaving: Sequence[str]) -> None:
-    """Let Pods leave nodes, as far as a control plane that stays can be asked for it."""
-    planes = [node for node in machines.contract.nodes if node.role == "control-plane" and node.name not in leaving]
-    there = Cluster(machines.contract.only([node.name for node in planes]), machines.environment, machines.run)
-    silent = there.unreachable()
-    if acting := [node.name for node in planes if node.name not in silent]:
-        _tell(machines.run, machines.play("drain", "clear", {"drain_nodes": list(nodes)}, limit=acting[:1]))
+def _drain(machines: Cluster, nodes: Sequence[str], leaving: Sequence[Node]) -> None:
+    """Let Pods and members of etcd leave nodes, as far as a control plane that stays can be asked for it."""
+    planes = [node for node in machines.contract.nodes if node.role == "control-plane"]
+    stay = [node.name for node in planes if node not in leaving]
+    silent = Cluster(machines.contract.only(stay), machines.environment, machines.run).unreachable()
+    if acting := [name for name in stay if name not in silent]:
+        members = {node.name: str(node.private_address) for node in planes if node in leaving and node.name in nodes}
+        variables = {"drain_nodes": list(nodes), "drain_members": members}
+        _tell(machines.run, machines.play("drain", "clear", variables, limit=acting[:1]))
 
 
 def _tell(run: Run, recap: Recap) -> None:
@@ -136,8 +140,8 @@ def _log_out(run: Run, sudo: Mapping[str, str]) -> Iterator[str]:
         yield from (name for name, _ in zip(words, done, strict=True))
 
 
-def _ids(contract: Contract | None) -> set[str]:
-    return {node.provider_id for node in contract.nodes} if contract else set()
+def _addresses(contract: Contract | None) -> set[Address]:
+    return {node.private_address for node in contract.nodes} if contract else set()
 
 
 def already(workspace: Workspace) -> list[str]:

@@ -23,6 +23,7 @@ from bootstrap.config.kubelet_defaults import defaults
 from bootstrap.config.model import Environment
 from bootstrap.config.quantities import nanoseconds
 from infra.contract import Contract, Node
+from infra.platforms import operations
 
 _TEMPLATE = re.compile(r"{{|{%|{#")
 Inventory = dict[str, Any]  # in the form of Ansible's YAML inventory
@@ -262,6 +263,7 @@ def _variables(
         "cluster_api_port": contract.api.port,
         "cluster_apiserver_port": API_PORT,
         "cluster_virtual_address": _virtual_address(environment),
+        "cluster_machines_stay": operations(environment).machines_stay,
         "cluster_machine_cidr": str(contract.networks.machines),
         "cluster_pod_cidr": str(contract.networks.pods),
         "cluster_service_cidr": str(contract.networks.services),

@@ -21,6 +21,7 @@ class Options:
     assume_yes: bool = False
     start: str | None = None
     give_up: bool = False
+    adopt: bool = False
 
     @property
     def quoted(self) -> str:

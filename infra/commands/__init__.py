@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from bootstrap.config import loader
-from bootstrap.errors import UnreadAnswerError
+from bootstrap.errors import UnreadAnswerError, UsageError
 from bootstrap.process import stop_signals
+from infra.platforms import Operations
 from infra.request import Options, Request
 
 Served = TypeVar("Served")
@@ -65,7 +66,8 @@ def execute(name: str, options: Namespace, steps: tuple[str, ...]) -> int:
     """
     command = load(name)
     with stop_signals(_interrupt):
-        shared = Options(options.environment, options.json, options.yes, options.start, options.give_up)
+        common = (options.environment, options.json, options.yes, options.start)
+        shared = Options(*common, give_up=options.give_up, adopt=options.adopt)
         if isinstance(command, Beginning):
             return command.run(shared, options) or 0
         file, environment = loader.find(options.environment), loader.load(options.environment)
@@ -85,6 +87,25 @@ def add_json(parser: ArgumentParser) -> None:
 def add_yes(parser: ArgumentParser) -> None:
     """Add the option of those commands that ask: before they take something away, and whether they may do more."""
     parser.add_argument("--yes", action="store_true", help="do not ask: the answer is yes")
+
+
+def add_adopt(parser: ArgumentParser) -> None:
+    """Add the option of those commands that take over what is on machines of the user's own, or say what they would."""
+    told = "take over what the past of machines of your own has left on them, after asking"
+    parser.add_argument("--adopt", action="store_true", help=told)
+
+
+def refuse_adoption(platform: Operations, given: str) -> None:
+    """See that there can be something to adopt.
+
+    Raises:
+        UsageError: machines that a cloud makes have no past.
+    """
+    if not platform.machines_stay:
+        raise UsageError(
+            f"--adopt is for machines of your own, and {platform.title} makes new ones",
+            todo=f"run the same command on {given} without it",
+        )
 
 
 def emit(request: Request, document: object, text: str) -> None:

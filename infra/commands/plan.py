@@ -9,23 +9,26 @@ from dataclasses import asdict
 from bootstrap.errors import AnsibleError, RefusedError
 from infra import cluster, guards, key_change, machine_names, stopped_machines
 from infra import terraform as terraform_driver
-from infra.commands import Command, add_json, add_yes, emit
+from infra.commands import Command, add_adopt, add_json, add_yes, emit, refuse_adoption
 from infra.contract import Contract, from_outputs, from_plan
 from infra.recap import Recap, summary
 from infra.run import Run, working
-from infra.steps import perform
+from infra.steps import adopt, perform
 from infra.terraform_events import Plan
 
 
 def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
-    """Add `--json`, `--yes` and `--detailed-exitcode`."""
+    """Add `--json`, `--yes`, `--adopt` and `--detailed-exitcode`."""
     add_json(parser)
     add_yes(parser)
+    add_adopt(parser)
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit with 2 when there are changes")
 
 
 def run(run: Run, options: Namespace) -> int:
     """Print the plan; it is 2 when there are changes and the option asks for that."""
+    if run.options.adopt:
+        refuse_adoption(run.platform, run.options.quoted)
     with run.display.live():
         perform(run, "preflight", "artifacts", "lab", "synth")
         with run.display.stage("plan", "compare with what is there"):
@@ -56,6 +59,10 @@ def _check_hosts(run: Run, contract: Contract, plan: Plan) -> Recap | None:
         machines = cluster.of(run, contract)
         machines.configure_ssh(key_change.candidates(run, plan))
         run.absent.update(machines.unreachable())
+        past = adopt.look(run, contract.without(run.absent)) if run.options.adopt else None
+        if past and past.changed:
+            past.told.append("what else there is to do is seen when that has been taken over")
+            return past
         if contract.keeps_majority(run.absent):
             return machines.play("site", "check", check=True)
         few = AnsibleError("too few control planes answer")

@@ -70,7 +70,8 @@ def perform(run: Run, *names: str) -> None:
         except (PipelineError, KeyboardInterrupt) as stop:
             error = stop if isinstance(stop, PipelineError) else stopped()
             if run.command == "apply" and not isinstance(error, RefusedError):
-                error.resume = f"make apply ENV={run.options.quoted} FROM={resume_at(run, step, error)}"
+                adopt = " ARGS=--adopt" if run.options.adopt else ""
+                error.resume = f"make apply ENV={run.options.quoted} FROM={resume_at(run, step, error)}{adopt}"
             if not isinstance(error, VerificationError):
                 raise error from stop.__cause__
             unverified = unverified or error

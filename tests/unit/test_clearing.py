@@ -53,6 +53,7 @@ class Metal:
     silent: dict[str, PipelineError] = field(default_factory=dict)
     failing: set[str] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
+    given: dict[str, object] = field(default_factory=dict)
 
     def write(self, change: Callable[[dict[str, Any]], None]) -> None:
         document = yaml.safe_load(self.file.read_text())
@@ -65,6 +66,7 @@ class Metal:
 
     def play(self, playbook: ansible.Playbook, *_: object) -> Recap:
         self.done.append(f"{playbook.name} {playbook.limit}")
+        self.given[playbook.name] = playbook.variables
         recap = Recap(told=["two: look at fstab"])
         if failed := self.failing & set(str(playbook.limit).split(":")):
             error = AnsibleError("the task failed")
@@ -206,6 +208,27 @@ def test_a_machine_whose_address_changed_is_left_at_the_old_one(metal: Metal) ->
     leave(metal, "three")
     assert metal.done == ["drain one", "reset three", "log out three"]
     assert "Host three 10.20.0.13\n  HostName 10.20.0.13" in metal.workspace.ssh_config.read_text()
+
+
+def test_a_machine_that_gets_another_name_keeps_its_login(metal: Metal) -> None:
+    metal.write(lambda document: document["hosts"]["machines"][2].update(name="four"))
+    leave(metal, "three")
+    assert metal.done == ["drain one", "reset three"]
+
+
+def test_a_control_plane_leaves_etcd_before_it_is_reset(metal: Metal) -> None:
+    new = [{"name": name, "address": f"10.20.0.2{name[1]}", "pool": "control-plane"} for name in ("p5", "p6")]
+    metal.write(lambda document: document["hosts"]["machines"].extend(new))
+    environment = loader.load(str(metal.file))
+    contract = planned(environment, {})
+    assert contract
+    metal.workspace.outputs.write_text(json.dumps({"contract": {"value": contract.model_dump(mode="json")}}))
+    ways.of(contract, environment, PLATFORM, metal.workspace)
+    metal.silent["one"] = AnsibleError("the machine did not answer")
+    metal.write(lambda document: document["hosts"]["machines"][-1].update(name="p7", address="10.20.0.27"))
+    leave(metal, "p6", "three")
+    assert metal.done[:2] == ["drain p5", "reset p6:three"]
+    assert metal.given["drain"] == {"drain_nodes": ["p6", "three"], "drain_members": {"p6": "10.20.0.26"}}
 
 
 def test_a_machine_that_gets_another_role_keeps_its_login(metal: Metal) -> None:

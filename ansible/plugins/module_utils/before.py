@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from .host_settings import is_swap, named, read_settings, with_name
-from .reset import folders, network
+from .reset import folders, network, services
 from .system.files import write
 from .system.paths import HOST
 
@@ -42,9 +42,13 @@ class Before:
     A host that an earlier version has changed is not `known`: what it was then, nobody knows. The lists after `there`
     grow with each change that the module `host` makes: modules that it loaded, areas that it stopped swapping to, units
     with what systemctl did to them, lines of /etc/hosts, and folders of Pods' data with whether they were there.
+    `packages` were brought by the module `packages`, with what `booleans` of SELinux it switched on. `aside` are paths
+    that the module `adopt` moved away. `units` are services of others by name, each with words of `services.WORDS`.
+    A host of which only these are known was not `looked` at yet.
     """
 
     known: bool = True
+    looked: bool = True
     settings: Mapping[str, int | None] = field(default_factory=dict)
     files: Mapping[str, Kept] = field(default_factory=dict)
     there: Sequence[str] = field(default_factory=list)
@@ -55,6 +59,10 @@ class Before:
     lines: Sequence[str] = field(default_factory=list)
     data: Mapping[str, bool] = field(default_factory=dict)
     leaves: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    packages: Sequence[str] = field(default_factory=list)
+    booleans: Sequence[str] = field(default_factory=list)
+    aside: Sequence[str] = field(default_factory=list)
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def starters_to_undo(self) -> dict[str, str]:
@@ -72,16 +80,27 @@ def read() -> Before | None:
         return None
 
 
+def begun() -> Before:
+    """Return what is remembered; where nothing is, its beginning, to be completed by `remember`."""
+    return read() or Before(looked=False)
+
+
+def changed() -> bool:
+    """Tell whether the modules `host` or `artifacts`, of whatever version, have changed this host."""
+    return HOST.kernel_settings.exists() or HOST.artifacts.exists()
+
+
 def remember(settings: Iterable[str], leaves: Mapping[str, Sequence[str]]) -> Before:
     """Remember the host as it is, unless that was done before; `leaves` is what add-ons are about to make there.
 
     It has by kind the names of `folders`, `links` and `tables`, and as `data` the folders of Pods' data.
     """
-    known = read()
-    if known is None:
+    known = begun()
+    if not known.looked:
         # A host that an earlier version has changed shows what that made of it.
-        changed = HOST.kernel_settings.exists() or HOST.artifacts.exists()
-        known = Before(known=False) if changed else _look([*settings, *_OF_OTHERS], leaves)
+        look = Before(known=False) if changed() else _look([*settings, *_OF_OTHERS], leaves)
+        kept = {name: getattr(known, name) for name in ("packages", "booleans", "aside")}
+        known = replace(look, units={**look.units, **known.units}, **kept)
     new = {path: Path(path).exists() for path in leaves.get("data", ()) if path not in known.data}
     kinds = {kind: _joined(known.leaves.get(kind, ()), leaves.get(kind, ())) for kind in _KINDS}
     return note(replace(known, data={**known.data, **new}, leaves=kinds))
@@ -112,6 +131,24 @@ def added(
     )
 
 
+def with_others(
+    before: Before,
+    *,
+    packages: Sequence[str] = (),
+    booleans: Sequence[str] = (),
+    aside: Sequence[str] = (),
+    units: Mapping[str, str] | None = None,
+) -> Before:
+    """Return what is remembered, with what the module `packages` or `adopt` is about to do to what others have."""
+    return replace(
+        before,
+        packages=_joined(before.packages, packages),
+        booleans=_joined(before.booleans, booleans),
+        aside=_joined(before.aside, aside),
+        units={**(units or {}), **before.units},
+    )
+
+
 def _joined(known: Sequence[str], new: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*known, *new]))
 
@@ -125,7 +162,8 @@ def _look(settings: Sequence[str], leaves: Mapping[str, Sequence[str]]) -> Befor
     there = folders.known([*whole, *HOST.parents, *HOST.installed])
     modes = {str(path): path.stat().st_mode & 0o7777 for path in whole if f"{path}/" in there}
     net = [*network.links(leaves.get("links", ())), *network.tables(leaves.get("tables", ())), *network.chains(())]
-    return Before(settings=read_settings(settings), files=files, there=[*there, *net], modes=modes)
+    units = services.states()
+    return Before(settings=read_settings(settings), files=files, there=[*there, *net], modes=modes, units=units)
 
 
 def fstab(text: str, was: str) -> str:

@@ -57,6 +57,19 @@ def find_stale(
     return nodes, stale_members(listed, hosts)
 
 
+def leave(hosts: Mapping[str, str]) -> dict[str, str]:
+    """Remove the members of etcd of hosts (name to address) that are about to go, and live; return id to name.
+
+    Raises:
+        CommandError: etcd does not answer, or refuses.
+    """
+    if not hosts:
+        return {}
+    found = stale_members(etcdctl("member", "list", "--write-out=json"), hosts)
+    forget([], found)
+    return found
+
+
 def forget(nodes: Sequence[str], members: Mapping[str, str]) -> None:
     """Remove them, the members of etcd first: each of them counts as a missing vote.
 

@@ -42,7 +42,7 @@ def file_systems(ask: _Vfs) -> list[str]:
                 f"{name} is mounted with `noexec`, and programs run from there: take it out of its mount options"
             )
         free = about.f_bavail * about.f_frsize // 2**20
-        if path == HOST.programs and free < _PROGRAMS_MB and not about.f_flag & os.ST_RDONLY:
+        if path == HOST.usr_local and free < _PROGRAMS_MB and not about.f_flag & os.ST_RDONLY:
             found.append(f"{free} MB are free under {name}, {_PROGRAMS_MB} MB are required: make room")
     return found
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +23,9 @@ class Manager:
     """The commands of a package manager; those of `mend` help where `install` fails, and each may fail itself.
 
     `installed` says so of the package that is appended to it, `files` prints its files, each with a digest. `holding`
-    has by program the package of another name that has it.
+    has by program the package of another name that has it. `try_install` and `try_remove` change nothing: they print
+    what would come or go, in the words of apt; without words for it, these are the packages themselves, and those that
+    others need are refused.
     """
 
     installed: tuple[str, ...]
@@ -30,6 +33,9 @@ class Manager:
     install: tuple[str, ...]
     mend: tuple[tuple[str, ...], ...]
     holding: Mapping[str, str]
+    try_install: tuple[str, ...]
+    try_remove: tuple[str, ...]
+    remove: tuple[str, ...]
 
 
 # Nobody answers questions; a file that is there already stays, and needrestart leaves other services alone.
@@ -41,6 +47,9 @@ APT = Manager(
     install=(*_APT, "--option=Dpkg::Options::=--force-confold", "--no-install-recommends", "install"),
     mend=((*_QUIET, "dpkg", "--force-confold", "--configure", "--pending"), (*_APT, "update")),
     holding={"chronyd": "chrony", "mkfs.ext4": "e2fsprogs"},
+    try_install=("apt-get", "--simulate", "--no-install-recommends", "install"),
+    try_remove=("apt-get", "--simulate", "purge"),
+    remove=(*_APT, "purge"),
 )
 DNF = Manager(
     installed=("rpm", "--query", "--queryformat=installed"),
@@ -48,7 +57,12 @@ DNF = Manager(
     install=("dnf", "--quiet", "--assumeyes", "--setopt=install_weak_deps=False", "install"),
     mend=(("dnf", "--quiet", "makecache"),),
     holding={"conntrack": "conntrack-tools", "iptables": "iptables-nft", "chronyd": "chrony", "mkfs.ext4": "e2fsprogs"},
+    try_install=(),
+    try_remove=("rpm", "--erase", "--test"),
+    remove=("dnf", "--quiet", "--assumeyes", "remove"),  # with what it had brought, and nobody needs any more
 )
+# How apt begins the lines of packages that come, and were not there in another version, and of those that go.
+_COMES, _GOES = r"^Inst (\S+) \(", r"^(?:Purg|Remv) (\S+)"
 
 
 def of_host(path: str = PROGRAMS) -> Manager:
@@ -78,37 +92,89 @@ def foreign(manager: Manager, name: str, configuration: Path) -> bool:
     return not any(words[0] == str(configuration) and words[1] in digests for words in shipped if len(words) > 1)
 
 
-def install(manager: Manager, names: Sequence[str], proxy: Mapping[str, str] = _DIRECTLY) -> None:
+def install(
+    manager: Manager,
+    names: Sequence[str],
+    proxy: Mapping[str, str] = _DIRECTLY,
+    note: Callable[[list[str]], None] = lambda _: None,
+) -> None:
     """Install packages; lists that are too old, and a run that was interrupted, are mended.
 
     `proxy` are variables such as HTTP_PROXY. apt knows them in small letters only, and its own settings go before them.
+    `note` is called, before anything changes, with all packages that will come: with those that they need.
 
     Raises:
         CommandError: the package manager cannot.
     """
     variables = {name.lower(): value for name, value in proxy.items()}
     try:
+        note(_coming(manager, names))
         run([*manager.install, *names], timeout=_SECONDS, variables=variables)
     except CommandError:
         for command in manager.mend:
             _printed(command, variables)
+        note(_coming(manager, names))
         run([*manager.install, *names], timeout=_SECONDS, variables=variables)
+
+
+def present(manager: Manager, names: Sequence[str]) -> list[str]:
+    """Return those of these packages that are there, also in part."""
+    return [name for name in names if _printed([*manager.installed, name]) not in {"", "not-installed"}]
+
+
+def removable(manager: Manager, names: Sequence[str]) -> list[str]:
+    """Return those of these packages that are there, also in part, and that no other package needs by now."""
+    there = present(manager, names)
+    if not there or _alone(manager, there, there):
+        return there
+    return [name for name in there if _alone(manager, [name], there)]
+
+
+def remove(manager: Manager, names: Sequence[str]) -> None:
+    """Remove these packages with their configuration.
+
+    Raises:
+        CommandError: the package manager cannot.
+    """
+    while found := removable(manager, names):  # without some, others may not be needed any more
+        run([*manager.remove, *found], timeout=_SECONDS)
+
+
+def _coming(manager: Manager, names: Sequence[str]) -> list[str]:
+    """Return the packages that an installation would bring; of one that was removed, its configuration is there."""
+    told = re.findall(_COMES, run([*manager.try_install, *names]), re.MULTILINE) if manager.try_install else [*names]
+    there = present(manager, told)
+    return [name for name in told if name not in there]
+
+
+def _alone(manager: Manager, names: Sequence[str], others: Sequence[str]) -> bool:
+    """Tell whether packages can go without any but these `others`."""
+    try:
+        said = run([*manager.try_remove, *names])
+    except CommandError:
+        return False
+    return {*re.findall(_GOES, said, re.MULTILINE)} <= {*others}
 
 
 def switched_off(booleans: Sequence[str]) -> list[str]:
     """Return the booleans of SELinux that do not allow what they are about; none where there is no SELinux."""
+    return [name for name in booleans if HOST.selinux_boolean(name).exists() and name not in switched_on([name])]
+
+
+def switched_on(booleans: Sequence[str]) -> list[str]:
+    """Return the booleans of SELinux that allow what they are about, now and at the next start."""
     values = {name: HOST.selinux_boolean(name) for name in booleans}
-    return [name for name, path in values.items() if path.exists() and path.read_text("ascii").split() != ["1", "1"]]
+    return [name for name, path in values.items() if path.exists() and path.read_text("ascii").split() == ["1", "1"]]
 
 
-def switch_on(booleans: Sequence[str]) -> None:
-    """Switch booleans of SELinux on, also for the next start.
+def switch(booleans: Sequence[str], state: str) -> None:
+    """Switch booleans of SELinux `on` or `off`, also for the next start.
 
     Raises:
         CommandError: SELinux refuses.
     """
     for name in booleans:
-        run(["setsebool", "-P", name, "on"], timeout=_SECONDS)
+        run(["setsebool", "-P", name, state], timeout=_SECONDS)
 
 
 def _printed(argv: Sequence[str], variables: Mapping[str, str] = _DIRECTLY) -> str:

@@ -119,7 +119,8 @@ def other_cluster(*, foreign: bool) -> list[str]:
         f"the host is a node of a cluster that this project did not make ({HOST.kubelet_kubeconfig} is there, the"
         f" record {HOST.settings} is not), and an apply adopts none: choose another machine, or, where that cluster may"
         " lose this one, drain it, remove it there and reset it (Kubespray: reset.yml with --limit; else `kubeadm"
-        " reset` and a restart), then apply again"
+        " reset` and a restart), then apply again; where that cluster is gone, `systemctl disable --now kubelet` and"
+        " apply with --adopt"
     )
     return [told] if foreign else []
 

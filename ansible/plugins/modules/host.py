@@ -88,7 +88,10 @@ def main() -> None:
     )
     check = module.check_mode
     wanted = {key: int(value) for key, value in module.params["settings"].items()}
-    known = None if check else before.remember(wanted, module.params["leaves"])
+    try:
+        known = None if check else before.remember(wanted, module.params["leaves"])
+    except CommandError as error:
+        module.fail_json(msg=f"what this host is like cannot be found out: {error}")
     missing = missing_modules(module.params["modules"])
     loaded = [name for name in missing if not check and load(name)]
     current = read_settings(list(wanted))

@@ -14,6 +14,7 @@ from ansible.module_utils.facts import Facts, as_ansible_facts, gather_facts
 from ansible.module_utils.ground import faults
 from ansible.module_utils.identity import gather
 from ansible.module_utils.membership import ABSENT, MEMBER, foreign
+from ansible.module_utils.past import elsewhere, lives, look, told
 from ansible.module_utils.requirements import (
     State,
     gather_state,
@@ -34,7 +35,8 @@ description:
   - Returns all requirements that the host does not meet, each with what to do about it, and what is its own.
   - Of a host that is a node already, only the system, the address and the version are checked. Ports and firewalls
     are checked only on a host on which kubeadm never ran.
-  - A node that another tool made, such as Kubespray, is refused.
+  - A node that another tool made, such as Kubespray, is refused; so is what an older cluster, a container runtime or
+    another Kubernetes has left, each with what to do. A node of this project's must be what the inventory says.
   - Waits for a kubeadm that an interrupted run left behind, so that the facts stay true.
 options:
   address:
@@ -45,6 +47,10 @@ options:
     description: What the host is to be in the cluster.
     type: str
     choices: [control-plane, worker]
+    required: true
+  cni:
+    description: The add-on that is the network of Pods; empty where what is on the host is its image's, and welcome.
+    type: str
     required: true
   version:
     description: The wanted version of Kubernetes.
@@ -96,6 +102,7 @@ EXAMPLES = r"""
   host_preflight:
     address: 10.20.0.14
     role: worker
+    cni: flannel
     version: 1.36.3
     systems: {debian: 12}
     memory_mb: 1700
@@ -142,6 +149,7 @@ def main() -> None:
         argument_spec={
             "address": {"type": "str", "required": True},
             "role": {"type": "str", "choices": ["control-plane", "worker"], "required": True},
+            "cni": {"type": "str", "required": True},
             "version": {"type": "str", "required": True},
             "kubelet": {"type": "dict", "default": {}},
             "systems": {"type": "dict", "required": True},
@@ -158,18 +166,19 @@ def main() -> None:
     wanted = module.params
     try:
         facts, state = _look(wanted)
+        past = _past(wanted, facts)
     except CommandError as error:
         module.fail_json(msg=f"this host does not meet the requirements: {error}")
     found = problems(state, wanted, wanted["address"]) + unfit(wanted["kubelet"], facts)
-    found += _as_node(wanted["version"]) if facts.membership == MEMBER else shortages(state, wanted)
+    found += past if facts.membership == MEMBER else [*past, *shortages(state, wanted)]
     if sys.version_info < (3, 9):  # noqa: UP036 - this runs on the host's Python, whichever that is
         found.append(f"the host's Python is {sys.version.split()[0]}, 3.9 is required: install a newer python3")
     new, when = facts.membership == ABSENT, restarts()
     found += faults(wanted["modules"], container=facts.container) if new else []
     own = gather(wanted["address"], wanted["role"], facts.interface, new=new, container=facts.container)
-    told = {"findings": found, "identity": asdict(own), "clock": time.time(), "asked": wanted["asked"]}
-    told["unsure"] = [f"unattended upgrades restart it ({when}) without a drain: {ADVICE}"] if when else []
-    module.exit_json(changed=False, ansible_facts=as_ansible_facts(facts), **told)
+    result = {"findings": found, "identity": asdict(own), "clock": time.time(), "asked": wanted["asked"]}
+    result["unsure"] = [f"unattended upgrades restart it ({when}) without a drain: {ADVICE}"] if when else []
+    module.exit_json(changed=False, ansible_facts=as_ansible_facts(facts), **result)
 
 
 def _look(wanted: dict[str, Any]) -> tuple[Facts, State]:
@@ -179,9 +188,12 @@ def _look(wanted: dict[str, Any]) -> tuple[Facts, State]:
     return facts, gather_state(address, wanted["ports"], facts)
 
 
-def _as_node(version: str) -> list[str]:
-    """Return what is wrong with a host that is a node already; the version of another's cluster is no concern."""
-    return other_cluster(foreign=foreign()) or _outdated(version)
+def _past(wanted: dict[str, Any], facts: Facts) -> list[str]:
+    """Return what is wrong with what the host has been; the version of another's cluster is no concern."""
+    if facts.membership == MEMBER and not foreign():
+        return elsewhere(wanted["address"], wanted["role"]) or _outdated(wanted["version"])
+    found: list[str] = other_cluster(foreign=lives()) if foreign() else []
+    return found or (told(look(wanted["cni"])) if wanted["cni"] else [])
 
 
 def _outdated(version: str) -> list[str]:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from ansible.module_utils import before
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.packages import foreign, install, lacking, missing, of_host, switch_on, switched_off
+from ansible.module_utils.packages import foreign, install, lacking, missing, of_host, switch, switched_off
 from ansible.module_utils.system.commands import CommandError
 
 DOCUMENTATION = r"""
@@ -16,6 +18,7 @@ description:
   - Installs packages that are missing. A package that is installed is left at its version.
   - Where nothing is missing, it costs a hundredth of a second and needs no facts, unlike Ansible's own modules.
   - A host that uses a package for something else already is refused, before anything is overwritten.
+  - Remembers what it is about to bring, with what that needs, for the module C(reset).
 options:
   configuration:
     description: The packages, each with the path of its configuration, which other tasks write.
@@ -72,10 +75,11 @@ def main() -> None:
     absent += [manager.holding.get(name, name) for name in lacking(module.params["programs"])]
     try:
         if absent and not module.check_mode:
-            install(manager, absent, module.params["proxy"])
+            install(manager, absent, module.params["proxy"], lambda names: _note(packages=names))
         off = switched_off(module.params["selinux_booleans"])
-        if not module.check_mode:
-            switch_on(off)
+        if off and not module.check_mode:
+            _note(booleans=off)
+            switch(off, "on")
     except CommandError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
@@ -84,6 +88,10 @@ def main() -> None:
         diff=[{"before": "", "after": f"{name}\n"} for name in absent]
         + [{"before": f"{name} = off\n", "after": f"{name} = on\n"} for name in off],
     )
+
+
+def _note(packages: Sequence[str] = (), booleans: Sequence[str] = ()) -> None:
+    before.note(before.with_others(before.begun(), packages=packages, booleans=booleans))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ NAMES = "127.0.0.1 localhost\n127.0.1.1 node-0.example node-0\n"
 @pytest.fixture(autouse=True)
 def _no_rules(fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("module_utils.reset.nftables.tables", list)
-    for name in ("iptables-save", "ip6tables-save"):
+    for name in ("iptables-save", "ip6tables-save", "systemctl"):
         fake_program(name, "true")
 
 
@@ -101,3 +101,21 @@ def test_names_of_hosts_come_back(was: str) -> None:
 def test_a_host_that_had_two_addresses_in_turn_has_none_of_them() -> None:
     ours = with_name(with_name(NAMES, "10.0.0.5", "node-0"), "10.0.0.6", "node-0")
     assert before.hosts(ours, NAMES, ["10.0.0.5 node-0", "10.0.0.6 node-0"]) == NAMES
+
+
+def test_what_was_brought_before_a_host_was_looked_at_is_kept(host: Path) -> None:
+    before.note(before.with_others(before.begun(), packages=["socat"], aside=["/a"], units={"x.service": "active"}))
+    _setting(host, "kernel.panic", "60\n")
+    known = before.remember(["kernel.panic"], {})
+    assert (known.looked, known.known, known.settings["kernel.panic"]) == (True, True, 60)
+    assert (known.packages, known.aside, known.units) == (["socat"], ["/a"], {"x.service": "active"})
+    more = before.with_others(before.begun(), packages=["haproxy", "socat"], units={"x.service": "", "y.service": ""})
+    assert (more.packages, more.units) == (["socat", "haproxy"], {"x.service": "active", "y.service": ""})
+    assert before.remember(["kernel.panic"], {}) == known
+
+
+def test_services_are_remembered_as_they_were(host: Path, fake_program: FakeProgram) -> None:
+    shown = "Id=docker.service\nLoadState=loaded\nActiveState=active\nUnitFileState=disabled\n"
+    fake_program("systemctl", f"printf '{shown}\nId=crio.service\nLoadState=not-found\n'")
+    assert before.remember([], {}).units == {"docker.service": "active"}
+    assert host

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from module_utils.etcd import lost_majority
-from module_utils.forget import find_stale, forget, stale_members, stale_nodes
+from module_utils.forget import find_stale, forget, leave, stale_members, stale_nodes
 from module_utils.system.commands import CommandError
 
 if TYPE_CHECKING:
@@ -56,6 +56,14 @@ def test_members_that_etcd_lets_go_go_first(tmp_path: Path, fake_program: FakePr
     fake_program("etcdctl", f'case "$*" in *lives) test -e {tmp_path}/gone;; *dead) touch {tmp_path}/gone;; esac')
     forget([], {"lives": "controller-1", "dead": "controller-2"})
     assert [call.split()[-1] for call in fake_program.calls()] == ["lives", "dead", "lives"]
+
+
+def test_members_leave_before_their_hosts_go(fake_program: FakeProgram) -> None:
+    assert leave({}) == {}
+    assert fake_program.calls() == []
+    fake_program("etcdctl", f"echo '{json.dumps(_MEMBERS)}'")
+    assert leave({"control-plane-0": "10.0.0.10"}) == {"a": "control-plane-0"}
+    assert [" ".join(call.split()[-2:]) for call in fake_program.calls()][1:] == ["remove a"]
 
 
 def test_members_that_etcd_keeps_are_an_error(fake_program: FakeProgram) -> None:

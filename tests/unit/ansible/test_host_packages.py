@@ -4,7 +4,20 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from module_utils.packages import APT, DNF, Manager, foreign, install, missing, of_host, switch_on, switched_off
+from module_utils.packages import (
+    APT,
+    DNF,
+    Manager,
+    foreign,
+    install,
+    missing,
+    of_host,
+    removable,
+    remove,
+    switch,
+    switched_off,
+    switched_on,
+)
 from module_utils.system.commands import CommandError
 from module_utils.system.files import write
 from module_utils.system.paths import HOST
@@ -61,16 +74,19 @@ def test_what_somebody_else_configured_is_told_from_what_the_package_brought(
 def test_an_install_that_fails_is_tried_again_with_new_lists(
     manager: Manager, program: str, refresh: str, fake_program: FakeProgram
 ) -> None:
+    for name in ("apt-get", "dpkg-query", "rpm"):
+        fake_program(name, "true")
     lists = fake_program.folder / "lists"
     fake_program(program, f'case "$*" in *{refresh}*) touch {lists} ;; esac; test -e {lists}')
     install(manager, ["haproxy"])
-    calls = fake_program.calls()
+    calls = [call for call in fake_program.calls() if call.split()[0] == program]
     assert calls[0] == calls[-1]
     assert calls[0].endswith("install haproxy")
     assert any(refresh in call for call in calls[1:-1])
 
 
 def test_an_install_that_fails_again_is_told(fake_program: FakeProgram) -> None:
+    fake_program("apt-get", "true")
     fake_program("env", "echo no network >&2; exit 100")
     with pytest.raises(CommandError, match="no network"):
         install(APT, ["haproxy"])
@@ -83,11 +99,16 @@ def test_selinux_is_asked_where_it_is(fake_program: FakeProgram) -> None:
         write(HOST.selinux_boolean(name), values.encode(), 0o644)
     assert switched_off(names) == ["haproxy_connect_any"]
     fake_program("setsebool", "")
-    switch_on(switched_off(names))
-    assert fake_program.calls() == ["setsebool -P haproxy_connect_any on"]
+    switch(switched_off(names), "on")
+    switch(switched_on(names), "off")
+    assert fake_program.calls() == [
+        "setsebool -P haproxy_connect_any on",
+        "setsebool -P keepalived_connect_any off",
+    ]
 
 
 def test_packages_come_by_the_proxy_whose_password_is_on_no_command_line(fake_program: FakeProgram) -> None:
+    fake_program("apt-get", "true")
     fake_program("env", f'echo "$http_proxy $no_proxy" >>{fake_program.folder}/variables; false')
     with pytest.raises(CommandError):
         install(APT, ["haproxy"], {"HTTP_PROXY": "http://kube:geheim@proxy:3128", "NO_PROXY": "localhost"})
@@ -100,3 +121,53 @@ def test_packages_come_by_the_proxy_whose_password_is_on_no_command_line(fake_pr
 @pytest.mark.parametrize("manager", [APT, DNF])
 def test_programs_of_packages_with_another_name(manager: Manager) -> None:
     assert (manager.holding["chronyd"], manager.holding["mkfs.ext4"]) == ("chrony", "e2fsprogs")
+
+
+_COMING = """\
+NOTE: This is only a simulation!
+Inst liblua5.3-0 (5.3.6-2 Debian:12.12/oldstable [amd64])
+Inst libc6 [2.36-9] (2.36-10 Debian:12.12/oldstable [amd64])
+Inst haproxy (2.6.12-1 Debian:12.12/oldstable [amd64])
+Inst vim (9 Debian:12.12/oldstable [amd64])
+Conf haproxy (2.6.12-1 Debian:12.12/oldstable [amd64])
+"""
+
+
+def test_all_that_an_installation_brings_is_noted_before(fake_program: FakeProgram) -> None:
+    """Not what it upgrades, nor what was removed and left its configuration."""
+    fake_program("apt-get", f"cat <<'END'\n{_COMING}END")
+    fake_program("dpkg-query", 'case "$*" in *vim) printf config-files;; *) exit 1;; esac')
+    fake_program("env", "true")
+    noted: list[tuple[list[str], bool]] = []
+    calls = fake_program.calls
+    install(APT, ["haproxy"], note=lambda names: noted.append((names, any("env" in call for call in calls()))))
+    assert noted == [(["liblua5.3-0", "haproxy"], False)]
+
+
+# A host whose `jump` somebody has installed since; it needs conntrack.
+_NEEDED = """
+case "$*" in
+  *conntrack*) echo "Purg jump [1]"; echo "Purg conntrack [1]" ;;
+esac
+case "$*" in
+  *haproxy*|*liblua*) echo "Purg haproxy [2]"; echo "Remv liblua [5]" ;;
+esac
+"""
+
+
+def test_packages_that_others_need_by_now_stay(fake_program: FakeProgram) -> None:
+    fake_program("apt-get", _NEEDED)
+    gone = fake_program.folder / "gone"
+    fake_program("dpkg-query", f'for w; do n=$w; done; grep -sqw "$n" {gone} && exit 1; printf installed')
+    fake_program("env", f'echo "$*" >>{gone}')
+    names = ["liblua", "haproxy", "conntrack"]
+    assert removable(APT, names) == ["liblua", "haproxy"]
+    remove(APT, names)
+    assert removable(APT, names) == []
+    [call] = [call for call in fake_program.calls() if call.startswith("env")]
+    assert call.endswith("purge liblua haproxy")
+
+
+def test_what_rpm_refuses_stays(fake_program: FakeProgram) -> None:
+    fake_program("rpm", 'case "$*" in *--test*conntrack*) exit 1;; *--test*) ;; *) printf installed;; esac')
+    assert removable(DNF, ["conntrack-tools", "socat"]) == ["socat"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from module_utils import before
-from module_utils.reset import network, nftables, processes, steps
+from module_utils import before, packages
+from module_utils.reset import network, nftables, processes, services, steps
 from module_utils.reset.folders import MountedError, remove
 from module_utils.system.paths import HOST
 
@@ -298,3 +298,43 @@ def test_a_table_is_read_from_the_kernel_s_message() -> None:
     use = b"\x08\x00\x03\x00\x00\x00\x00\x01"
     assert nftables.named(b"\x02\x00\x00\x05" + use + b"\x0f\x00\x01\x00kube-proxy\0\0") == "ip kube-proxy"
     assert nftables.named(b"\x63\x00\x00\x05" + b"\x0f\x00\x01\x00kube-proxy\0\0") is None
+
+
+def test_the_address_of_the_api_is_let_go_before_the_node_goes(host: Path, programs: FakeProgram) -> None:
+    """Else another control plane would have it, too. A keepalived of somebody else's goes on."""
+    _node(host)
+    shown = "Id=%s\\nLoadState=loaded\\nActiveState=%s\\nUnitFileState=enabled\\n\\n"
+    programs(
+        "systemctl",
+        f"""case $1 in
+  show) shift 2; for u; do s=active; grep -sq "stop $u" {programs.log} && s=inactive; printf "{shown}" $u $s; done ;;
+esac""",
+    )
+    for path in HOST.endpoint.values():
+        _file(path, "# Managed by Ansible.\n")
+    assert services.holding() == ["keepalived.service", "haproxy.service"]
+    assert _perform().left == {}
+    calls = [call for call in programs.calls() if {"stop", "reset"} & {*call.split()[1:2]}]
+    assert calls[:2] == ["systemctl stop keepalived.service", "systemctl stop haproxy.service"]
+    assert any(call.startswith("kubeadm reset") for call in calls[2:])
+    assert not any(path.exists() for path in HOST.endpoint.values())
+    _file(HOST.endpoint["keepalived.service"], "somebody else's")
+    assert services.holding() == []
+
+
+def test_packages_that_came_go_and_those_that_others_need_are_told(
+    host: Path, programs: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "of_host", lambda: packages.APT)
+    before.note(before.with_others(before.begun(), packages=["socat", "conntrack"], booleans=["haproxy_connect_any"]))
+    before.remember([], {})
+    _file(HOST.selinux_boolean("haproxy_connect_any"), "1 1")
+    programs("setsebool", f'echo "0 0" >{HOST.selinux_boolean("haproxy_connect_any")}')
+    programs("dpkg-query", f'for w; do n=$w; done; grep -sq "purge $n" {host}/gone && exit 1; printf installed')
+    programs("env", f'echo "$*" >>{host}/gone')
+    programs("apt-get", 'case "$*" in *conntrack*) echo "Purg mine [1]";; esac')
+    outcome = _perform()
+    assert (outcome.left, outcome.errors, outcome.needed) == ({}, [], ["conntrack"])
+    assert outcome.found["packages"] == ["socat"]
+    assert "setsebool -P haproxy_connect_any off" in programs.calls()
+    assert not HOST.state.exists()

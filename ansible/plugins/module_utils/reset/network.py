@@ -61,27 +61,33 @@ def _unused(family: str, table: str) -> bool:
     return all(re.match(r":\S+ ACCEPT ", line) for line in rest)
 
 
-def chains(there: Sequence[str]) -> list[str]:
+def chains(there: Sequence[str], pattern: re.Pattern[str] = _CHAIN) -> list[str]:
     """Return the chains of iptables that are Kubernetes', as `FAMILY NAME`; those that were `there` are not."""
-    return [f"{family} {name}" for family, saved in _saved().items() for name in _ours(saved, there)]
+    return [f"{family} {name}" for family, saved in _saved().items() for name in _ours(saved, there, pattern)]
 
 
-def remove_chains(there: Sequence[str]) -> None:
+def docker_closes() -> bool:
+    """Tell whether Docker has closed the way for what is forwarded."""
+    saved = _saved().get("ip", "")
+    return ":DOCKER-USER " in saved and ":FORWARD DROP " in saved
+
+
+def remove_chains(there: Sequence[str], pattern: re.Pattern[str] = _CHAIN) -> None:
     """Delete these chains, and the rules of others that lead to them.
 
     Raises:
         CommandError: the kernel refuses.
     """
     for family, saved in _saved().items():
-        if text := without_chains(saved, there):
+        if text := without_chains(saved, there, pattern):
             run([f"{_PROGRAMS[family]}-restore", "--noflush"], stdin=text)
 
 
-def without_chains(saved: str, there: Sequence[str] = ()) -> str:
+def without_chains(saved: str, there: Sequence[str] = (), pattern: re.Pattern[str] = _CHAIN) -> str:
     """Return what iptables-restore takes to remove such chains from what iptables-save printed; "" without any."""
     lines = []
     for block in re.split(r"^(?=\*)", saved, flags=re.MULTILINE):
-        names = _ours(block, there)
+        names = _ours(block, there, pattern)
         rules = [line for line in block.splitlines() if line.startswith("-A ") and line.split()[1] not in names]
         jumps = [line for line in rules if (found := _JUMP.search(line)) and found.group(1) in names]
         if names:
@@ -102,8 +108,8 @@ def _saved() -> dict[str, str]:
     return found
 
 
-def _ours(saved: str, there: Sequence[str]) -> list[str]:
+def _ours(saved: str, there: Sequence[str], pattern: re.Pattern[str]) -> list[str]:
     """Return the names of Kubernetes' chains; a kind of them that was there before belongs to somebody else."""
     others = {name.partition("-")[0] for _, _, name in (known.partition(" ") for known in there) if _CHAIN.match(name)}
     names = [line[1:].split()[0] for line in saved.splitlines() if line.startswith(":")]
-    return [name for name in names if _CHAIN.match(name) and name.partition("-")[0] not in others]
+    return [name for name in names if pattern.match(name) and name.partition("-")[0] not in others]

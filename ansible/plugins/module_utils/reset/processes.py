@@ -29,6 +29,13 @@ def of_pods() -> list[int]:
     ]
 
 
+def shims() -> list[str]:
+    """Return the namespace in containerd of each container that runs, whoever runs it."""
+    found = (_read(number, "cmdline").split("\0") for number in _numbers())
+    running = [words for words in found if words[0].rpartition("/")[2].startswith("containerd-shim")]
+    return [words[words.index("-namespace") + 1] for words in running if "-namespace" in words[:-1]]
+
+
 def kill(found: Sequence[int]) -> None:
     """Kill these processes, and wait until they are gone.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .. import data_disk
+from .. import data_disk, packages
 from ..artifacts import installed_files
 from ..before import Before
 from ..before import read as read_before
 from ..system.commands import CommandError
 from ..system.files import apply
 from ..system.paths import HOST
-from . import folders, network, nftables, original, processes, units
+from . import aside, folders, network, nftables, original, processes, services, units
 
 _KEPT = "what it was like before is not known, for an earlier version changed this host: "
 
@@ -29,11 +29,12 @@ class Step:
 
 @dataclass
 class Outcome:
-    """What was found by step, what is left of it, and what failed on the way."""
+    """What was found by step, what is left of it, what failed on the way, and which packages others need by now."""
 
     found: dict[str, list[str]] = field(default_factory=dict)
     left: dict[str, list[str]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    needed: list[str] = field(default_factory=list)
 
 
 def touched() -> bool:
@@ -44,27 +45,40 @@ def touched() -> bool:
 def perform(*, cluster_stays: bool, leaves: Mapping[str, Sequence[str]], dry_run: bool) -> Outcome:
     """Go the way back as far as it goes: a step that fails does not keep the others from their part.
 
-    The record goes last, and only when nothing else is left. So the next try knows what this one knew.
+    What others had comes back only to places that are free again. The record goes last, and only when nothing else is
+    left. So the next try knows what this one knew.
     """
     outcome = Outcome()
     if not touched():
         return outcome
-    steps = _steps(read_before() or Before(known=False), leaves, cluster_stays=cluster_stays)
+    before = read_before() or Before(known=False)
+    # What was moved aside and is back already is not to be taken for what had its place.
+    back = [path for path in before.aside if Path(path) not in aside.moved(before.aside)]
+    before = replace(before, there=[*before.there, *back])
+    # Of a host that was not looked at, nobody knows what is whose; but nothing of Kubernetes was made there yet.
+    ours = _steps(before, leaves, cluster_stays=cluster_stays) if before.looked else []
+    for steps in ([*ours, *_brought(before)], _theirs(before)):
+        if not outcome.left:
+            _go(steps, outcome, dry_run=dry_run)
+    outcome.found["record"] = [str(HOST.state)]
+    if not dry_run:
+        outcome.needed = packages.present(packages.of_host(), before.packages) if before.packages else []
+    if not dry_run and not outcome.left:
+        _forget()
+    return outcome
+
+
+def _go(steps: Sequence[Step], outcome: Outcome, *, dry_run: bool) -> None:
     for step in steps:
         there = _tried(step.find, step.name, outcome.errors)
         if there:
             outcome.found[step.name] = there
             if not dry_run:
                 _tried(step.remove, step.name, outcome.errors)
-    if not dry_run:
-        for step in steps:
-            unseen: list[str] = []
-            if there := _tried(step.find, step.name, unseen) or unseen:
-                outcome.left[step.name] = there
-    outcome.found["record"] = [str(HOST.state)]
-    if not dry_run and not outcome.left:
-        _forget()
-    return outcome
+    for step in [] if dry_run else steps:
+        unseen: list[str] = []
+        if there := _tried(step.find, step.name, unseen) or unseen:
+            outcome.left[step.name] = there
 
 
 def unsure() -> list[str]:
@@ -114,6 +128,7 @@ def _steps(before: Before, leaves: Mapping[str, Sequence[str]], *, cluster_stays
         return network.surplus(tables_of, there)
 
     return [
+        Step("address of the API", services.holding, services.let_go),  # another control plane takes it
         Step("node", units.to_reset, lambda: units.reset(cluster_stays=cluster_stays)),
         Step("services", lambda: units.found(texts), units.remove),
         Step("processes of Pods", lambda: _texts(processes.of_pods()), lambda: processes.kill(processes.of_pods())),
@@ -129,6 +144,30 @@ def _steps(before: Before, leaves: Mapping[str, Sequence[str]], *, cluster_stays
         Step("files", lambda: _texts(original.surplus(before)), lambda: _remove_files(before)),
         Step("settings", lambda: _settings(before), lambda: _restore(before)),
         Step("swap", lambda: _swap(before), lambda: original.swap_again(before, original.starters(before))),
+    ]
+
+
+def _brought(before: Before) -> list[Step]:
+    """Return the steps that take back what was brought from the distribution."""
+    manager, brought, booleans = packages.of_host(), before.packages, before.booleans
+
+    def removable() -> list[str]:
+        return packages.removable(manager, brought) if brought else []
+
+    def switched_on() -> list[str]:
+        return packages.switched_on(booleans)
+
+    return [
+        Step("packages", removable, lambda: packages.remove(manager, brought)),
+        Step("booleans of SELinux", switched_on, lambda: packages.switch(switched_on(), "off")),
+    ]
+
+
+def _theirs(before: Before) -> list[Step]:
+    """Return the steps by which others have again what was theirs."""
+    return [
+        Step("moved aside", lambda: _texts(aside.moved(before.aside)), lambda: aside.put_back(before.aside)),
+        Step("services of others", lambda: services.other(before.units), lambda: services.put_back(before.units)),
     ]
 
 
@@ -167,6 +206,7 @@ def _remove_namespaces() -> None:
 def _remove_files(before: Before) -> None:
     delay = HOST.shutdown_delay in original.surplus(before)
     _each(original.surplus(before), before.there)
+    units.read()  # some were parts of units
     if delay:
         units.read_shutdown_delay()
 

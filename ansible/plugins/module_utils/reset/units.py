@@ -69,12 +69,21 @@ def remove() -> None:
     run(["systemctl", "disable", *names], timeout=_SECONDS)
     for name in names:
         HOST.unit(name).unlink()
-    run(["systemctl", "daemon-reload"], timeout=_SECONDS)
+    read()
     for name in names:
         try:
             run(["systemctl", "reset-failed", name])
         except CommandError:
             continue  # it has not failed
+
+
+def read() -> None:
+    """Have systemd read its units again.
+
+    Raises:
+        CommandError: systemd refuses.
+    """
+    run(["systemctl", "daemon-reload"], timeout=_SECONDS)
 
 
 def slices() -> list[str]:

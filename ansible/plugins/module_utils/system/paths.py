@@ -299,14 +299,14 @@ class Host:
         return self.etc / "ssh"
 
     @property
-    def programs(self) -> Path:
+    def usr_local(self) -> Path:
         """Return the folder below which programs are installed."""
         return self.root / "usr/local"
 
     @property
     def grounds(self) -> dict[Path, bool]:
         """Return the folders in which a node writes, each with whether programs run from there."""
-        return {self.etc: False, self.programs: True, self.root / "opt": True, self.state.parent: True}
+        return {self.etc: False, self.usr_local: True, self.root / "opt": True, self.state.parent: True}
 
     @property
     def pod_mounts(self) -> tuple[Path, ...]:
@@ -316,12 +316,16 @@ class Host:
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Return the folders that are all Kubernetes', its runtime's and this project's, but for the record of it."""
+        """Return the folders that are all Kubernetes', its runtime's and this project's, but for the record of it.
+
+        What haproxy and systemd make for its service, no package takes away again.
+        """
         places = (
             *("etc/kubernetes", "etc/containerd/certs.d", "etc/systemd/system/kubelet.service.d"),
             *("root/.ansible_async", "root/.kube/cache", "run/containerd", "run/nri"),
             *("usr/libexec/kubernetes", "usr/local/lib/kube-pipeline"),
             *("var/lib/cni", "var/lib/containerd", "var/lib/etcd", "var/lib/kubelet"),
+            *("var/lib/haproxy", "run/haproxy", "run/haproxy.pid", "run/haproxy-master.sock"),
             *("var/log/containers", "var/log/kube-pipeline", "var/log/kubernetes", "var/log/pods"),
         )
         return tuple(self.root / place for place in places)
@@ -337,7 +341,38 @@ class Host:
             self.etc / "containerd/config.toml",
             *map(self.unit, ("kubelet.service", "containerd.service")),
             *map(self.unit, ("kube-pipeline-approver.service", "kube-pipeline-approver.timer")),
+            *self.endpoint.values(),
+            *map(self.unit, ("haproxy.service.d/restart.conf", "keepalived.service.d/restart.conf")),
+            self.root / "usr/libexec/keepalived/api-server-ready",
         )
+
+    @property
+    def leases(self) -> Path:
+        """Return where the plugins of Pods' networks remember the addresses that they gave."""
+        return self.root / "var/lib/cni"
+
+    @property
+    def contested(self) -> tuple[Path, ...]:
+        """Return the folders that another Kubernetes or container runtime may have filled, and that must be empty."""
+        places = (
+            *("etc/kubernetes", "etc/containerd/certs.d", "etc/systemd/system/kubelet.service.d", "opt/cni/bin"),
+            *("var/lib/kubelet", "var/lib/containerd"),
+        )
+        return (*(self.root / place for place in places), self.leases)
+
+    @property
+    def programs(self) -> tuple[Path, ...]:
+        """Return the programs that the module `artifacts` installs where others may have theirs."""
+        names = ("containerd", "containerd-shim-runc-v2", "ctr", "etcdctl", "etcdutl", "kubeadm", "kubectl", "kubelet")
+        return (*(self.root / "usr/local/bin" / name for name in names), self.root / "usr/local/sbin/runc")
+
+    @property
+    def endpoint(self) -> dict[str, Path]:
+        """Return the configuration of each service that holds the API's address, in the order in which they end."""
+        return {
+            "keepalived.service": self.etc / "keepalived/keepalived.conf",
+            "haproxy.service": self.etc / "haproxy/haproxy.cfg",
+        }
 
     @property
     def parents(self) -> tuple[Path, ...]:
@@ -345,6 +380,8 @@ class Host:
         places = (
             *("etc/cni/net.d", "etc/cni", "opt/cni/bin", "opt/cni", "etc/containerd", "run/netns"),
             *("opt/containerd/bin", "opt/containerd/lib", "opt/containerd", "root/.kube"),
+            *("etc/keepalived", "etc/haproxy", "usr/libexec/keepalived"),
+            *("etc/systemd/system/haproxy.service.d", "etc/systemd/system/keepalived.service.d"),
         )
         return (*(self.root / place for place in places), self.shutdown_delay.parent)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from bootstrap.errors import AnsibleError
 
+_LENGTH = 400  # characters of what further hosts say
 _SHOWN = 20  # hosts, and lines of a difference, of each change that a plan tells
 
 
@@ -69,7 +71,7 @@ def error(failures: Sequence[Failure], log: Path) -> AnsibleError:
     failed = AnsibleError(
         "the host could not be reached" if first.unreachable else f"the task “{first.task}” failed",
         where=first.host + (f" (and {', '.join(others)})" if others else ""),
-        why="\n".join(f"{host} says: {said[host].strip().partition(chr(10))[0]}" for host in others),
+        why="\n".join(f"{host} says: {textwrap.shorten(said[host], _LENGTH, placeholder=' …')}" for host in others),
         output=first.message,
         todo=todo,
         log=log,

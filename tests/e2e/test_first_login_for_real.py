@@ -234,8 +234,8 @@ def test_all_that_is_found_on_all_machines_is_one_list_and_after_mending_the_log
     secret, public = (metal.rack.run("one", f"cat {KEY}{end}") for end in ("", ".pub"))
     metal.rack.run("two", f"printf '%s\\n' '{secret}' >{KEY}; echo '{public}' >{KEY}.pub; systemctl restart ssh")
     metal.rack.run("two", "ip link set host0 mtu 1400; mount -t tmpfs -o noexec,size=2m tmpfs /usr/local")
-    drop = "nft add chain inet wall in '{ type filter hook input priority 0; }'"
-    metal.rack.run("one", f"nft add table inet wall; {drop}; nft add rule inet wall in udp dport 8472 drop")
+    drop = "nft add chain inet wall incoming '{ type filter hook input priority 0; }'"
+    metal.rack.run("one", f"nft add table inet wall; {drop}; nft add rule inet wall incoming udp dport 8472 drop")
     with metal.applying(confirmed=True) as run:
         begin = time.monotonic()
         with pytest.raises(AnsibleError, match="2 of 2 machines are not ready") as raised:

@@ -279,6 +279,6 @@ def test_what_failed_on_other_hosts_is_told_of_each(tmp_path: Path) -> None:
     failures = [recap.Failure(host, "Check", text, unreachable=False) for host, text in said.items()]
     error = recap.error([*failures, recap.Failure("two", "Later", "what follows", unreachable=False)], tmp_path)
     assert error.where == "two (and one, three)"
-    assert error.why == "one says: the disk is full\nthree says: its clock is off"
+    assert error.why == "one says: the disk is full and more\nthree says: its clock is off"
     assert error.said == said
     assert error.hosts == set(said)

@@ -6,6 +6,7 @@ import http.client
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -91,12 +92,12 @@ def label_general(document: dict[str, Any]) -> None:
 def ready() -> bool:
     """Ask the API at the virtual address, from this host."""
     context = ssl._create_unverified_context()  # noqa: S323 - who answers is not the question
-    try:
-        connection = http.client.HTTPSConnection(_VIRTUAL, 8443, timeout=1, context=context)
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.client.OK
-    except OSError:
-        return False
+    with closing(http.client.HTTPSConnection(_VIRTUAL, 8443, timeout=1, context=context)) as connection:
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 def holders(machines: Rack) -> list[str]:

@@ -61,12 +61,16 @@ def preflight(folder: Path, *, together: bool = True, **changes: dict[str, Any])
         (folder / f"host_preflight-{address(name)}").write_text(json.dumps({"changed": False, **told}))
     plays = [{"hosts": "all", "gather_facts": False, "connection": "local", "roles": ["preflight"]}]
     (folder / "play.yml").write_text(yaml.safe_dump(plays))
-    hosts = {name: {"node_address": address(name), "node_role": role} for name, role in HOSTS.items()}
+    hosts = {
+        name: {"node_address": address(name), "node_role": role, "node_data_disk": ""} for name, role in HOSTS.items()
+    }
     everywhere = {
         "ansible_python_interpreter": sys.executable,
         "cluster_version": "1.36.3",
         "cluster_kubelet": {},
         "cluster_apiserver_port": 6443,
+        "cluster_cni": "bridge",
+        "cluster_machines_stay": True,
         "cluster_addons": [{"host": {"modules": ["vxlan"]}}],
         "preflight_together": together,
         "preflight_clock_skew": 10**11,

@@ -25,7 +25,7 @@ _LOST = "lost+found"  # which every ext4 has
 _SECONDS = 120  # for a disk that appears late
 _FORMAT_SECONDS = 600
 _NAMED = "# data_disk: "  # in the unit: as the environment file names the disk
-_SOURCE = "What=/dev/disk/by-uuid/"
+_SOURCE = "What="
 _WAY_OUT = (
     "take the machine out of hosts.machines and apply, which clears it, then add it again (a control plane: one at a"
     " time)"
@@ -61,7 +61,7 @@ def held() -> Held | None:
         return None
     lines = path.read_text(encoding="utf-8").splitlines()
     found = {mark: line.removeprefix(mark) for line in lines for mark in (_NAMED, _SOURCE) if line.startswith(mark)}
-    return Held(found.get(_NAMED, ""), found.get(_SOURCE, ""))
+    return Held(found.get(_NAMED, ""), Path(found.get(_SOURCE, "")).name)
 
 
 def check(disk: str, here: Held | None) -> None:
@@ -147,12 +147,13 @@ def prepare(disk: str, *, blank: bool) -> Held:
 
 def files(known: Held) -> list[File]:
     """Return the units by which systemd mounts the disk and its folders."""
+    source, place = _inside(HOST.by_uuid / known.uuid), _inside(HOST.data_disk)
     disk = File(
         HOST.unit(unit(HOST.data_disk)),
         f"# Managed by Ansible.\n{_NAMED}{known.named}\n[Unit]\nDescription=Data disk of Kubernetes\n\n"
         # A disk that is missing must not keep the host from starting, which is needed to mend that. What Pods mount in
         # a folder is not mounted below the disk, too.
-        f"[Mount]\n{_SOURCE}{known.uuid}\nWhere={_inside(HOST.data_disk)}\nType=ext4\nOptions=nofail,private\n",
+        f"[Mount]\n{_SOURCE}{source}\nWhere={place}\nType=ext4\nOptions=nofail,private\n",
         0o644,
     )
     return [disk, *(_folder(path) for path in HOST.data_folders)]

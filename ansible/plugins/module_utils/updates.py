@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Mapping, Set
 
 from .system.commands import CommandError, run
-from .system.paths import PROGRAMS
+from .system.paths import HOST, PROGRAMS
 
 _PROGRAM = "unattended-upgrade"
 _OFF = {"", "0", "false", "no", "off", "without", "disable"}  # as apt reads it
 _ASKED = ("APT::Periodic", "Unattended-Upgrade::Automatic-Reboot", "Unattended-Upgrade::Automatic-Reboot-Time")
 ADVICE = (
-    "let the machines restart one after the other: in a file of /etc/apt/apt.conf.d of each, such as"
+    f"let the machines restart one after the other: in a file of {HOST.apt_settings} of each, such as"
     ' 99-restart, give Unattended-Upgrade::Automatic-Reboot-Time another time ("02:00", "02:30", …), or set'
     ' Unattended-Upgrade::Automatic-Reboot "false" and restart them by hand'
 )

@@ -28,7 +28,7 @@ author: [kube-pipeline]
 EXAMPLES = r"""
 - name: Take over what the machine's past has left
   adopt:
-    cni: flannel
+    cni: "{{ cluster_cni }}"
 """
 
 RETURN = r"""

@@ -102,7 +102,7 @@ EXAMPLES = r"""
   host_preflight:
     address: 10.20.0.14
     role: worker
-    cni: flannel
+    cni: "{{ cluster_cni }}"
     version: 1.36.3
     systems: {debian: 12}
     memory_mb: 1700

@@ -41,6 +41,16 @@ class Host:
         return self.kubernetes / f"{user}.conf"
 
     @property
+    def by_uuid(self) -> Path:
+        """Return the folder with a link to each file system's device."""
+        return self.root / "dev/disk/by-uuid"
+
+    @property
+    def apt_settings(self) -> Path:
+        """Return the folder with the settings of apt."""
+        return self.etc / "apt/apt.conf.d"
+
+    @property
     def kubelet_kubeconfig(self) -> Path:
         """Return the kubelet's kubeconfig, which a host has once it is a node."""
         return self.kubernetes / "kubelet.conf"

@@ -9,12 +9,13 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from ipaddress import collapse_addresses
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bootstrap import platforms
+from bootstrap import firewall, platforms
 from bootstrap.addons import FOLDER
 from bootstrap.addresses import API_PORT
 from bootstrap.config.components import chosen_addons
@@ -193,6 +194,35 @@ def _virtual_address(environment: Environment) -> str:
     return endpoint.host if endpoint and endpoint.virtual else ""
 
 
+def _firewall(contract: Contract, environment: Environment) -> Inventory:
+    """Return the firewall that each machine is for itself; nothing where the cloud has one.
+
+    Groups have the addresses of their machines. A rule has a group or ranges that traffic comes from, and the group
+    that lets it in.
+    """
+    own = platforms.of(environment).host_firewall(environment)
+    if own is None:
+        return {}
+    planes = [str(node.private_address) for node in contract.nodes if node.role == "control-plane"]
+    groups = {"node": [str(node.private_address) for node in contract.nodes], "control-plane": planes}
+    rules = firewall.entrances(environment)
+    return {"enabled": own.enabled, "groups": groups, "rules": [_rule(rule) for rule in rules]}
+
+
+def _rule(rule: firewall.Entrance) -> Inventory:
+    group, ranges = (rule.source, ()) if isinstance(rule.source, str) else ("", rule.source)
+    return {
+        "name": rule.name,
+        "group": group,
+        # nftables refuses a set of ranges that overlap
+        "ranges": [str(cidr) for cidr in collapse_addresses(ranges)],
+        "target": rule.target,
+        "protocol": rule.protocol,
+        "ports": list(rule.ports),
+        "ssh": rule.name == firewall.SSH,
+    }
+
+
 def _leaves(environment: Environment) -> dict[str, list[str]]:
     """Return what add-ons leave on hosts, by kind, with `data`: the folders in which they keep Pods' data."""
     chosen = chosen_addons(environment)
@@ -239,6 +269,7 @@ def _variables(
         "cluster_shutdown_seconds": _shutdown_seconds(environment.kubernetes.kubelet),
         "cluster_addons": addons(environment),
         "cluster_leaves": _leaves(environment),
+        "cluster_firewall": _firewall(contract, environment),
         "cluster_mirror": str(environment.artifacts.mirror or "").rstrip("/"),
         "cluster_artifacts": [dict(artifact) for artifact in artifacts],
         "cluster_images": {item["name"]: item["reference"] for item in artifacts if item["kind"] == "image"},

@@ -12,9 +12,9 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cache
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel
 
@@ -82,6 +82,24 @@ class Endpoint:
     host: str
     port: int
     virtual: bool
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Traffic that a user lets in at each machine; `ports` are first and last."""
+
+    sources: tuple[IPv4Network, ...]
+    protocol: Literal["tcp", "udp"]
+    ports: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class HostFirewall:
+    """The firewall that each machine is for itself. `ssh_ports` are those at which sshd of some machine listens."""
+
+    enabled: bool
+    ssh_ports: tuple[int, ...]
+    allowed: tuple[Allowed, ...]
 
 
 class StandIn(Protocol):
@@ -167,6 +185,9 @@ class Platform(Protocol):
     def endpoint(self, environment: Environment) -> Endpoint | None:
         """Return the place of the Kubernetes API; None where the cloud names it when it is made."""
 
+    def host_firewall(self, environment: Environment) -> HostFirewall | None:
+        """Return the firewall that each machine is for itself; None where the cloud has one before them."""
+
     def completed(self, environment: Environment) -> Environment:
         """Return a checked environment with the defaults that depend on its other values."""
 
@@ -211,6 +232,10 @@ class RealCloud:
 
     def endpoint(self, environment: Environment) -> Endpoint | None:
         """Return None: the cloud names its load balancer."""
+        return None
+
+    def host_firewall(self, environment: Environment) -> HostFirewall | None:
+        """Return None: the cloud has a firewall before the machines."""
         return None
 
     def completed(self, environment: Environment) -> Environment:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from bootstrap.platforms import Addressing, Check, Endpoint, RealCloud, There
-from bootstrap.platforms.hosts.block import CONTROL_PLANE, EXAMPLE, Hosts
+from bootstrap.platforms import Addressing, Allowed, Check, Endpoint, HostFirewall, RealCloud, There
+from bootstrap.platforms.hosts.block import CONTROL_PLANE, EXAMPLE, SSH_PORT, Hosts
 from bootstrap.platforms.hosts.checks import CHECKS
 
 if TYPE_CHECKING:
@@ -62,6 +62,13 @@ class HostsPlatform(RealCloud):
         """Return the endpoint that the block names."""
         found = settings(environment).endpoint
         return Endpoint(found.host, found.listens_at, virtual=found.virtual_address is not None)
+
+    def host_firewall(self, environment: Environment) -> HostFirewall | None:
+        """Return what the block says of it, with the ports of SSH."""
+        block = settings(environment)
+        ports = {own.access.port or block.access.port or SSH_PORT for own in block.machines}
+        allowed = tuple(Allowed(item.sources, item.protocol, item.ports) for item in block.firewall.allow)
+        return HostFirewall(block.firewall.enabled, tuple(sorted(ports)), allowed)
 
     def zones(self, environment: Environment) -> tuple[str, ...]:
         """Return the zones of the machines, each once."""

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from bootstrap.platforms import Addressing, Check, Endpoint, MachineTypes, Platform, Provider, ReadinessCheck, There
+from bootstrap.platforms import (
+    Addressing,
+    Check,
+    Endpoint,
+    HostFirewall,
+    MachineTypes,
+    Platform,
+    Provider,
+    ReadinessCheck,
+    There,
+)
 from bootstrap.platforms.aws.checks import real_image
 from bootstrap.platforms.lab.checks import CHECKS
 from bootstrap.platforms.lab.configuration import adapted
@@ -72,6 +82,10 @@ class Lab:
     def endpoint(self, environment: Environment) -> Endpoint | None:
         """Return what the wrapped cloud returns."""
         return self.cloud.endpoint(environment)
+
+    def host_firewall(self, environment: Environment) -> HostFirewall | None:
+        """Return what the wrapped cloud returns."""
+        return self.cloud.host_firewall(environment)
 
     def completed(self, environment: Environment) -> Environment:
         """Let the environment's own network in where its file names no range: this host connects from its gateway."""

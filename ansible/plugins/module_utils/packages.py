@@ -38,14 +38,14 @@ APT = Manager(
     files=("dpkg-query", "--show", "--showformat=${Conffiles}"),
     install=(*_APT, "--option=Dpkg::Options::=--force-confold", "--no-install-recommends", "install"),
     mend=((*_QUIET, "dpkg", "--force-confold", "--configure", "--pending"), (*_APT, "update")),
-    holding={},
+    holding={"nft": "nftables"},
 )
 DNF = Manager(
     installed=("rpm", "--query", "--queryformat=installed"),
     files=("rpm", "--query", r"--queryformat=[%{FILENAMES} %{FILEDIGESTS}\n]"),
     install=("dnf", "--quiet", "--assumeyes", "--setopt=install_weak_deps=False", "install"),
     mend=(("dnf", "--quiet", "makecache"),),
-    holding={"conntrack": "conntrack-tools", "iptables": "iptables-nft"},
+    holding={"conntrack": "conntrack-tools", "iptables": "iptables-nft", "nft": "nftables"},
 )
 
 

@@ -9,13 +9,14 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from ipaddress import collapse_addresses
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import yaml
 
-from bootstrap import platforms
+from bootstrap import firewall, platforms
 from bootstrap.addons import FOLDER
 from bootstrap.addresses import API_PORT
 from bootstrap.config.components import chosen_addons
@@ -230,6 +231,35 @@ def _virtual_address(environment: Environment) -> str:
     return endpoint.host if endpoint and endpoint.virtual else ""
 
 
+def _firewall(contract: Contract, environment: Environment) -> Inventory:
+    """Return the firewall that each machine is for itself; nothing where the cloud has one.
+
+    Groups have the addresses of their machines. A rule has a group or ranges that traffic comes from, and the group
+    that lets it in.
+    """
+    own = platforms.of(environment).host_firewall(environment)
+    if own is None:
+        return {}
+    planes = [str(node.private_address) for node in contract.nodes if node.role == "control-plane"]
+    groups = {"node": [str(node.private_address) for node in contract.nodes], "control-plane": planes}
+    rules = firewall.entrances(environment)
+    return {"enabled": own.enabled, "groups": groups, "rules": [_rule(rule) for rule in rules]}
+
+
+def _rule(rule: firewall.Entrance) -> Inventory:
+    group, ranges = (rule.source, ()) if isinstance(rule.source, str) else ("", rule.source)
+    return {
+        "name": rule.name,
+        "group": group,
+        # nftables refuses a set of ranges that overlap
+        "ranges": [str(cidr) for cidr in collapse_addresses(ranges)],
+        "target": rule.target,
+        "protocol": rule.protocol,
+        "ports": list(rule.ports),
+        "ssh": rule.name == firewall.SSH,
+    }
+
+
 def _leaves(environment: Environment) -> dict[str, list[str]]:
     """Return what add-ons leave on hosts, by kind, with `data`: the folders in which they keep Pods' data."""
     chosen = chosen_addons(environment)
@@ -281,6 +311,7 @@ def _variables(
         "cluster_proxy": proxy(contract, environment),
         "cluster_proxy_password": "",
         "cluster_proxy_file": "/etc/kubernetes/proxy/environment",
+        "cluster_firewall": _firewall(contract, environment),
         "cluster_mirror": str(environment.artifacts.mirror or "").rstrip("/"),
         "cluster_artifacts": [dict(artifact) for artifact in artifacts],
         "cluster_images": {item["name"]: item["reference"] for item in artifacts if item["kind"] == "image"},

@@ -12,9 +12,9 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cache
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel
 
@@ -96,6 +96,24 @@ class Proxy:
     user: str | None
     password: str | None
     exceptions: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Traffic that a user lets in at each machine; `ports` are first and last."""
+
+    sources: tuple[IPv4Network, ...]
+    protocol: Literal["tcp", "udp"]
+    ports: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class HostFirewall:
+    """The firewall that each machine is for itself. `ssh_ports` are those at which sshd of some machine listens."""
+
+    enabled: bool
+    ssh_ports: tuple[int, ...]
+    allowed: tuple[Allowed, ...]
 
 
 class StandIn(Protocol):
@@ -187,6 +205,9 @@ class Platform(Protocol):
     def data_disks(self, environment: Environment) -> Mapping[str, str]:
         """Return by machine's name the disk for the data of Kubernetes, such as /dev/sdb, of those that have one."""
 
+    def host_firewall(self, environment: Environment) -> HostFirewall | None:
+        """Return the firewall that each machine is for itself; None where the cloud has one before them."""
+
     def completed(self, environment: Environment) -> Environment:
         """Return a checked environment with the defaults that depend on its other values."""
 
@@ -240,6 +261,10 @@ class RealCloud:
     def data_disks(self, environment: Environment) -> Mapping[str, str]:
         """Return none: the machines have the disk that the cloud makes with them."""
         return {}
+
+    def host_firewall(self, environment: Environment) -> HostFirewall | None:
+        """Return None: the cloud has a firewall before the machines."""
+        return None
 
     def completed(self, environment: Environment) -> Environment:
         """Return the environment as it is: no default depends on other values."""

@@ -13,12 +13,34 @@ import pytest
 import yaml
 
 from tests.e2e.own import Own, free_network, own
+from tests.e2e.ports import Ports, several
 from tests.e2e.rack import Bare, Rack, rack
 
 pytestmark = pytest.mark.e2e
 
 _NETWORK = free_network(89)
 _RANGE, _VIRTUAL = f"{_NETWORK}.0.0/24", f"{_NETWORK}.0.100"
+# The machines' network is a half of the rack, so that an outsider has addresses in it and beyond it.
+_CIDR, _PIPELINE = f"{_NETWORK}.0.0/25", f"{_NETWORK}.0.1"
+_NEAR, _FAR = f"{_NETWORK}.0.50", f"{_NETWORK}.0.254"
+_NODE_PORTS = several("tcp", (30000, 31000, 32767)) | several("udp", (30000, 31000, 32767))
+_TABLE = _NODE_PORTS | several("tcp", (22, 2222, 2379, 2380, 6443, 8443, 10250))
+_OTHERS = several("tcp", (21, 23, 25, 53, 80, 111, 443, 2378, 2381, 5432, 6442, 6444, 8080, 8442, 8444, 8445, 9100)) | (
+    several("tcp", (10248, 10249, 10251, 10256, 10257, 10259, 29999, 32768, 40000, 50000, 60000, 65535))
+    | several("udp", (30, 53, 69, 123, 161, 500, 514, 1194, 1812, 2379, 2380, 5353, 6443, 8443, 8471, 8473))
+    | several("udp", (10250, 29999, 32768, 40000, 51820, 65535))
+)
+_WEB = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {nodeName: node4, containers: [{name: web, image: IMAGE, args: [netexec]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: NodePort, selector: {app: web}, ports: [{port: 8080, nodePort: 31555}]}
+"""
 _CONTROL_PLANES = [
     Bare("node1", f"{_NETWORK}.0.11"),
     Bare("node2", f"{_NETWORK}.0.12", "trixie"),
@@ -29,7 +51,7 @@ _WORKERS = [
     Bare("node5", f"{_NETWORK}.0.15", "trixie"),
     Bare("node6", f"{_NETWORK}.0.16"),
 ]
-_ADMIN = "/etc/kubernetes/admin.conf"
+_KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 _SPARE = Bare("node7", f"{_NETWORK}.0.17", "trixie")
 _MACHINES = [*_CONTROL_PLANES, *_WORKERS, _SPARE]
 
@@ -55,6 +77,11 @@ def kubespray() -> dict[str, Any]:
 def complete(document: dict[str, Any]) -> None:
     """Add what only the machines' owner knows."""
     document["hosts"]["access"]["password"] = "env:FIRST_PASSWORD"
+    document["network"] |= {
+        "cidr": _CIDR,
+        "allow_ssh_from": [f"{_PIPELINE}/32"],
+        "allow_api_from": [f"{_PIPELINE}/32"],
+    }
     document["artifacts"] = {"over_ssh": True}
 
 
@@ -123,6 +150,52 @@ def test_a_second_apply_needs_no_password_and_changes_nothing(
     assert environment.pipeline("plan", "--detailed-exitcode").returncode == 0
 
 
+def test_the_firewall_lets_in_what_the_table_says_and_nothing_else(machines: Rack) -> None:
+    assert len(_OTHERS) > 50
+    ports = Ports(machines, sorted(_TABLE | _OTHERS))
+    for name in ("node1", "node4"):
+        ports.listen(name)
+    plane, worker = _CONTROL_PLANES[0].address, _WORKERS[0].address
+    api = several("tcp", (8443,))
+    assert ports.from_outside(_FAR, plane) == set()
+    assert ports.from_outside(_FAR, worker) == set()
+    assert ports.from_outside(_NEAR, plane) == _NODE_PORTS | api
+    assert ports.from_outside(_NEAR, worker) == _NODE_PORTS
+    kubelet = several("tcp", (10250,))
+    assert ports.from_machine("node1", worker) == _NODE_PORTS | kubelet
+    apis = api | several("tcp", (6443,))
+    assert ports.from_machine("node4", plane) == _NODE_PORTS | kubelet | apis
+    etcd = several("tcp", (2379, 2380))
+    assert ports.from_machine("node2", plane) == _NODE_PORTS | kubelet | apis | etcd
+    for name in ("node1", "node4"):
+        machines.run(name, "systemctl stop listeners")
+
+
+def test_pods_and_services_are_reached_by_node_ports_only(machines: Rack) -> None:
+    image = machines.run("node1", "ctr -n k8s.io images ls -q | grep -m1 agnhost")
+    machines.run("node1", f"{_KUBECTL} apply -f - <<'END'\n{_WEB.replace('IMAGE', image)}\nEND")
+    machines.run("node1", f"{_KUBECTL} wait --for=condition=Ready --timeout=120s pod/web")
+    pod = machines.run("node1", f"{_KUBECTL} get pod web -o jsonpath='{{.status.podIP}}'")
+    service = machines.run("node1", f"{_KUBECTL} get service web -o jsonpath='{{.spec.clusterIP}}'")
+    ports = Ports(machines, [("tcp", 8080), ("tcp", 31555)])
+    for bare in (_CONTROL_PLANES[0], _WORKERS[0]):  # one leads on to the other's Pod
+        assert ports.from_outside(_NEAR, bare.address) == {("tcp", 31555)}
+        assert ports.from_outside(_FAR, bare.address) == set()
+        for inner in (pod, service):
+            assert ports.from_outside(_NEAR, inner, by=bare.address) == set()
+    assert ports.from_machine("node1", pod) == ports.from_machine("node1", service) == {("tcp", 8080)}
+    machines.run("node1", f"{_KUBECTL} delete service/web pod/web --now")
+
+
+def test_an_apply_that_would_lock_the_pipeline_out_leaves_the_machines_in_reach(environment: Own) -> None:
+    environment.edit(lambda document: document["network"].update(allow_ssh_from=["203.0.113.0/24"]))
+    done = environment.pipeline("apply", "--yes")
+    assert done.returncode == 14
+    assert f"network.allow_ssh_from lacks it: add {_PIPELINE}/32 there" in done.stderr
+    environment.edit(lambda document: document["network"].update(allow_ssh_from=[f"{_PIPELINE}/32"]))
+    assert environment.pipeline("plan", "--detailed-exitcode").returncode == 0
+
+
 def test_the_api_answers_again_when_the_machine_that_holds_its_address_dies(environment: Own, machines: Rack) -> None:
     (holder,) = holders(machines)
     assert ready()
@@ -141,7 +214,7 @@ def test_the_api_answers_again_when_the_machine_that_holds_its_address_dies(envi
     environment.edit(label_general)
     assert environment.pipeline("apply", "--yes").returncode != 0
     other = next(bare.name for bare in _CONTROL_PLANES if bare.name != holder)
-    listed = f"kubectl --kubeconfig {_ADMIN} get nodes --selector=disk=ssd --output=name"
+    listed = f"{_KUBECTL} get nodes --selector=disk=ssd --output=name"
     assert machines.run(other, listed).split() == ["node/node5", "node/node6"]
 
     machines.start(holder)

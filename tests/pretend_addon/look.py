@@ -7,12 +7,11 @@ import json
 import sys
 from pathlib import Path
 
-from stacks.firewall import rules
-
 from bootstrap.artifacts.lock import load as lock
 from bootstrap.config.__main__ import schema
 from bootstrap.config.components import versions
 from bootstrap.config.loader import load
+from bootstrap.firewall import rules
 from infra import inventory
 from infra.contract import Contract
 

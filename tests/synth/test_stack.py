@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 from main import synthesize
-from stacks import firewall
 
-from bootstrap import platforms, toolchain
+from bootstrap import firewall, platforms, toolchain
 from bootstrap.artifacts.lock import load
 from bootstrap.config import stored
 from bootstrap.config.loader import load as load_environment

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from stacks.firewall import rules
 
 from bootstrap import addons
 from bootstrap.artifacts.lock import load
@@ -22,6 +21,7 @@ from bootstrap.config.addons import DEFAULT_CNI, Addons, Chosen, chosen
 from bootstrap.config.components import chosen_addons, versions
 from bootstrap.config.model import Environment
 from bootstrap.errors import ConfigurationError
+from bootstrap.firewall import rules
 
 ROOT = Path(__file__).parents[2]
 LOCAL = ROOT / "environments" / "local.yaml"
@@ -270,7 +270,7 @@ def test_the_probes_checks_are_those_of_verification() -> None:
 
 def test_nothing_else_knows_an_add_on_by_its_name() -> None:
     # The description of a rule is kept in the cloud, where a change of it is a change of the stack.
-    allowed = {("cdktf/stacks/firewall.py", "metrics-server")}
+    allowed = {("bootstrap/firewall.py", "metrics-server")}
     # Variables of Kubespray's have the names of what they are about.
     allowed |= {(f"infra/kubespray/{place}.py", "coredns") for place in ("cluster", "reasons")}
     allowed |= {("infra/kubespray/reasons.py", "flannel")}

@@ -14,9 +14,9 @@ from .system.paths import HOST
 
 _CAP_SYS_RESOURCE = 24
 TIME = ("chrony", "chronyd", "systemd-timesyncd", "ntpsec", "ntpd", "openntpd")  # services that set the clock
-# By kubelets, kubeadm and the plugin for ports of hosts. Without iptables, that takes Debian 12's nft, which crashes on
-# tables that a newer one made.
-_CALLED = ("conntrack", "ethtool", "iptables", "socat")
+# By kubelets, kubeadm and the plugin for ports of hosts, which without iptables takes Debian 12's nft, which crashes on
+# tables that a newer one made. nft is for the host's firewall.
+_CALLED = ("conntrack", "ethtool", "iptables", "nft", "socat")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Facts:
     `membership` is absent, partial (kubeadm was interrupted) or member. `raise_priority`: processes may get a negative
     oom_score_adj. `conntrack_settable`: the host may set the size of its connection table itself. `open_files` is the
     hard limit, 0 where there is none. `resolver` is the file with the name servers that Pods inherit. `interface` is
-    the one that has the node's address. `lacking`: programs that Kubernetes calls, and that the host does not have.
+    the one that has the node's address. `lacking`: programs that Kubernetes and the
+    host's firewall call, and that the host does not have.
     """
 
     cgroup_version: int

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 
+from .firewall import TABLE
 from .system.commands import CommandError, run
 from .system.paths import HOST, PROGRAMS
 from .system.units import show
@@ -43,12 +44,17 @@ def ufw_enabled(settings: str) -> bool:
 
 
 def entrances(listed: str) -> list[tuple[str, str, str]]:
-    """Return (family, table, name) of the chains for what comes in or passes through (`nft --json list chains`)."""
+    """Return (family, table, name) of the chains for what comes in or passes through (`nft --json list chains`).
+
+    The firewall of this project is left out: it lets the cluster's traffic in.
+    """
     chains = [item["chain"] for item in json.loads(listed)["nftables"] if "chain" in item]
     return [
         (chain["family"], chain["table"], chain["name"])
         for chain in chains
-        if chain["family"] in {"ip", "inet"} and chain.get("hook") in {"input", "forward"}
+        if chain["family"] in {"ip", "inet"}
+        and chain.get("hook") in {"input", "forward"}
+        and f"{chain['family']} {chain['table']}" != TABLE
     ]
 
 

@@ -46,7 +46,7 @@ APT = Manager(
     files=("dpkg-query", "--show", "--showformat=${Conffiles}"),
     install=(*_APT, "--option=Dpkg::Options::=--force-confold", "--no-install-recommends", "install"),
     mend=((*_QUIET, "dpkg", "--force-confold", "--configure", "--pending"), (*_APT, "update")),
-    holding={"chronyd": "chrony", "mkfs.ext4": "e2fsprogs"},
+    holding={"chronyd": "chrony", "mkfs.ext4": "e2fsprogs", "nft": "nftables"},
     try_install=("apt-get", "--simulate", "--no-install-recommends", "install"),
     try_remove=("apt-get", "--simulate", "purge"),
     remove=(*_APT, "purge"),
@@ -56,7 +56,13 @@ DNF = Manager(
     files=("rpm", "--query", r"--queryformat=[%{FILENAMES} %{FILEDIGESTS}\n]"),
     install=("dnf", "--quiet", "--assumeyes", "--setopt=install_weak_deps=False", "install"),
     mend=(("dnf", "--quiet", "makecache"),),
-    holding={"conntrack": "conntrack-tools", "iptables": "iptables-nft", "chronyd": "chrony", "mkfs.ext4": "e2fsprogs"},
+    holding={
+        "conntrack": "conntrack-tools",
+        "iptables": "iptables-nft",
+        "chronyd": "chrony",
+        "mkfs.ext4": "e2fsprogs",
+        "nft": "nftables",
+    },
     try_install=(),
     try_remove=("rpm", "--erase", "--test"),
     remove=("dnf", "--quiet", "--assumeyes", "remove"),  # with what it had brought, and nobody needs any more

@@ -50,6 +50,10 @@ options:
     type: list
     elements: str
     required: true
+  firewall:
+    description: Whether the machine is its own firewall.
+    type: bool
+    required: true
 """
 
 EXAMPLES = r"""
@@ -63,6 +67,7 @@ EXAMPLES = r"""
     certificate_days: 30
     shutdown_seconds: 60
     images: ["registry.k8s.io/pause:3.10"]
+    firewall: false
 """
 
 RETURN = r"""
@@ -89,6 +94,7 @@ def main() -> None:
             "certificate_days": {"type": "int", "required": True},
             "shutdown_seconds": {"type": "int", "required": True},
             "images": {"type": "list", "elements": "str", "required": True},
+            "firewall": {"type": "bool", "required": True},
         },
         supports_check_mode=True,
     )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from bootstrap.platforms import Addressing, Check, Endpoint, Proxy, RealCloud, There
-from bootstrap.platforms.hosts.block import CONTROL_PLANE, EXAMPLE, NO_DISK, Hosts
+from bootstrap.platforms import Addressing, Allowed, Check, Endpoint, HostFirewall, Proxy, RealCloud, There
+from bootstrap.platforms.hosts.block import CONTROL_PLANE, EXAMPLE, NO_DISK, SSH_PORT, Hosts
 from bootstrap.platforms.hosts.checks import CHECKS
 
 if TYPE_CHECKING:
@@ -73,6 +73,13 @@ class HostsPlatform(RealCloud):
         block = settings(environment)
         chosen = {own.name: own.data_disk or block.data_disk for own in block.machines}
         return {name: disk for name, disk in chosen.items() if disk and disk != NO_DISK}
+
+    def host_firewall(self, environment: Environment) -> HostFirewall | None:
+        """Return what the block says of it, with the ports of SSH."""
+        block = settings(environment)
+        ports = {own.access.port or block.access.port or SSH_PORT for own in block.machines}
+        allowed = tuple(Allowed(item.sources, item.protocol, item.ports) for item in block.firewall.allow)
+        return HostFirewall(block.firewall.enabled, tuple(sorted(ports)), allowed)
 
     def zones(self, environment: Environment) -> tuple[str, ...]:
         """Return the zones of the machines, each once."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from bootstrap.config.values import LabelValue, Name, Section, wrong
+from bootstrap.config.values import Cidr, LabelValue, Name, Section, wrong
 from bootstrap.proxies import fault
 
 CONTROL_PLANE = "control-plane"
@@ -24,6 +24,7 @@ EXAMPLE: Mapping[str, object] = {
 }
 # The API servers have port 6443 of the machines that hold a virtual address.
 _VIRTUAL_PORT, _PORT = 8443, 6443
+SSH_PORT = 22
 _USER = r"[a-z_][-a-z0-9_.]{0,31}"
 _HOST = r"[A-Za-z0-9]([-A-Za-z0-9.]{0,251}[A-Za-z0-9])?"
 
@@ -185,6 +186,47 @@ class Proxy(Section):
         return self
 
 
+class Allow(Section):
+    """Ports that every machine lets in."""
+
+    port: int = Field(ge=1, le=65535, description="the port, or the first one", examples=[9100])
+    last_port: int | None = Field(
+        None, ge=1, le=65535, description="the last of several ports; null: port alone", examples=[None]
+    )
+    protocol: Literal["tcp", "udp"] = Field("tcp", description="tcp or udp", examples=["tcp"])
+    sources: tuple[Cidr, ...] = Field(
+        min_length=1, description="ranges that may reach it; 0.0.0.0/0 is everybody", examples=[["10.0.0.0/8"]]
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Allow:
+        if self.last_port is not None and self.last_port < self.port:
+            raise wrong(f"ends at {self.last_port}, before {self.port}", "write the lower port as port")
+        return self
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The first and the last one."""
+        return self.port, self.last_port or self.port
+
+
+class Firewall(Section):
+    """The firewall of each machine."""
+
+    enabled: bool = Field(
+        True,
+        description="let in what the cluster needs, and nothing else: SSH from network.allow_ssh_from, the API from "
+        "network.allow_api_from, NodePorts from network.cidr, and nodes. false: takes it away",
+        examples=[True],
+    )
+    allow: tuple[Allow, ...] = Field(
+        (),
+        description="what else is let in: programs of the machines themselves, ports of Pods on hosts, and addresses "
+        "of Services beside NodePorts",
+        examples=[[{"port": 9100, "sources": ["10.0.0.0/8"]}]],
+    )
+
+
 class OwnMachine(Section):
     """A machine that is there."""
 
@@ -229,6 +271,7 @@ class Hosts(Section):
         "they need none",
         examples=[{"http": "http://proxy.example.com:3128", "https": "http://proxy.example.com:3128"}],
     )
+    firewall: Firewall = Field(Firewall(), description="the firewall of each of them", examples=[{"enabled": True}])
     region: Annotated[LabelValue, Field(min_length=1)] = Field(
         "default", description="their place in the world, as the nodes' label has it", examples=["frankfurt"]
     )

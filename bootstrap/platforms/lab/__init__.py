@@ -15,6 +15,7 @@ from bootstrap.platforms import (
     Addressing,
     Check,
     Endpoint,
+    HostFirewall,
     MachineTypes,
     Platform,
     Provider,
@@ -90,6 +91,10 @@ class Lab:
     def data_disks(self, environment: Environment) -> Mapping[str, str]:
         """Return what the wrapped cloud returns."""
         return self.cloud.data_disks(environment)
+
+    def host_firewall(self, environment: Environment) -> HostFirewall | None:
+        """Return what the wrapped cloud returns."""
+        return self.cloud.host_firewall(environment)
 
     def completed(self, environment: Environment) -> Environment:
         """Let the environment's own network in where its file names no range: this host connects from its gateway."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from bootstrap import firewall
 from bootstrap.addresses import API_PORT
 from bootstrap.config.model import Environment
-from stacks import firewall
 from stacks.aws.network import Network
 from stacks.scope import Scope
 

@@ -70,6 +70,10 @@ def test_what_somebody_else_configured_is_told_from_what_the_package_brought(
     assert foreign(APT, "haproxy", path) is expected
 
 
+def test_nft_is_in_a_package_of_another_name() -> None:
+    assert {manager.holding["nft"] for manager in (APT, DNF)} == {"nftables"}
+
+
 @pytest.mark.parametrize(("manager", "program", "refresh"), [(APT, "env", "update"), (DNF, "dnf", "makecache")])
 def test_an_install_that_fails_is_tried_again_with_new_lists(
     manager: Manager, program: str, refresh: str, fake_program: FakeProgram

@@ -107,6 +107,20 @@ def test_a_node_is_left_as_it_was(host: Path, programs: FakeProgram) -> None:
     assert "modprobe --remove vxlan" in calls
 
 
+def test_the_firewall_goes_too(host: Path, programs: FakeProgram, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = ["inet kube_pipeline", "inet theirs"]
+    monkeypatch.setattr("module_utils.reset.nftables.tables", lambda: tables)
+    monkeypatch.setattr("module_utils.reset.nftables.delete", lambda names: tables.remove(*names))
+    _node(host)
+    for path in (HOST.firewall, HOST.after_nftables, HOST.unit("kube-pipeline-firewall.service")):
+        _file(path)
+    outcome = _perform()
+    assert (outcome.left, outcome.errors, len(outcome.found["firewall"])) == ({}, [], 4)
+    assert tables == ["inet theirs"]
+    assert not any("firewall" in name or "nftables" in name for name in _files(host))
+    assert "systemctl disable --now kube-pipeline-firewall.service" in programs.calls()
+
+
 def test_a_host_that_was_never_touched_is_left_alone(host: Path, programs: FakeProgram) -> None:
     _file(host / "etc/kubernetes/admin.conf")
     _file(host / "etc/cni/net.d/10-other.conflist")

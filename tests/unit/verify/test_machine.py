@@ -19,6 +19,7 @@ MACHINE = Machine(
     certificate_days=30,
     shutdown_seconds=60,
     images=("registry/a:1", "registry/b:1"),
+    firewall=True,
 )
 KUBELET = ["shutdown", "kubelet", "Kubernetes needs time to handle node shutdown", "delay", 0, 700]
 OTHER = ["shutdown", "Unattended Upgrades Shutdown", "Stop ongoing upgrades", "delay", 0, 300]
@@ -65,6 +66,15 @@ def test_a_worker_has_neither_approver_nor_audit_log() -> None:
         "approver",
         "audit",
     }
+
+
+def test_a_machine_behind_a_clouds_firewall_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    (check,) = (check for check in CHECKS if check.name == "firewall")
+    assert check.applies(MACHINE)
+    assert not check.applies(replace(MACHINE, firewall=False))
+    for problems in ([], ["the table is gone"]):
+        monkeypatch.setattr("module_utils.firewall.differs", lambda problems=problems: problems)
+        assert run(replace(check, limit=0), MACHINE).passed is not bool(problems)
 
 
 def test_images_that_are_there_and_pinned_pass() -> None:

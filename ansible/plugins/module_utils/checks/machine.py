@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import artifacts, host_settings
+from .. import artifacts, firewall, host_settings
 from ..api import fetch, trust, unready
 from ..system import units
 from ..system.commands import CommandError, run
@@ -26,7 +26,7 @@ class Machine:
     """The machine that checks itself, the API's load balancer, and what the machine should have.
 
     `certificate_days` is for how long every certificate must still be valid, `shutdown_seconds` for how long a shutdown
-    waits for Pods; `images` were imported here.
+    waits for Pods; `images` were imported here. `firewall`: the machine is its own firewall.
     """
 
     address: str
@@ -37,6 +37,7 @@ class Machine:
     certificate_days: int
     shutdown_seconds: int
     images: Sequence[str]
+    firewall: bool
 
 
 def look_at_load_balancer(machine: Machine, _deadline: float) -> Verdict:
@@ -77,6 +78,11 @@ def judge_host(swap: Sequence[str], wanted: Mapping[str, int], current: Mapping[
     problems += [f"{key} is {now}, wanted {value}" for key, (now, value) in differing.items()]
     problems += [f"{key} is not there" for key, now in current.items() if now is None]
     return Verdict(f"no swap, {len(wanted)} settings", tuple(problems))
+
+
+def look_at_firewall(_machine: Machine, _deadline: float) -> Verdict:
+    """Compare the table of nftables that is in force with the file of it, and see that it lasts."""
+    return Verdict(f"the table {firewall.TABLE} is in force", tuple(firewall.differs()))
 
 
 def look_at_images(machine: Machine, _deadline: float) -> Verdict:
@@ -158,6 +164,14 @@ CHECKS: tuple[Check[Machine], ...] = (
         2,
         "apply again sets them; `swapon --show` and `systemd-analyze cat-config sysctl.d` tell what else does",
         look_at_host,
+    ),
+    Check(
+        "firewall",
+        "Every machine's firewall is in force, and is there after the next start",
+        2,
+        "apply again puts it back; `journalctl -u kube-pipeline-firewall -u nftables` tells what loaded which rules",
+        look_at_firewall,
+        applies=lambda machine: machine.firewall,
     ),
     Check(
         "images",

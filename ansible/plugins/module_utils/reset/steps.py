@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .. import data_disk, packages
+from .. import data_disk, firewall, packages
 from ..artifacts import installed_files
 from ..before import Before
 from ..before import read as read_before
@@ -131,6 +131,7 @@ def _steps(before: Before, leaves: Mapping[str, Sequence[str]], *, cluster_stays
         Step("address of the API", services.holding, services.let_go),  # another control plane takes it
         Step("node", units.to_reset, lambda: units.reset(cluster_stays=cluster_stays)),
         Step("services", lambda: units.found(texts), units.remove),
+        Step("firewall", firewall.found, firewall.remove),
         Step("processes of Pods", lambda: _texts(processes.of_pods()), lambda: processes.kill(processes.of_pods())),
         Step("slices", lambda: _texts(units.slices()), units.stop_slices),
         Step("mounts", lambda: _texts(processes.mounts()), lambda: processes.unmount(processes.mounts())),

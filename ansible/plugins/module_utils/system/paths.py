@@ -269,6 +269,21 @@ class Host:
         return self.etc / "systemd/system" / name
 
     @property
+    def firewall(self) -> Path:
+        """Return the rules of this host's firewall, which are loaded at each start."""
+        return self.etc / "kube-pipeline/firewall.nft"
+
+    @property
+    def firewall_back(self) -> Path:
+        """Return the rules that come back unless new ones are confirmed; it is there for as long as they may."""
+        return self.runtime / "firewall-back.nft"
+
+    @property
+    def after_nftables(self) -> Path:
+        """Return what is added to the distribution's own unit, which deletes the rules of all."""
+        return self.unit("nftables.service.d") / "kube-pipeline.conf"
+
+    @property
     def transient_units(self) -> Path:
         """Return the folder of units that systemd was asked for by programs."""
         return self.root / "run/systemd/transient"

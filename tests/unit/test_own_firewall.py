@@ -11,6 +11,7 @@ import yaml
 from bootstrap import firewall, platforms
 from bootstrap.config.loader import load
 from bootstrap.config.model import Environment
+from bootstrap.platforms.hosts import settings
 from infra import inventory
 from infra.contract import Contract, planned
 
@@ -26,12 +27,14 @@ def own() -> Environment:
 def built(environment: Environment) -> dict[str, Any]:
     contract = planned(environment, {})
     assert contract
-    return inventory.build(contract, environment, [], Path("/x"))["cluster"]["vars"]
+    variables: dict[str, Any] = inventory.build(contract, environment, [], Path("/x"))["cluster"]["vars"]
+    return variables
 
 
 def test_it_is_on_unless_it_is_switched_off(own: Environment) -> None:
     assert built(load(str(FILES / "hosts.happy.smallest.yaml")))["cluster_firewall"]["enabled"] is True
-    off = own.hosts.model_copy(update={"firewall": own.hosts.firewall.model_copy(update={"enabled": False})})
+    block = settings(own)
+    off = block.model_copy(update={"firewall": block.firewall.model_copy(update={"enabled": False})})
     assert built(own.model_copy(update={"hosts": off}))["cluster_firewall"]["enabled"] is False
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,10 @@ mkdir -p systemd-udevd.service.d systemd-udev-trigger.service.d
 printf '%s\\n' '[Service]' OOMScoreAdjust=0 >systemd-udevd.service.d/test.conf
 trigger='udevadm trigger --action=change --subsystem-match=block --sysname-match=loop*'
 printf '%s\\n' '[Service]' ExecStart= "ExecStart=$trigger" >systemd-udev-trigger.service.d/test.conf
+# Process 1 of a container that starts without udev hears of no disk, but looks for all when it is told to reload.
+printf '%s\\n' '[Unit]' DefaultDependencies=no After=systemd-udev-trigger.service '[Service]' Type=oneshot \\
+  'ExecStart=udevadm settle' 'ExecStart=systemctl daemon-reload' '[Install]' WantedBy=sysinit.target >disks.service
+systemctl enable --quiet disks.service
 mkdir -p ../system.conf.d
 printf '%s\\n' '[Manager]' DefaultDeviceTimeoutSec=30 >../system.conf.d/test.conf  # not 90: a disk is here, or is not
 """
@@ -246,6 +251,40 @@ def test_another_disk_or_none_is_refused(machine: Prepared) -> None:
             machine.play(data_disk=disk)
         assert said in str(told.value)
         assert "take the machine out of hosts.machines" in str(told.value)
+
+
+def test_a_restart_mounts_the_disk_before_containerd_starts(machine: Prepared) -> None:
+    machine.rack.kill(machine.bare.name)
+    machine.rack.start(machine.bare.name)
+    machine.said("for i in $(seq 60); do systemctl is-active -q containerd && break; sleep 1; done")
+    assert machine.said("systemctl is-active containerd; systemctl list-jobs --no-pager || true").startswith("active")
+    assert machine.mounted() == {"/var/lib/kubedata", *(f"/var/lib/{name}" for name in _FOLDERS)}
+    assert "pause" in machine.said("ctr -n k8s.io images list -q")
+    machine.said("systemctl stop kubelet")  # which is no node's, and starts again and again
+    assert machine.play().changed == []
+
+
+def test_without_its_disk_a_machine_starts_and_containerd_and_kubelet_do_not(machine: Prepared) -> None:
+    machine.rack.kill(machine.bare.name)
+    execute(["losetup", "--detach", machine.disk])
+    machine.rack.start(machine.bare.name)  # users may log in
+    machine.said("systemctl start --no-block kubelet")
+    deadline = time.monotonic() + 150
+    while machine.said("systemctl list-jobs --no-legend --no-pager | grep -c kube || true") != "0":
+        assert time.monotonic() < deadline, "systemd still waits for the disk"
+        time.sleep(3)
+    for unit in ("containerd", "kubelet"):
+        assert machine.said(f"systemctl is-active {unit} || true") == "inactive"
+    assert [machine.said(f"ls -A /var/lib/{name}") for name in _FOLDERS] == ["", "", ""]
+    with pytest.raises(AnsibleError) as told:
+        machine.play()
+    assert "the data disk cannot be mounted: see whether it is there" in str(told.value)
+    execute(["losetup", machine.disk, machine.image])
+    found = f"udevadm trigger --settle --action=change /sys/class/block/{machine.disk.name}; systemctl daemon-reload"
+    machine.said(found)  # as a disk itself tells, and a process 1 that is in no container hears
+    machine.play()
+    assert machine.said("systemctl is-active containerd") == "active"
+    assert "pause" in machine.said("ctr -n k8s.io images list -q")
 
 
 def test_a_reset_takes_the_mounts_away_and_leaves_the_file_system(machine: Prepared) -> None:

@@ -42,7 +42,7 @@ def run(run: Run, options: Namespace) -> int:
         standing = {node.name for node in there.nodes} if there else set()
         askable = contract.without(made) if contract and not standing & set(made) else None
         try:
-            recap = _check_hosts(run, askable, plan) if askable and askable.nodes else None
+            recap = _check_hosts(run, askable, plan) if askable and askable.nodes else _before(run)
         except AnsibleError as error:
             for line in (plan.summary(), *error.told):  # what is known is told
                 run.display.say(line)
@@ -59,15 +59,28 @@ def _check_hosts(run: Run, contract: Contract, plan: Plan) -> Recap | None:
         machines = cluster.of(run, contract)
         machines.configure_ssh(key_change.candidates(run, plan))
         run.absent.update(machines.unreachable())
-        past = adopt.look(run, contract.without(run.absent)) if run.options.adopt else None
-        if past and past.changed:
-            past.told.append("what else there is to do is seen when that has been taken over")
+        if past := _past(run, contract.without(run.absent)):
             return past
         if contract.keeps_majority(run.absent):
             return machines.play("site", "check", check=True)
         few = AnsibleError("too few control planes answer")
         run.absent.update({node.name: few for node in contract.nodes if node.name not in run.absent})
         return None
+
+
+def _before(run: Run) -> Recap | None:
+    """Return what would be taken over on machines that are to become the first nodes, and that a login has opened."""
+    there = adopt.answering(run) if run.options.adopt else None
+    return _past(run, there) if there else None
+
+
+def _past(run: Run, there: Contract) -> Recap | None:
+    """Return what would be taken over on machines that answer; None where there is nothing, or nobody asks for it."""
+    past = adopt.look(run, there) if run.options.adopt else None
+    if past is None or not past.changed:
+        return None
+    past.told.append("what else there is to do is seen when that has been taken over")
+    return past
 
 
 def _tell(run: Run, plan: Plan, made: list[str], recap: Recap | None) -> None:

@@ -6,29 +6,36 @@ from infra import cluster, key_pair
 from infra.contract import Contract, planned
 from infra.recap import Recap, summary
 from infra.run import Run, confirm
-from infra.steps import Step
+from infra.steps import Step, login
 
 
 def adopt(run: Run) -> None:
-    """Tell what is in the way on each machine, ask, and have it stopped, moved aside or deleted there.
+    """Tell what is in the way on each machine, ask, and have it stopped, moved aside or deleted there; then check all.
 
     Raises:
         RefusedError: it was not confirmed.
-        AnsibleError: on a machine there is what only its owner can decide about, or something failed.
+        AnsibleError: on a machine there is what only its owner can decide about, or that cannot be a node as it is.
     """
+    there = answering(run)
+    if there is None:
+        return
+    found, machines = look(run, there), cluster.of(run, there)
+    if found.changed:
+        run.display.say("\n".join(summary(found.changed)))
+        names = sorted({change.host for change in found.changed})
+        confirm(run, f"This takes over what is on {', '.join(names)}, as told above.")
+        machines.play("adopt", "adopt", limit=names)
+    login.check(machines, [node.name for node in there.nodes], {})
+
+
+def answering(run: Run) -> Contract | None:
+    """Return those machines of the environment file whom the first login has opened, and who answer."""
     contract = planned(run.environment, {})
     if contract is None:
-        return
+        return None
     machines = cluster.of(run, contract)
     machines.write_ssh_config(contract, [key_pair.find(run).private])
-    there = contract.without(machines.unreachable())  # a later step tells the others
-    found = look(run, there)
-    if not found.changed:
-        return
-    run.display.say("\n".join(summary(found.changed)))
-    names = sorted({change.host for change in found.changed})
-    confirm(run, f"This takes over what is on {', '.join(names)}, as told above.")
-    cluster.of(run, there).play("adopt", "adopt", limit=names)
+    return contract.without(machines.unreachable())  # a later step tells the others
 
 
 def look(run: Run, contract: Contract) -> Recap:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bootstrap.errors import AnsibleError, PipelineError
 from infra import clearing, cluster, history, key_pair
@@ -36,9 +36,20 @@ def log_in(run: Run) -> None:
     if state and state.stage is history.Stage.MADE and contract.keeps_majority(lost):
         _leave_out(run, lost)
     problems = {name: error for name, error in login.problems.items() if name not in run.absent}
-    problems |= _unfit(machines, [name for name in login.ways if name not in login.problems])
-    if problems:
-        raise _together(problems, len(contract.nodes))
+    well = [name for name in login.ways if name not in login.problems]
+    # What their past has left is in the way, until the step that takes it over has done so, which checks them then.
+    check(machines, [] if run.options.adopt else well, problems)
+
+
+def check(machines: Cluster, names: Sequence[str], problems: Mapping[str, PipelineError]) -> None:
+    """See that machines can become nodes, each alone and all together.
+
+    Raises:
+        AnsibleError: some cannot; it has all that is in the way, with the `problems` that are known of others.
+    """
+    found = {**problems, **_unfit(machines, names)}
+    if found:
+        raise _together(found, len(machines.contract.nodes))
 
 
 def _leave_out(run: Run, lost: Mapping[str, PipelineError]) -> None:
@@ -48,7 +59,7 @@ def _leave_out(run: Run, lost: Mapping[str, PipelineError]) -> None:
         run.display.say(f"going on without {name}: {error.what} ({error.why})")
 
 
-def _unfit(machines: Cluster, names: list[str]) -> dict[str, PipelineError]:
+def _unfit(machines: Cluster, names: Sequence[str]) -> dict[str, PipelineError]:
     """Return by name the machines that cannot become nodes as they are, each with all that is in the way."""
     if not names:
         return {}

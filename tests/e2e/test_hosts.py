@@ -243,4 +243,4 @@ def test_destroy_leaves_the_machines_without_kubernetes(environment: Own, machin
     assert done.returncode == 0
     assert not environment.build.exists()
     for bare in _MACHINES:
-        assert machines.run(bare.name, "ls -d /etc/kubernetes /var/lib/kubelet 2>/dev/null || true") == ""
+        assert machines.run(bare.name, "find /etc/kubernetes /var/lib/kubelet -mindepth 1 2>/dev/null || true") == ""

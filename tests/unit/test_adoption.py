@@ -100,14 +100,14 @@ def test_nothing_is_taken_over_that_was_not_seen_and_agreed_to(
 def test_what_was_agreed_to_is_taken_over_where_it_is(metal: Metal) -> None:
     with metal.run(yes=True) as run:
         adopt.adopt(run)
-    assert metal.played == [("adopt", True, "one:two"), ("adopt", False, "two")]
+    assert metal.played == [("adopt", True, "one:two"), ("adopt", False, "two"), ("preflight", False, "one:two")]
 
 
 def test_machines_without_a_past_need_no_answer(metal: Metal) -> None:
     metal.changed = []
     with metal.run() as run:
         adopt.adopt(run)
-    assert metal.played == [("adopt", True, "one:two")]
+    assert metal.played == [("adopt", True, "one:two"), ("preflight", False, "one:two")]
 
 
 @pytest.mark.parametrize("adopts", [True, False])

@@ -26,7 +26,7 @@ def fault(url: str) -> str | None:
     except ValueError as error:
         return str(error)
     if parts.scheme not in {"http", "https"}:
-        return f"{parts.scheme or 'its scheme'} is neither http nor https"
+        return f"{parts.scheme} is neither http nor https" if "://" in url else "http:// is missing before it"
     if not host:
         return "it names no host"
     return "0 is no port" if port == 0 else None

@@ -8,22 +8,29 @@ from bootstrap.config.model import Environment
 
 def mermaid(environment: Environment) -> str:
     """Return a Mermaid flow chart: load balancer, control planes and pools by zone."""
-    zones = platforms.of(environment).zones(environment)
-    lines = ["flowchart TB", f'  api(["{environment.name} API :{addresses.API_PORT}"])']
+    platform = platforms.of(environment)
+    zones, endpoint = platform.zones(environment), platform.endpoint(environment)
+    port = endpoint.port if endpoint else addresses.API_PORT
+    lines = ["flowchart TB", f'  api(["{environment.name} API :{port}"])']
     if environment.network.bastion:
         lines.append('  bastion["bastion"]')
     for index, zone in enumerate(zones):
         lines += [f'  subgraph zone{index}["{zone}"]', *_machines(environment, index), "  end"]
-    lines += [f"  api --> controller{number}" for number in range(environment.control_plane.count)]
+    lines += [f"  api --> controller{number}" for number, _ in enumerate(_control_planes(environment))]
     return "\n".join(lines)
+
+
+def _control_planes(environment: Environment) -> list[addresses.Machine]:
+    return [machine for machine in addresses.machines(environment) if machine.role == "control-plane"]
 
 
 def _machines(environment: Environment, zone: int) -> list[str]:
     here = [machine for machine in addresses.machines(environment) if machine.zone == zone]
-    controllers = [machine.name for machine in here if machine.role == "control-plane"]
-    lines = [f'    {name.replace("-", "")}["{name}"]' for name in controllers]
+    planes = enumerate(_control_planes(environment))
+    lines = [f'    controller{number}["{machine.name}"]' for number, machine in planes if machine.zone == zone]
     for pool in environment.pools:
         if count := sum(machine.role == "worker" and machine.pool == pool.name for machine in here):
+            kind = f"<br/>{pool.machine}" if pool.machine else ""
             identifier = f"pool_{pool.name.replace('-', '_')}{zone}"
-            lines.append(f'    {identifier}["{count} of pool {pool.name}<br/>{pool.machine}"]')
+            lines.append(f'    {identifier}["{count} of pool {pool.name}{kind}"]')
     return lines

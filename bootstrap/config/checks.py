@@ -23,10 +23,13 @@ _WIDEST_SSH = 8
 _PREFIXES = {"pods": (8, 24), "services": (12, 28)}
 
 
-def odd_control_planes(control_plane: ControlPlane) -> Iterator[Finding]:
-    """With an even number, etcd tolerates no more failures than with one machine less."""
+def odd_control_planes(platform: Platform, control_plane: ControlPlane) -> Iterator[Finding]:
+    """With an even number, etcd tolerates no more failures than with one machine less.
+
+    Where machines are listed, their list is what is wrong, and a check of that platform tells so.
+    """
     count = control_plane.count
-    if count % 2 == 0:
+    if count % 2 == 0 and platform.machines:
         todo = f"write {count - 1} or {count + 1}: etcd survives no more failures with {count} than with {count - 1}"
         yield ("control_plane", "count"), f"{count} is an even number of control planes", todo
 
@@ -158,7 +161,7 @@ def addons_fit(platform: Platform, kubernetes: Kubernetes, addons: Addons) -> It
 
 # The checks that hold on every cloud; the platform's own come after them.
 CHECKS: tuple[Check, ...] = (
-    (odd_control_planes, ("control_plane",)),
+    (odd_control_planes, ("platform", "control_plane")),
     (ranges_apart, ("network",)),
     (ranges_usable, ("platform", "network")),
     (pods_fit, ("network", "control_plane", "pools")),

@@ -42,7 +42,9 @@ def explain(error: ValidationError) -> Iterator[Finding]:
         if detail["type"] == "extra_forbidden"
     }
     for path, detail in details:
-        if detail["type"] != "missing" or path not in meant:
+        # A list whose items are wrong counts as one without them.
+        hollow = detail["type"] == "too_short" and any(other[: len(path)] == path != other for other, _ in details)
+        if not hollow and (detail["type"] != "missing" or path not in meant):
             yield _finding(detail, path, schema)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from bootstrap.proxies import fault
@@ -16,6 +17,7 @@ from bootstrap.proxies import fault
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 
 _WORD = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_NAME = re.compile(r"[a-z]([-a-z0-9]{0,30}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 # Others give nodes these labels and take other values back: kubelets, kubeadm, and this project.
 _GIVEN_LABEL = re.compile(
@@ -35,6 +37,20 @@ class Section(BaseModel):
 def wrong(what: str, todo: str) -> PydanticCustomError:
     """Return the error of a validator: `what` follows the key in the message, `todo` says what would be right."""
     return PydanticCustomError("wrong", "{what}", {"what": what, "todo": todo})
+
+
+def is_name(value: object) -> bool:
+    """Tell whether something can be the name of a machine, a pool or an environment."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _name(value: str) -> str:
+    if not is_name(value):
+        likely = re.sub(r"[^a-z0-9]+", "-", value.partition(".")[0].lower())[:32].lstrip("-0123456789").rstrip("-")
+        such = f", such as {likely}" if is_name(likely) else ""
+        todo = f"write up to 32 lower-case letters, digits and dashes that begin with a letter{such}"
+        raise wrong(f"{json.dumps(value, ensure_ascii=False)} is no name here", todo)
+    return value
 
 
 def _cidr(value: object) -> object:
@@ -95,7 +111,7 @@ def _label_value(value: str) -> str:
     return value
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$")]
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})]
 Cidr = Annotated[
     IPv4Network,
     BeforeValidator(_cidr),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from bootstrap.config.values import is_name
 from bootstrap.platforms import Addressing, Allowed, Check, Endpoint, HostFirewall, Proxy, RealCloud, There
 from bootstrap.platforms.hosts.block import CONTROL_PLANE, EXAMPLE, NO_DISK, SSH_PORT, Hosts
 from bootstrap.platforms.hosts.checks import CHECKS
@@ -35,7 +36,7 @@ class HostsPlatform(RealCloud):
         named = Counter(
             machine["pool"]
             for machine in (listed if isinstance(listed, list) else ())
-            if isinstance(machine, Mapping) and isinstance(machine.get("pool"), str)
+            if isinstance(machine, Mapping) and is_name(machine.get("pool"))
         )
         controllers, found = named.pop(CONTROL_PLANE, 0), dict(data)
         if isinstance(section := found.setdefault("control_plane", {}), Mapping):

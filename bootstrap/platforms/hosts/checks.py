@@ -76,9 +76,14 @@ def counts_follow(block: Hosts, control_plane: ControlPlane, pools: tuple[Pool, 
             yield ("hosts", "machines", index, "pool"), what, todo
 
 
-def a_control_plane(block: Hosts) -> Iterator[Finding]:
-    """A cluster has at least one control plane."""
-    if all(machine.pool != CONTROL_PLANE for machine in block.machines):
+def control_planes(block: Hosts) -> Iterator[Finding]:
+    """A cluster has control planes, and an odd number of them."""
+    count = sum(machine.pool == CONTROL_PLANE for machine in block.machines)
+    if count and count % 2 == 0:
+        what = f"{count} machines are in the pool {CONTROL_PLANE}, an even number"
+        todo = "add one, or put a new machine in the place of one that is gone: etcd survives no more failures with"
+        yield ("hosts", "machines"), what, f"{todo} {count} than with {count - 1}"
+    if not count:
         what, todo = f"no machine is in the pool {CONTROL_PLANE}", f"write pool: {CONTROL_PLANE} for one, three or five"
         yield ("hosts", "machines"), what, todo
 
@@ -104,7 +109,7 @@ CHECKS: tuple[Check, ...] = (
     (machines_apart, ("block",)),
     (addresses_fit, ("block", "network")),
     (port_free, ("block",)),
-    (a_control_plane, ("block",)),
+    (control_planes, ("block",)),
     (counts_follow, ("block", "control_plane", "pools")),
     (hardware_is_there, ("control_plane", "pools")),
     (no_bastion, ("network",)),

@@ -140,7 +140,7 @@ def test_several_control_planes_need_an_address_of_the_api(cluster: Cluster, tak
     assert result.environment.pools == ()
     assert "nowhere else" in result.why("group etcd")
     two = replace(found, groups={**found.groups, "kube_control_plane": names[:2], "kube_node": names})
-    with pytest.raises(InvalidEnvironmentError, match="2 is an even number of control planes"):
+    with pytest.raises(InvalidEnvironmentError, match="2 machines are in the pool control-plane, an even number"):
         taken_over(two, virtual="10.1.0.200")
 
 

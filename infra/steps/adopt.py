@@ -29,7 +29,7 @@ def adopt(run: Run) -> None:
 
 
 def answering(run: Run) -> Contract | None:
-    """Return those machines of the environment file whom the first login has opened, and who answer."""
+    """Return those machines of the environment file that the first login has opened, and that answer."""
     contract = planned(run.environment, {})
     if contract is None:
         return None

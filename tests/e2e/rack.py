@@ -106,6 +106,10 @@ class Rack:
         self._clear(name)
         self._live.pop(name).wait(10)
 
+    def lives(self, name: str) -> bool:
+        """Tell whether a machine is switched on."""
+        return name in self._live and self._live[name].poll() is None
+
     def start(self, name: str) -> None:
         """Switch on a machine that was killed or has ended, with its disk, and wait until it is up."""
         if name in self._live:

@@ -111,6 +111,11 @@ def add(document: dict[str, Any], bare: Bare) -> None:
     document["hosts"]["machines"].append(machine)
 
 
+def replace(document: dict[str, Any], dead: Bare, new: Bare) -> None:
+    (machine,) = [machine for machine in document["hosts"]["machines"] if machine["name"] == dead.name]
+    machine |= {"name": new.name, "address": new.address, "access": {"port": new.port}}
+
+
 def label_general(document: dict[str, Any]) -> None:
     (pool,) = [pool for pool in document["pools"] if pool["name"] == "general"]
     pool["labels"] = {"disk": "ssd"}
@@ -129,7 +134,7 @@ def ready() -> bool:
 
 def holders(machines: Rack) -> list[str]:
     """Return the control planes that have the virtual address."""
-    names = [bare.name for bare in _CONTROL_PLANES]
+    names = [bare.name for bare in (*_CONTROL_PLANES, _SPARE) if machines.lives(bare.name)]
     return [name for name in names if f" {_VIRTUAL}/" in machines.run(name, "ip -o address")]
 
 
@@ -238,9 +243,21 @@ def test_a_machine_is_added_and_one_removed(environment: Own, machines: Rack) ->
     assert machines.run("node7", "ls /etc/kubernetes 2>/dev/null || true") == ""
 
 
+def test_a_new_machine_takes_the_place_of_a_dead_control_plane(environment: Own, machines: Rack) -> None:
+    dead = _CONTROL_PLANES[-1]
+    machines.kill(dead.name)
+    environment.edit(lambda document: replace(document, dead, _SPARE))
+    assert environment.pipeline("apply", "--yes").returncode == 0
+    assert environment.report()["verdict"] == "passed"
+    nodes = environment.kubectl("get", "nodes", "--selector=node-role.kubernetes.io/control-plane", "--output=name")
+    assert nodes.split() == ["node/node1", "node/node2", "node/node7"]
+    assert len(holders(machines)) == 1
+    machines.start(dead.name)
+
+
 def test_destroy_leaves_the_machines_without_kubernetes(environment: Own, machines: Rack) -> None:
     done = environment.pipeline("destroy", "--yes")
     assert done.returncode == 0
     assert not environment.build.exists()
-    for bare in _MACHINES:
+    for bare in (*_CONTROL_PLANES[:-1], *_WORKERS, _SPARE):
         assert machines.run(bare.name, "find /etc/kubernetes /var/lib/kubelet -mindepth 1 2>/dev/null || true") == ""

@@ -9,7 +9,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from . import before
-from .membership import foreign
+from .membership import MEMBER, foreign, membership
+from .requirements import other_cluster
 from .reset import aside, network, nftables, processes, services
 from .reset.folders import mounted
 from .system.commands import run
@@ -53,6 +54,24 @@ class Remnant:
     todo: str
     becomes: str = ""
     adopt: Callable[[], None] | None = None
+
+
+def theirs(cni: str) -> bool:
+    """Tell whether the host is a node of others; of a machine that does not stay (no `cni`), nobody else made one."""
+    return bool(cni) and foreign()
+
+
+def refusals(address: str, role: str, cni: str) -> list[str]:
+    """Return what the host has been that keeps it from being this node; nothing where machines do not stay (no `cni`).
+
+    Raises:
+        CommandError: systemd does not answer.
+    """
+    if not cni:
+        return []
+    if membership() == MEMBER and not foreign():
+        return elsewhere(address, role)
+    return other_cluster(foreign=lives()) or told(look(cni))
 
 
 def told(found: Sequence[Remnant]) -> list[str]:

@@ -13,12 +13,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.facts import Facts, as_ansible_facts, gather_facts
 from ansible.module_utils.ground import faults
 from ansible.module_utils.identity import gather
-from ansible.module_utils.membership import ABSENT, MEMBER, foreign
-from ansible.module_utils.past import elsewhere, lives, look, told
+from ansible.module_utils.membership import ABSENT, MEMBER
+from ansible.module_utils.past import refusals, theirs
 from ansible.module_utils.requirements import (
     State,
     gather_state,
-    other_cluster,
     other_version,
     problems,
     shortages,
@@ -190,10 +189,9 @@ def _look(wanted: dict[str, Any]) -> tuple[Facts, State]:
 
 def _past(wanted: dict[str, Any], facts: Facts) -> list[str]:
     """Return what is wrong with what the host has been; the version of another's cluster is no concern."""
-    if facts.membership == MEMBER and not foreign():
-        return elsewhere(wanted["address"], wanted["role"]) or _outdated(wanted["version"])
-    found: list[str] = other_cluster(foreign=lives()) if foreign() else []
-    return found or (told(look(wanted["cni"])) if wanted["cni"] else [])
+    found: list[str] = refusals(wanted["address"], wanted["role"], wanted["cni"])
+    ours = facts.membership == MEMBER and not theirs(wanted["cni"])
+    return found or (_outdated(wanted["version"]) if ours else [])
 
 
 def _outdated(version: str) -> list[str]:

@@ -233,6 +233,26 @@ def test_a_node_whose_kubelet_runs_or_will_run_lives(state: str, active: str, sy
     assert past.look("flannel") == [], "all of it is that cluster's"
 
 
+@pytest.mark.parametrize(("cni", "refused"), [("flannel", True), ("", False)])
+def test_a_node_that_lost_its_settings_is_another_s_only_where_machines_stay(
+    cni: str, refused: bool, systemd: Systemd
+) -> None:
+    _file(HOST.kubelet_kubeconfig)
+    systemd("kubelet.service")
+    assert past.theirs(cni) is refused
+    found = past.refusals("10.0.0.5", "worker", cni)
+    assert [text for text in found if "a cluster that this project did not make" in text] == found
+    assert bool(found) is refused
+
+
+def test_a_node_of_this_project_s_is_refused_where_it_is_listed_as_another(systemd: Systemd) -> None:
+    for path in (HOST.kubelet_kubeconfig, HOST.settings):
+        _file(path, "{}")
+    assert past.refusals("10.0.0.5", "worker", "flannel") == []
+    assert len(past.refusals("10.0.0.5", "control-plane", "flannel")) == 1
+    assert systemd.calls() == []
+
+
 def test_of_a_host_that_this_project_has_changed_nothing_is_in_the_way(systemd: Systemd, host: Path) -> None:
     before.remember([], {})
     _file(host / "etc/cni/net.d/10-flannel.conflist")

@@ -26,6 +26,11 @@ _SECONDS = 120  # for a disk that appears late
 _FORMAT_SECONDS = 600
 _NAMED = "# data_disk: "  # in the unit: as the environment file names the disk
 _SOURCE = "What="
+_MARGIN = 2**20  # bytes at each end of a disk
+_EMPTY_IT = (
+    "name another disk as data_disk, or, where nothing on it is needed, empty it by `wipefs --all` (its partitions"
+    f" first) and `blkdiscard --zeroout` or `dd if={HOST.zeros} bs=1M of=…`, then apply again"
+)
 _WAY_OUT = (
     "take the machine out of hosts.machines and apply, which clears it, then add it again (a control plane: one at a"
     " time)"
@@ -102,10 +107,24 @@ def require_empty(disk: str) -> bool:
     found = json.loads(run(["wipefs", "--json", "--no-act", disk]) or "{}").get("signatures") or []
     if found:
         kinds = ", ".join(dict.fromkeys(str(item.get("type")) for item in found))
+        raise DataDiskError(f"{disk} is not empty ({kinds}), and nothing on it is touched: {_EMPTY_IT}")
+    # Plain dm-crypt has no signature, nor has the raw device of a database.
+    if not _blank(disk):
         raise DataDiskError(
-            f"{disk} is not empty ({kinds}), and nothing on it is touched: name another disk as data_disk, or, where"
-            f" nothing on it is needed, empty it by `wipefs --all` (its partitions first), then apply again"
+            f"{disk} has no signature, and yet holds data, as an encrypted disk does; nothing on it is touched:"
+            f" {_EMPTY_IT}"
         )
+    return True
+
+
+def _blank(disk: str) -> bool:
+    """Tell whether a disk begins and ends with nothing but zeros."""
+    with Path(disk).open("rb") as device:
+        size = device.seek(0, os.SEEK_END)
+        for place in (0, max(0, size - _MARGIN)):
+            device.seek(place)
+            if device.read(_MARGIN).strip(b"\0"):
+                return False
     return True
 
 
@@ -218,10 +237,7 @@ def require_cleared() -> None:
     left = sorted(path.name for path in HOST.data_disk.iterdir() if path.name != _LOST)
     if left:
         take_away([f"{path}/" for path in HOST.data_folders])
-        raise DataDiskError(
-            f"the data disk holds {', '.join(left)} of an earlier cluster: name another disk, or, where nothing on it"
-            " is needed, empty it by `wipefs --all`, then apply again"
-        )
+        raise DataDiskError(f"the data disk holds {', '.join(left)} of an earlier cluster: {_EMPTY_IT}")
 
 
 def present() -> list[str]:

@@ -15,8 +15,8 @@ short_description: A disk of its own for the data of Kubernetes
 description:
   - Formats an empty disk, and mounts folders of it at C(/var/lib/containerd), C(/var/lib/etcd) and C(/var/lib/kubelet),
     now and at each start. It is known by its file system from then on, whatever the kernel calls it.
-  - Refuses a disk on which anything is, one that is in use, and folders that hold data already. The file system of an
-    earlier cluster, which the module C(reset) has cleared, is taken as it is.
+  - Refuses a disk on which anything is, also without a signature, one that is in use, and folders that hold data
+    already. The file system of an earlier cluster, which the module C(reset) has cleared, is taken as it is.
   - A host whose data are on a disk keeps it. Another one, or none, is refused.
 options:
   disk:

@@ -98,6 +98,21 @@ def test_a_disk_that_is_not_empty_is_refused_and_not_touched(disk: str, programs
     assert not any(call.startswith(("mkfs", "systemctl")) for call in programs.calls())
 
 
+@pytest.mark.parametrize("place", [4096, 7 * 2**20 - 4096])
+def test_a_disk_without_a_signature_is_blank_only_where_both_its_ends_are(
+    place: int, disk: str, programs: FakeProgram
+) -> None:
+    """As of plain dm-crypt, and of a database that has a disk to itself."""
+    with Path(disk).open("r+b") as device:
+        device.truncate(7 * 2**20)
+        assert data_disk.require_empty(disk)
+        device.seek(place)
+        device.write(b"\1")
+    with pytest.raises(DataDiskError, match=r"no signature, and yet holds data.*wipefs --all.*blkdiscard.*dd if="):
+        begin(disk)
+    assert not any(call.startswith(("mkfs", "systemctl")) for call in programs.calls())
+
+
 @pytest.mark.parametrize("path", [f"var/lib/{name}/x" for name in ("containerd", "etcd", "kubelet", "kubedata")])
 def test_folders_that_hold_data_are_refused_with_the_way_out(
     disk: str, programs: FakeProgram, host: Path, path: str

@@ -32,6 +32,16 @@ class Host(NodePaths):
         return self.root / "dev/disk/by-uuid"
 
     @property
+    def zeros(self) -> Path:
+        """Return the device that is read as zeros."""
+        return self.root / "dev/zero"
+
+    @property
+    def ucf(self) -> Path:
+        """Return the folder in which ucf, of Debian, knows files of configuration that dpkg does not."""
+        return self.root / "var/lib/ucf"
+
+    @property
     def apt_settings(self) -> Path:
         """Return the folder with the settings of apt."""
         return self.etc / "apt/apt.conf.d"

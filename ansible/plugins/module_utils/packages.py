@@ -25,7 +25,8 @@ class Manager:
     `installed` says so of the package that is appended to it, `files` prints its files, each with a digest. `holding`
     has by program the package of another name that has it. `try_install` and `try_remove` change nothing: they print
     what would come or go, in the words of apt; without words for it, these are the packages themselves, and those that
-    others need are refused.
+    others need are refused. `remove` takes their configuration along, and `keep` does not; without words for `keep`,
+    what somebody has changed of it stays anyway, beside its place.
     """
 
     installed: tuple[str, ...]
@@ -36,6 +37,7 @@ class Manager:
     try_install: tuple[str, ...]
     try_remove: tuple[str, ...]
     remove: tuple[str, ...]
+    keep: tuple[str, ...]
 
 
 # Nobody answers questions; a file that is there already stays, and needrestart leaves other services alone.
@@ -50,6 +52,7 @@ APT = Manager(
     try_install=("apt-get", "--simulate", "--no-install-recommends", "install"),
     try_remove=("apt-get", "--simulate", "purge"),
     remove=(*_APT, "purge"),
+    keep=(*_APT, "remove"),
 )
 DNF = Manager(
     installed=("rpm", "--query", "--queryformat=installed"),
@@ -66,6 +69,7 @@ DNF = Manager(
     try_install=(),
     try_remove=("rpm", "--erase", "--test"),
     remove=("dnf", "--quiet", "--assumeyes", "remove"),  # with what it had brought, and nobody needs any more
+    keep=(),
 )
 # How apt begins the lines of packages that come, and were not there in another version, and of those that go.
 _COMES, _GOES = r"^Inst (\S+) \(", r"^(?:Purg|Remv) (\S+)"
@@ -88,14 +92,35 @@ def missing(manager: Manager, names: Sequence[str]) -> list[str]:
 
 def foreign(manager: Manager, name: str, configuration: Path) -> bool:
     """Tell whether somebody else wrote the configuration of a package: not a role, and not the package itself."""
-    if not configuration.exists():
+    return _foreign(configuration, _shipped(manager, name).get(str(configuration), ""))
+
+
+def _foreign(configuration: Path, shipped: str) -> bool:
+    if not configuration.is_file():
         return False
     content = configuration.read_bytes()
     if MARK.encode() in content:
         return False
-    digests = {hashlib.sha256(content).hexdigest(), hashlib.md5(content, usedforsecurity=False).hexdigest()}
-    shipped = (line.split() for line in _printed([*manager.files, name]).splitlines())
-    return not any(words[0] == str(configuration) and words[1] in digests for words in shipped if len(words) > 1)
+    return shipped not in {hashlib.sha256(content).hexdigest(), hashlib.md5(content, usedforsecurity=False).hexdigest()}
+
+
+def _shipped(manager: Manager, name: str) -> dict[str, str]:
+    """Return the files of a package, each with the digest with which it came, also of those that only ucf knows."""
+    lines = (line.split() for line in _printed([*manager.files, name]).splitlines())
+    files = {words[0]: words[1] for words in lines if len(words) > 1}
+    registry, digests = ([line.split() for line in _lines(HOST.ucf / of)] for of in ("registry", "hashfile"))
+    mine = [words[1] for words in registry if len(words) == 2 and words[0] == name]
+    return {**files, **{words[1]: words[0] for words in digests if len(words) == 2 and words[1] in mine}}
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+
+
+def configured(manager: Manager, names: Sequence[str]) -> list[str]:
+    """Return those of these packages whose configuration somebody has changed, and that `remove` would take along."""
+    shipped = {name: _shipped(manager, name) for name in names} if manager.keep else {}
+    return [name for name, files in shipped.items() if any(_foreign(Path(path), was) for path, was in files.items())]
 
 
 def install(
@@ -128,22 +153,35 @@ def present(manager: Manager, names: Sequence[str]) -> list[str]:
     return [name for name in names if _printed([*manager.installed, name]) not in {"", "not-installed"}]
 
 
+def left(manager: Manager, names: Sequence[str]) -> list[str]:
+    """Return those of these packages that are gone but for their configuration, which somebody has changed."""
+    return configured(manager, [name for name in names if _printed([*manager.installed, name]) == "config-files"])
+
+
 def removable(manager: Manager, names: Sequence[str]) -> list[str]:
-    """Return those of these packages that are there, also in part, and that no other package needs by now."""
-    there = present(manager, names)
+    """Return those of these packages that are there, also in part, and that no other package needs by now.
+
+    Those of which only the configuration is there that somebody has changed, are done with.
+    """
+    kept = left(manager, names)
+    there = [name for name in present(manager, names) if name not in kept]
     if not there or _alone(manager, there, there):
         return there
     return [name for name in there if _alone(manager, [name], there)]
 
 
 def remove(manager: Manager, names: Sequence[str]) -> None:
-    """Remove these packages with their configuration.
+    """Remove these packages with their configuration, unless somebody has changed that since they came.
 
     Raises:
         CommandError: the package manager cannot.
     """
     while found := removable(manager, names):  # without some, others may not be needed any more
-        run([*manager.remove, *found], timeout=_SECONDS)
+        # First: what needs these goes with them, and a purge of what they need would purge them, too.
+        if kept := configured(manager, found):
+            run([*manager.keep, *kept], timeout=_SECONDS)
+        if others := [name for name in found if name not in kept]:
+            run([*manager.remove, *others], timeout=_SECONDS)
 
 
 def _coming(manager: Manager, names: Sequence[str]) -> list[str]:

@@ -15,7 +15,8 @@ short_description: Leave a host as it was before Kubernetes
 description:
   - Takes away what the other modules, kubeadm, the kubelet and the network of Pods have made, with Pods, their data
     and their volumes, and puts back what the module C(host) has changed, as that remembered it. So it does with what
-    the module C(adopt) took over, and removes the packages that the module C(packages) brought.
+    the module C(adopt) took over, and removes the packages that the module C(packages) brought, with their
+    configuration unless somebody has changed that.
   - It works in whatever state the host is, and it can be repeated. What fails does not keep the rest from being done,
     and at the end it is told what is left. A host that was never touched is left alone.
   - Of what others may have, only what was not there before is removed.
@@ -62,6 +63,11 @@ def main() -> None:
         module.fail_json(msg=_left(outcome), found=outcome.found, left=outcome.left)
     if outcome.needed:
         look.append(f"packages that came with Kubernetes stay, since others need them: {', '.join(outcome.needed)}")
+    if outcome.configured:
+        look.append(
+            f"of packages that came with Kubernetes, the configuration stays, since somebody has changed it:"
+            f" {', '.join(outcome.configured)} (`apt-get purge` with these removes it)"
+        )
     gone = "".join(f"{kind}: {name}\n" for kind, names in outcome.found.items() for name in names)
     module.exit_json(
         changed=bool(outcome.found),

@@ -7,9 +7,11 @@ import pytest
 from module_utils.packages import (
     APT,
     DNF,
+    MARK,
     Manager,
     foreign,
     install,
+    left,
     missing,
     of_host,
     removable,
@@ -170,6 +172,43 @@ def test_packages_that_others_need_by_now_stay(fake_program: FakeProgram) -> Non
     assert removable(APT, names) == []
     [call] = [call for call in fake_program.calls() if call.startswith("env")]
     assert call.endswith("purge liblua haproxy")
+
+
+# A host that has nftables, chrony and vim, each with a file of configuration, of which only ucf knows that of chrony.
+# As dpkg, it forgets a package that is purged, and of one that is removed it keeps what is configured.
+_CONFIGURED = """
+for word; do name=$word; done
+case "$2" in
+  *Conffiles*) test $name = chrony || printf '\\n {etc}/%s.conf {digest}\\n' $name ;;
+  *) grep -sq "purge.* $name\\b" {done} && exit 1
+     grep -sq "remove.* $name\\b" {done} && printf config-files || printf installed ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"), [("nftables", "my rules"), ("chrony", "my server"), ("", ""), ("vim", f"# {MARK}.\n")]
+)
+def test_what_somebody_has_configured_since_is_not_purged(
+    changed: str, text: str, tmp_path: Path, fake_program: FakeProgram
+) -> None:
+    names, done = ["nftables", "chrony", "vim"], tmp_path / "done"
+    digest = hashlib.md5(b"as shipped", usedforsecurity=False).hexdigest()
+    write(HOST.ucf / "registry", f"chrony \t {tmp_path}/chrony.conf\n".encode(), 0o644)
+    write(HOST.ucf / "hashfile", f"{digest}  {tmp_path}/chrony.conf\n".encode(), 0o644)
+    for name in names:
+        (tmp_path / f"{name}.conf").write_text(text if name == changed else "as shipped")
+    script = _CONFIGURED.replace("{etc}", str(tmp_path)).replace("{digest}", digest)
+    fake_program("dpkg-query", script.replace("{done}", str(done)))
+    fake_program("apt-get", "true")
+    fake_program("env", f'echo "$*" >>{done}')
+    remove(APT, names)
+    kept = [changed] if changed in {"nftables", "chrony"} else []
+    calls = [call for call in fake_program.calls() if call.startswith("env")]
+    assert [" ".join(call.split()[-2:]) for call in calls[:-1]] == [f"remove {name}" for name in kept]
+    assert calls[-1].endswith(f"purge {' '.join(name for name in names if name not in kept)}")
+    assert removable(APT, names) == []
+    assert left(APT, names) == kept
 
 
 def test_what_rpm_refuses_stays(fake_program: FakeProgram) -> None:

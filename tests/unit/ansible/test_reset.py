@@ -352,3 +352,19 @@ def test_packages_that_came_go_and_those_that_others_need_are_told(
     assert outcome.found["packages"] == ["socat"]
     assert "setsebool -P haproxy_connect_any off" in programs.calls()
     assert not HOST.state.exists()
+
+
+def test_a_package_that_only_somebody_s_configuration_is_left_of_is_told_as_that(
+    host: Path, programs: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "of_host", lambda: packages.APT)
+    before.note(before.with_others(before.begun(), packages=["nftables"]))
+    before.remember([], {})
+    rules = _file(host / "etc/nftables.conf", "mine")
+    shown = f'*Conffiles*) echo "{rules} 0123";; *) test -e {host}/gone && printf config-files || printf installed;;'
+    programs("dpkg-query", f'case "$2" in {shown} esac')
+    programs("env", f'case "$*" in *purge*) rm {rules};; *) touch {host}/gone;; esac')
+    programs("apt-get", "true")
+    outcome = _perform()
+    assert (outcome.left, outcome.errors, outcome.needed, outcome.configured) == ({}, [], [], ["nftables"])
+    assert rules.read_text() == "mine"

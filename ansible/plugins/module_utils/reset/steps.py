@@ -29,12 +29,16 @@ class Step:
 
 @dataclass
 class Outcome:
-    """What was found by step, what is left of it, what failed on the way, and which packages others need by now."""
+    """What was found by step, what is left of it, what failed on the way, and which packages stay.
+
+    Others need these by now, or somebody has `configured` them, of which only that stays.
+    """
 
     found: dict[str, list[str]] = field(default_factory=dict)
     left: dict[str, list[str]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     needed: list[str] = field(default_factory=list)
+    configured: list[str] = field(default_factory=list)
 
 
 def touched() -> bool:
@@ -61,8 +65,11 @@ def perform(*, cluster_stays: bool, leaves: Mapping[str, Sequence[str]], dry_run
         if not outcome.left:
             _go(steps, outcome, dry_run=dry_run)
     outcome.found["record"] = [str(HOST.state)]
-    if not dry_run:
-        outcome.needed = packages.present(packages.of_host(), before.packages) if before.packages else []
+    if before.packages and not dry_run:
+        manager = packages.of_host()
+        outcome.configured = packages.left(manager, before.packages)
+        there = packages.present(manager, before.packages)
+        outcome.needed = [name for name in there if name not in outcome.configured]
     if not dry_run and not outcome.left:
         _forget()
     return outcome

@@ -12,6 +12,7 @@ from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+from .packages import lacking
 from .reset import nftables
 from .system import units
 from .system.commands import BrokenProgramError, CommandError, run
@@ -46,6 +47,20 @@ def present() -> str:
         CommandError: nft does not answer.
     """
     return run(_LIST.split()) if TABLE in nftables.tables() else ""
+
+
+def compared(rules: str, *, dry_run: bool) -> tuple[str, str]:
+    """Return how nft lists the table that is in force, and that of these rules.
+
+    A dry run on a host that has no nft yet has nothing to compare the rules with, which are as they are written, then.
+
+    Raises:
+        CommandError: nft does not answer, or refuses the rules.
+    """
+    if dry_run and lacking(["nft"]):
+        return "", rules
+    listed = wanted(rules)
+    return present(), listed
 
 
 def attempt(rules: str, seconds: int) -> None:

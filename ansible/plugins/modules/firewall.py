@@ -22,7 +22,7 @@ description:
   - C(tried) puts new rules in force for some seconds, and says so by C(tried). Those of before come back, unless a
     second task confirms by C(kept) that a connection opened under the new ones. Only then the files are written.
   - Where the rules in force are the wanted ones already, C(tried) sees to the files alone, and there is nothing to
-    confirm.
+    confirm. A dry run on a host that has no nft yet tells the rules as they are written.
   - C(absent) takes the table and its files away.
 options:
   state:
@@ -115,7 +115,7 @@ def _files(module: AnsibleModule) -> list[File]:
 def _tried(module: AnsibleModule) -> None:
     if not module.check_mode and firewall.pending():
         firewall.go_back()
-    wanted, present = firewall.wanted(module.params["rules"]), firewall.present()
+    present, wanted = firewall.compared(module.params["rules"], dry_run=module.check_mode)
     files, new = _files(module), wanted != present
     found, needed = changes(files), firewall.lasts(files)
     diff = [change.diff() for change in found if not (new and change.file.path == files[0].path)]

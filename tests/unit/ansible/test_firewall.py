@@ -221,6 +221,23 @@ def test_a_host_without_nft_says_so(fake_program: FakeProgram, monkeypatch: pyte
         firewall.wanted(RULES)
 
 
+def test_a_dry_run_tells_the_rules_of_a_host_that_has_no_nft_yet(
+    fake_program: FakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("module_utils.system.commands._ENVIRONMENT", {"PATH": str(fake_program.folder)})
+    monkeypatch.setattr(firewall, "lacking", lambda names: names)
+    assert firewall.compared(RULES, dry_run=True) == ("", RULES)
+    with pytest.raises(BrokenProgramError, match="nft is not installed"):
+        firewall.compared(RULES, dry_run=False)
+
+
+def test_an_nft_that_fails_is_told_also_by_a_dry_run(systemd: FakeProgram, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(firewall, "lacking", lambda _: [])
+    systemd("nft", "kill -SEGV $$")
+    with pytest.raises(BrokenProgramError, match="ends by SIGSEGV"):
+        firewall.compared(RULES, dry_run=True)
+
+
 @pytest.mark.skipif(shutil.which("nft") is None or os.geteuid() != 0, reason="it takes nft and root")
 def test_rules_are_listed_as_the_kernel_has_them_and_not_put_in_force() -> None:
     listed = firewall.wanted(RULES.replace("{}", "{\n chain a {\n tcp dport 22 accept\n }\n}"))

@@ -119,8 +119,13 @@ def _lines(path: Path) -> list[str]:
 
 def configured(manager: Manager, names: Sequence[str]) -> list[str]:
     """Return those of these packages whose configuration somebody has changed, and that `remove` would take along."""
-    shipped = {name: _shipped(manager, name) for name in names} if manager.keep else {}
-    return [name for name, files in shipped.items() if any(_foreign(Path(path), was) for path, was in files.items())]
+    files = {name: {**_beside(name), **_shipped(manager, name)} for name in names} if manager.keep else {}
+    return [name for name, of in files.items() if any(_foreign(Path(path), shipped) for path, shipped in of.items())]
+
+
+def _beside(name: str) -> dict[str, str]:
+    """Return what is in a package's own folder, none of it known as shipped: a purge may delete the folder whole."""
+    return dict.fromkeys(map(str, (HOST.etc / name).rglob("*")), "")
 
 
 def install(

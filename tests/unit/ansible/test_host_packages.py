@@ -9,6 +9,7 @@ from module_utils.packages import (
     DNF,
     MARK,
     Manager,
+    configured,
     foreign,
     install,
     left,
@@ -209,6 +210,19 @@ def test_what_somebody_has_configured_since_is_not_purged(
     assert calls[-1].endswith(f"purge {' '.join(name for name in names if name not in kept)}")
     assert removable(APT, names) == []
     assert left(APT, names) == kept
+
+
+def test_what_somebody_has_added_to_the_folder_of_a_package_is_not_purged(fake_program: FakeProgram) -> None:
+    """A purge of chrony deletes all of /etc/chrony."""
+    shipped = HOST.etc / "chrony/conf.d/README"
+    write(shipped, b"as shipped", 0o644)
+    write(shipped.with_name("ours.conf"), f"# {MARK}.\n".encode(), 0o644)
+    digest = hashlib.md5(b"as shipped", usedforsecurity=False).hexdigest()
+    fake_program("dpkg-query", f'case "$2" in *Conffiles*) echo "{shipped} {digest}";; *) printf installed;; esac')
+    assert configured(APT, ["chrony"]) == []
+    write(shipped.with_name("mine.conf"), b"server time.example.org", 0o644)
+    assert configured(APT, ["chrony"]) == ["chrony"]
+    assert configured(DNF, ["chrony"]) == [], "rpm leaves it where it is"
 
 
 def test_what_rpm_refuses_stays(fake_program: FakeProgram) -> None:

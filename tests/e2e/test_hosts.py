@@ -184,6 +184,9 @@ def test_pods_and_services_are_reached_by_node_ports_only(machines: Rack) -> Non
     service = machines.run("node1", f"{_KUBECTL} get service web -o jsonpath='{{.spec.clusterIP}}'")
     ports = Ports(machines, [("tcp", 8080), ("tcp", 31555)])
     for bare in (_CONTROL_PLANES[0], _WORKERS[0]):  # one leads on to the other's Pod
+        deadline = time.monotonic() + 30  # the Pod's program and kube-proxy's rules come a moment after the Pod
+        while not ports.from_outside(_NEAR, bare.address) and time.monotonic() < deadline:
+            time.sleep(1)
         assert ports.from_outside(_NEAR, bare.address) == {("tcp", 31555)}
         assert ports.from_outside(_FAR, bare.address) == set()
         for inner in (pod, service):

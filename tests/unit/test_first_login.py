@@ -30,8 +30,10 @@ pytestmark = pytest.mark.usefixtures("build")
 PASSWORD = "not on a command line"
 # A machine is a folder: `password`, `host.pub`, and what it gets: `keys`, which open it, and `rule`, with which sudo
 # asks no more. A file `deaf` in it lets sudo ask all the same, `tty` lets it ask for a terminal; with `dead` a machine
-# does not answer. `dns` is what ssh tells of the records of its host key.
+# does not answer. `dns` is what ssh tells of the records of its host key. With `crowded` the user's agent has more keys
+# than its sshd hears; `key` is the file of a key that opens it.
 SSH = r"""
+all="$*"
 if [ "$*" != "${{*#* -v }}" ]; then look=yes; fi
 echo "$*" >>{machines}/log
 for word; do
@@ -57,7 +59,14 @@ if [ -n "$look" ]; then
 fi
 if [ -n "$known" ]; then cp "$home/host.pub" "$known"; exit 255; fi
 if [ ! -e "$home/keys" ]; then
-  if [ -z "$SSH_ASKPASS" ] || [ "$("$SSH_ASKPASS")" != "$(cat "$home/password")" ]; then
+  case "$all" in
+    *PreferredAuthentications=keyboard-interactive,password*) ;;
+    *IdentitiesOnly=no*)
+      if [ -e "$home/crowded" ]; then echo "Received disconnect: Too many authentication failures" >&2; exit 255; fi;;
+    *"-i $(cat "$home/key" 2>/dev/null || echo none) "*) opened=yes;;
+  esac
+  if [ "$opened" ]; then :
+  elif [ -z "$SSH_ASKPASS" ] || [ "$("$SSH_ASKPASS")" != "$(cat "$home/password")" ]; then
     echo "ops@$name: Permission denied (publickey,password)." >&2; exit 255
   fi
 fi
@@ -167,6 +176,22 @@ def test_a_wrong_password_is_told_with_the_machine_and_what_to_look_at(apply: Ru
     assert raised.value.where == "node2 (ops@10.20.0.12:2222)"
     assert "hosts.access" in str(raised.value.todo)
     assert (machines / "node1" / "keys").exists(), "the others have it"
+
+
+@pytest.mark.parametrize("by", ["password", "key"])
+def test_keys_of_an_agent_do_not_use_up_the_tries_of_what_was_given(
+    by: str, machines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = machines.parent / "given"
+    (run,) = _apply(environment_file(machines.parent, **({"key": str(key)} if by == "key" else {})), assume_yes=True)
+    for name in ("node1", "node2"):
+        (machines / name / "crowded").touch()
+        if by == "key":
+            (machines / name / "key").write_text(str(key))
+            (machines / name / "rule").touch()
+            monkeypatch.delenv("FIRST_PASSWORD", raising=False)
+    login.STEP.do(run)
+    assert (machines / "node2" / "keys").exists()
 
 
 def test_a_sudo_that_asks_in_spite_of_the_rule_is_told(apply: Run, machines: Path) -> None:

@@ -92,7 +92,7 @@ class FirstLogin:
             return ssh.key_changed(ssh.host(node), self.machines.run.workspace.ssh_config, done)
         if done.code in ssh.FAILED:
             self.silent.add(name)
-            return host_keys.unanswered(done, self.ways[name])
+            return host_keys.unanswered(done)
         return self._error(done, "the user's shell there runs no command", "give the user a shell, then apply again")
 
     def _ease(self) -> list[str]:

@@ -138,7 +138,7 @@ def test_a_plan_tells_it_and_looks_no_further(metal: Metal) -> None:
         with metal.run("plan", adopts=adopts) as run:
             contract = planned(run.environment, {})
             assert contract
-            recap = plan_command._check_hosts(run, contract, plan)
+            recap = plan_command._check_hosts(run, contract, [], plan)
         assert metal.played == played
         assert recap
         assert recap.changed == ([FOUND] if adopts else [])

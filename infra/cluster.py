@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,11 +29,15 @@ _WRITE_SETTINGS = frozenset({"prepare", "site"})  # the playbooks that give mach
 
 @dataclass(frozen=True)
 class Cluster:
-    """The machines of one contract during one command."""
+    """The machines of one contract during one command.
+
+    Those that are `unmade` by their names are in the inventory, as the others hear of them, and are not asked.
+    """
 
     contract: Contract
     environment: Environment
     run: Run
+    unmade: Collection[str] = ()
 
     def inventory(self, *, serving: bool = False) -> inventory.Inventory:
         """Return Ansible's inventory, from the contract, the settings and the resolved artifacts.
@@ -62,7 +66,7 @@ class Cluster:
     @property
     def present(self) -> tuple[Node, ...]:
         """The machines that this command does not go on without."""
-        return tuple(node for node in self.contract.nodes if node.name not in self.run.absent)
+        return tuple(node for node in self.contract.nodes if node.name not in {*self.run.absent, *self.unmade})
 
     def configure_ssh(self, keys: Sequence[Path]) -> None:
         """Write ssh_config, and forget the host keys of machines that are no more; any of the `keys` may open one.
@@ -163,7 +167,7 @@ class Cluster:
         listed = bare or self.inventory(serving=True)
         write_atomically(workspace.inventory, inventory.as_yaml(listed), mode=0o600)
         sockets = self.run.connections.share()
-        absent = [f"!{name}" for name in self.run.absent]
+        absent = [f"!{name}" for name in (*self.run.absent, *self.unmade)]
         hosts = ":".join(limit or (["all", *absent] if absent else [])) or None
         given = {**(variables or {}), **(self._proxy_secrets() if name in _WRITE_SETTINGS else {})}
         asked = self.sudo_passwords(limit)

@@ -92,7 +92,7 @@ class FirstLogin:
             return ssh.key_changed(ssh.host(node), self.machines.run.workspace.ssh_config, done)
         if done.code in ssh.FAILED:
             self.silent.add(name)
-            return host_keys.unanswered(done, self.ways[name])
+            return host_keys.unanswered(done)
         return self._error(done, "the user's shell there runs no command", "give the user a shell, then apply again")
 
     def _ease(self) -> list[str]:
@@ -164,11 +164,18 @@ class FirstLogin:
             return execute([*argv, path, *options, name, command], env=asked, stdin=stdin, check=False)
 
     def _bring_key(self, name: str, password: str | None = None) -> Completed:
-        """Bring the key by the user's own keys, or by the password."""
+        """Bring the key by the key of hosts.access, by those of the user's agent, or by the password.
+
+        sshd ends a login after six tries, and each key is one: an agent's keys come before what was given.
+        """
         way = self.ways[name]
-        options = ["-o", "IdentitiesOnly=no", *(["-i", str(Path(way.key).expanduser())] if way.key else [])]
         if password is not None:
-            options += ["-o", "BatchMode=no", "-o", "NumberOfPasswordPrompts=1"]
+            methods = "PreferredAuthentications=keyboard-interactive,password"
+            options = ["-o", methods, "-o", "BatchMode=no", "-o", "NumberOfPasswordPrompts=1"]
+        elif way.key:
+            options = ["-o", "IdentitiesOnly=yes", "-i", str(Path(way.key).expanduser())]
+        else:
+            options = ["-o", "IdentitiesOnly=no"]
         command = shlex.join(["sh", "-c", _BRING_KEY])
         return self._ssh(name, command, options, stdin=f"{self.public_key}\n", password=password)
 

@@ -15,6 +15,7 @@ from bootstrap.errors import AnsibleError
 from bootstrap.process import Completed
 from bootstrap.process import run as execute
 from infra.platforms import Access
+from infra.platforms.hosts import UNANSWERED
 from infra.ssh import literal
 
 Ssh = Callable[[Sequence[str]], Completed]  # logs in on one machine with these further options
@@ -63,7 +64,7 @@ def look(way: Access, ssh: Ssh, file: Path, config: str) -> HostKey:
     wanted = ("StrictHostKeyChecking=accept-new", f"HostKeyAlgorithms={algorithms}", "HashKnownHosts=no")
     done = ssh(_options(f'UserKnownHostsFile="{literal(str(file))}"', *wanted))
     if not file.exists():
-        raise unanswered(done, way)
+        raise unanswered(done)
     _, fingerprint, *_, kind = execute(["ssh-keygen", "-lf", file]).stdout.split()
     if fingerprint != seen.fingerprint:
         raise AnsibleError(
@@ -75,15 +76,11 @@ def look(way: Access, ssh: Ssh, file: Path, config: str) -> HostKey:
     return HostKey(file.read_text(encoding="utf-8"), f"{fingerprint} {kind}", seen.vouched)
 
 
-def unanswered(done: Completed, way: Access) -> AnsibleError:
+def unanswered(done: Completed) -> AnsibleError:
     """Return the error for a machine that ssh did not come to."""
     said = [line for line in done.stderr.strip().splitlines() if not line.startswith("debug1: ")]
-    return AnsibleError(
-        "no answer to SSH",
-        why=said[-1] if said else f"exit code {done.code}",
-        todo="see whether the machine is on, and whether hosts.access (user, port, jump) and its address are right"
-        f" ({way.address}, port {way.port}); then apply again",
-    )
+    why = said[-1] if said else f"exit code {done.code}"
+    return AnsibleError("no answer to SSH", why=why, todo=UNANSWERED)
 
 
 def _judged(way: Access, ssh: Ssh, config: Path) -> _Seen:
@@ -95,7 +92,7 @@ def _judged(way: Access, ssh: Ssh, config: Path) -> _Seen:
     done = ssh(["-v", "-F", str(config), *_options(*files, *rules)])
     served = _SERVED.search(done.stderr)
     if not served:
-        raise unanswered(done, way)
+        raise unanswered(done)
     kind, fingerprint = served[1].removesuffix(_CERTIFICATE), served[2]
     if _REFUSED not in done.stderr:
         own = _knows(known, name) or _knows(known, way.address)

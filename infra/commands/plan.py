@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from bootstrap.errors import AnsibleError, RefusedError
 from infra import cluster, guards, key_change, machine_names, stopped_machines
@@ -40,9 +40,9 @@ def run(run: Run, options: Namespace) -> int:
         contract = (from_plan(terraform.planned()) if plan.outputs else None) or there
         # A machine that Terraform finds missing cannot be asked, and own machines are known before they are nodes.
         standing = {node.name for node in there.nodes} if there else set()
-        askable = contract.without(made) if contract and not standing & set(made) else None
+        askable = contract and not standing & set(made) and contract.without(made).nodes
         try:
-            recap = _check_hosts(run, askable, plan) if askable and askable.nodes else _before(run)
+            recap = _check_hosts(run, contract, made, plan) if contract and askable else _before(run)
         except AnsibleError as error:
             for line in (plan.summary(), *error.told):  # what is known is told
                 run.display.say(line)
@@ -52,19 +52,24 @@ def run(run: Run, options: Namespace) -> int:
     return 2 if options.detailed_exitcode and changes else 0
 
 
-def _check_hosts(run: Run, contract: Contract, plan: Plan) -> Recap | None:
-    """Ask Ansible what it would change on the machines that answer; None if too few control planes do."""
+def _check_hosts(run: Run, contract: Contract, made: Sequence[str], plan: Plan) -> Recap | None:
+    """Ask Ansible what it would change on the machines that answer; None if too few control planes do.
+
+    Those of the contract that are yet to be made change the others, as the rules of their firewalls.
+    """
     with run.display.stage("check", "ask Ansible what it would change"):
-        stopped_machines.leave_out(run, stopped_machines.find(run, contract))
-        machines = cluster.of(run, contract)
+        there = contract.without(made)
+        unmade = [node.name for node in contract.nodes if node not in there.nodes]
+        stopped_machines.leave_out(run, stopped_machines.find(run, there))
+        machines = replace(cluster.of(run, contract), unmade=unmade)
         machines.configure_ssh(key_change.candidates(run, plan))
         run.absent.update(machines.unreachable())
-        if past := _past(run, contract.without(run.absent)):
+        if past := _past(run, there.without(run.absent)):
             return past
-        if contract.keeps_majority(run.absent):
-            return machines.play("site", "check", check=True)
+        if there.keeps_majority(run.absent):
+            return machines.play("site", "check", {"settings_unmade": unmade}, check=True)
         few = AnsibleError("too few control planes answer")
-        run.absent.update({node.name: few for node in contract.nodes if node.name not in run.absent})
+        run.absent.update({node.name: few for node in there.nodes if node.name not in run.absent})
         return None
 
 

@@ -29,13 +29,17 @@ def adopt(run: Run) -> None:
 
 
 def answering(run: Run) -> Contract | None:
-    """Return those machines of the environment file that the first login has opened, and that answer."""
+    """Return those machines of the environment file that the first login has opened, and that answer.
+
+    A machine whose host key nobody has confirmed is not asked: ssh would take any key for its, and keep it.
+    """
     contract = planned(run.environment, {})
     if contract is None:
         return None
     machines = cluster.of(run, contract)
+    confirmed = contract.only([node.name for node in contract.nodes if machines.pinned(node)])
     machines.write_ssh_config(contract, [key_pair.find(run).private])
-    return contract.without(machines.unreachable())  # a later step tells the others
+    return confirmed.without(cluster.of(run, confirmed).unreachable())  # a later step tells the others
 
 
 def look(run: Run, contract: Contract) -> Recap:

@@ -15,12 +15,11 @@ import pipeline
 from bootstrap import keys
 from bootstrap.config import loader
 from bootstrap.errors import AnsibleError, PipelineError, RefusedError
-from infra import ansible, history
+from infra import ansible, history, ssh
 from infra import run as runs
-from infra.cluster import Cluster
 from infra.commands import apply as apply_command
 from infra.commands import plan as plan_command
-from infra.contract import planned
+from infra.contract import Contract, planned
 from infra.history import Origin
 from infra.platforms.hosts import PLATFORM
 from infra.recap import Change, Recap
@@ -49,11 +48,16 @@ FOUND = Change("two", "Take over what the machine's past has left", ("- containe
 
 @dataclass
 class Metal:
-    """Machines of which one has a past and one is silent, and the playbooks that were run: name, check, hosts."""
+    """Machines of which one has a past and one is silent, and the playbooks that were run: name, check, hosts.
+
+    `pinned` are the machines whose host keys are confirmed, and `asked` those that ssh was started for.
+    """
 
     file: Path
     changed: list[Change] = field(default_factory=lambda: [FOUND])
     played: list[tuple[str, bool, str | None]] = field(default_factory=list)
+    pinned: tuple[str, ...] = ("one-10.20.0.11", "two-10.20.0.12", "three-10.20.0.13")
+    asked: list[str] = field(default_factory=list)
 
     @contextmanager
     def run(self, command: str = "apply", *, yes: bool = False, adopts: bool = True) -> Iterator[Run]:
@@ -63,16 +67,17 @@ class Metal:
             record_environment(run)
             keys.ensure(run.environment, run.workspace.keys)
             run.workspace.artifacts.write_text("[]")
+            pins = [f"{address} ssh-ed25519 AAAA\n" for address in self.pinned]
+            run.workspace.known_hosts.write_text("".join(pins))
             yield run
 
     def play(self, playbook: ansible.Playbook, *_: object) -> Recap:
         self.played.append((playbook.name, playbook.check, playbook.limit))
         return Recap(changed=self.changed if playbook.name == "adopt" else [])
 
-
-def _unreachable(machines: Cluster) -> dict[str, PipelineError]:
-    names = {node.name for node in machines.contract.nodes}
-    return {"three": AnsibleError("the machine did not answer")} if "three" in names else {}
+    def unreachable(self, contract: Contract, *_: object) -> dict[str, PipelineError]:
+        self.asked += [node.name for node in contract.nodes]
+        return {"three": AnsibleError("the machine did not answer")} if "three" in self.asked else {}
 
 
 @pytest.fixture
@@ -82,7 +87,7 @@ def metal(build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Metal
     file.write_text(yaml.safe_dump(DOCUMENT))
     made = Metal(file)
     monkeypatch.setattr(ansible, "play", made.play)
-    monkeypatch.setattr(Cluster, "unreachable", _unreachable)
+    monkeypatch.setattr(ssh, "unreachable", made.unreachable)
     return made
 
 
@@ -95,6 +100,16 @@ def test_nothing_is_taken_over_that_was_not_seen_and_agreed_to(
     told = capsys.readouterr().err
     assert "Take over what the machine's past has left: two\n    - containerd.service\n    + stopped" in told
     assert "This takes over what is on two" in str(refused.value.why)
+
+
+@pytest.mark.parametrize("command", ["apply", "plan"])
+def test_machines_whose_host_keys_nobody_confirmed_are_not_asked(command: str, metal: Metal) -> None:
+    metal.pinned = ("two-10.20.0.12",)
+    with metal.run(command) as run:
+        there = adopt.answering(run)
+    assert metal.asked == ["two"]
+    assert there
+    assert [node.name for node in there.nodes] == ["two"]
 
 
 def test_what_was_agreed_to_is_taken_over_where_it_is(metal: Metal) -> None:
@@ -123,7 +138,7 @@ def test_a_plan_tells_it_and_looks_no_further(metal: Metal) -> None:
         with metal.run("plan", adopts=adopts) as run:
             contract = planned(run.environment, {})
             assert contract
-            recap = plan_command._check_hosts(run, contract, plan)
+            recap = plan_command._check_hosts(run, contract, [], plan)
         assert metal.played == played
         assert recap
         assert recap.changed == ([FOUND] if adopts else [])

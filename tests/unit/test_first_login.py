@@ -169,6 +169,16 @@ def test_a_wrong_password_is_told_with_the_machine_and_what_to_look_at(apply: Ru
     assert (machines / "node1" / "keys").exists(), "the others have it"
 
 
+def test_keys_of_an_agent_do_not_use_up_the_tries_of_what_was_given(machines: Path) -> None:
+    (run,) = _apply(environment_file(machines.parent, key="/given"), assume_yes=True)
+    login.STEP.do(run)
+    logged = (machines / "log").read_text().splitlines()
+    by_key, by_password = [line for line in logged if " node1 sh -c 'set -eu; umask 077; mkdir" in line]
+    assert "-o IdentitiesOnly=yes -i /given node1 " in by_key
+    assert "-o PreferredAuthentications=keyboard-interactive,password" in by_password
+    assert "Identit" not in by_password
+
+
 def test_a_sudo_that_asks_in_spite_of_the_rule_is_told(apply: Run, machines: Path) -> None:
     (machines / "node1" / "deaf").touch()
     with pytest.raises(AnsibleError, match=RULE):
@@ -320,6 +330,8 @@ def test_all_problems_of_all_machines_are_one_list_and_an_apply_goes_on_when_the
     told = str(raised.value)
     assert "no answer to SSH" in told
     assert "node1 (ops@10.20.0.11:22)" in told
+    assert "network.allow_ssh_from" in told
+    assert "nft delete table inet kube_pipeline" in told
     assert "it is cloned; its clock is off" in told
     (machines / "node1" / "dead").unlink()
     UNFIT.clear()

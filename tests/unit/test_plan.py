@@ -15,6 +15,7 @@ from bootstrap.errors import AnsibleError, LoginRefusedError, PipelineError
 from infra import ansible, stopped_machines
 from infra.cluster import Cluster
 from infra.commands import plan as plan_command
+from infra.contract import Contract
 from infra.platforms import aws
 from infra.recap import Change, Recap
 from infra.terraform_events import Plan
@@ -92,6 +93,32 @@ def test_a_machine_that_cannot_be_asked_is_named_beside_what_the_others_say(
     assert played == ["all:!big-disk-0"]
     assert pipeline.main(["plan", LOCAL]) == 0
     assert "Ansible: big-disk-0 was not asked: " in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("played")
+def test_machines_hear_of_one_that_is_to_be_made_and_it_is_not_asked(
+    made: Workspace, contract: Contract, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    playbooks: list[ansible.Playbook] = []
+
+    def play(playbook: ansible.Playbook, *_: object) -> Recap:
+        playbooks.append(playbook)
+        return Recap()
+
+    monkeypatch.setattr(ansible, "play", play)
+    added = contract.nodes[1].model_copy(update={"name": "general-0"})
+    planned = contract.model_copy(update={"nodes": (*contract.nodes, added)})
+    monkeypatch.setattr(plan_command, "from_plan", lambda _: planned)
+    resources = ("aws_instance.pool-general-0",)
+    answers(monkeypatch, Plan(resources, (), (), (), outputs=True, vocabulary=aws.PLATFORM))
+    assert pipeline.main(["plan", LOCAL, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["ansible"]
+    assert found["installs"] == ["general-0"]
+    assert found["not_asked"] == {}
+    (playbook,) = playbooks
+    assert playbook.limit == "all:!general-0"
+    assert playbook.variables == {"settings_unmade": ["general-0"]}
+    assert "ansible_host: general-0" in made.inventory.read_text()
 
 
 def test_where_no_control_plane_answers_terraform_s_part_is_all(

@@ -13,6 +13,12 @@ from bootstrap.platforms import hosts
 from infra import passwords
 from infra.platforms import Access, Jump, RemoteCloud
 
+UNANSWERED = (
+    "see whether the machine is on, and whether hosts.access (user, port, jump) and its address are right. Where it has"
+    " this pipeline's firewall already, network.allow_ssh_from has to have the address from which SSH comes to it: add"
+    " it there, and apply from an address that is let in, or first run `nft delete table inet kube_pipeline` on the"
+    " machine's console; then apply again"
+)
 _API = "terraform_data.api"
 
 
@@ -61,10 +67,7 @@ class HostsOperations(RemoteCloud):
 
     def unanswered(self, folder: Path) -> str:  # noqa: ARG002 - each platform is asked the same
         """Return what may keep it from answering."""
-        return (
-            "see whether the machine is on, and whether hosts.access (user, port, jump) and its address are right;"
-            " then apply again"
-        )
+        return UNANSWERED
 
 
 PLATFORM = HostsOperations()

@@ -57,7 +57,7 @@ def agree(run: Run, plan: Plan, known: Sequence[str] = ()) -> None:
     """Tell a plan, refuse it where it must not be, and ask where it takes away more than what is `known` already."""
     run.display.say(plan.summary())
     contract = from_outputs(run.workspace)
-    guards.check(contract.nodes if contract else (), plan)
+    guards.check(contract.nodes if contract else (), plan, run.absent)
     if set(plan.disruptive) - set(known):
         names = ", ".join(plan.disruptive)
         stay = f"This takes machines out of the cluster, with their Pods, data and volumes; the machines stay: {names}."

@@ -50,6 +50,7 @@ def make(run: Run) -> None:
         terraform.write_outputs()
         if early:
             cluster.of(run, required(run.workspace)).name_pins_by_id()
+    clearing.end(run.workspace)
     history.made(run.workspace, run.origin)
 
 
@@ -153,5 +154,5 @@ STEP = Step(
     make,
     undo=delete,
     reads=("environment", "artifacts", "lab", "stack", "keys"),
-    writes=("state", "outputs", "ssh_config", "known_hosts", "ways", "inventory", "prepared"),
+    writes=("state", "outputs", "ssh_config", "known_hosts", "ways", "cleared", "inventory", "prepared"),
 )

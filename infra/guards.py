@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bootstrap.errors import RefusedError
 from infra.contract import Node
 from infra.terraform_events import Plan
 
 
-def check(nodes: Sequence[Node], plan: Plan) -> None:
-    """See that a plan may be applied.
+def check(nodes: Sequence[Node], plan: Plan, absent: Collection[str] = ()) -> None:
+    """See that a plan may be applied; `absent` are the names of machines that do not answer.
 
     Raises:
         RefusedError: it may not.
     """
     _keep_api(nodes, plan)
-    _keep_majority(nodes, plan)
+    _keep_majority(nodes, plan, absent)
 
 
 def _keep_api(nodes: Sequence[Node], plan: Plan) -> None:
@@ -33,10 +33,10 @@ def _keep_api(nodes: Sequence[Node], plan: Plan) -> None:
         )
 
 
-def _keep_majority(nodes: Sequence[Node], plan: Plan) -> None:
+def _keep_majority(nodes: Sequence[Node], plan: Plan, absent: Collection[str]) -> None:
     """See that a plan keeps most of the control planes: without a majority of its members, etcd loses the data.
 
-    Control planes that are missing already, and that the plan makes anew, do not vote either.
+    Control planes that are missing already, and that the plan makes anew, do not vote either, nor do `absent` ones.
 
     Raises:
         RefusedError: it does not.
@@ -46,12 +46,15 @@ def _keep_majority(nodes: Sequence[Node], plan: Plan) -> None:
     removed, missing = (
         [name for name in members if ids[name] in plan.machines(resources)] for resources in (plan.removes, plan.create)
     )
-    if removed and 2 * (len(members) - len(removed) - len(missing)) <= len(members):
+    silent = [name for name in members if name in absent and name not in (*removed, *missing)]
+    if removed and 2 * (len(members) - len(removed) - len(missing) - len(silent)) <= len(members):
         beside = f", and {', '.join(missing)} is missing already" if missing else ""
+        beside += f", while {', '.join(silent)} does not answer" if silent else ""
         raise RefusedError(
             f"this would delete or replace {len(removed)} of {len(members)} control planes at once{beside}",
             where=", ".join(removed),
             why="etcd would lose the majority of its members, and the cluster its data",
             todo="undo the change in the environment file; `make plan` shows what it would do."
-            " To give up the cluster and its data, destroy the environment, then apply",
+            + (" What does not answer is to be started, or replaced, before another one goes." if silent else "")
+            + " To give up the cluster and its data, destroy the environment, then apply",
         )

@@ -112,7 +112,7 @@ class Workspace:
         ),
     )
     ways = File("ways.json", writer="infra/ways.py")
-    # The machines that a destroy has cleared, where they stay and it has not come to its end
+    # The machines that a command has cleared, by provider id, where they stay and it has not come to its end
     cleared = File("cleared.json", writer="infra/clearing.py")
     # Ansible
     inventory = File("inventory/hosts.yaml", writer="infra/cluster.py", readers=("infra/ansible.py",))

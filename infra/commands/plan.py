@@ -16,6 +16,8 @@ from infra.run import Run, working
 from infra.steps import adopt, perform
 from infra.terraform_events import Plan
 
+_FEW = "too few control planes answer"
+
 
 def add_options(parser: ArgumentParser, steps: Sequence[str]) -> None:
     """Add `--json`, `--yes`, `--adopt` and `--detailed-exitcode`."""
@@ -68,7 +70,7 @@ def _check_hosts(run: Run, contract: Contract, made: Sequence[str], plan: Plan) 
             return past
         if there.keeps_majority(run.absent):
             return machines.play("site", "check", {"settings_unmade": unmade}, check=True)
-        few = AnsibleError("too few control planes answer")
+        few = AnsibleError(_FEW)
         run.absent.update({node.name: few for node in there.nodes if node.name not in run.absent})
         return None
 
@@ -120,8 +122,11 @@ def _cleared(run: Run, plan: Plan) -> list[str]:
 def _refusals(run: Run, plan: Plan) -> list[str]:
     """Return why apply would refuse a plan of Terraform's, if it would."""
     there = from_outputs(run.workspace)
+    # Only of machines that stay does apply know before it changes anything which of them do not answer.
+    absent = run.absent if run.platform.machines_stay else {}
+    silent = [name for name, error in absent.items() if error.what != _FEW]
     try:
-        guards.check(there.nodes if there else (), plan)
+        guards.check(there.nodes if there else (), plan, silent)
         if plan.replaces_key:
             key_change.refuse_locked_out(run.absent)
     except RefusedError as error:

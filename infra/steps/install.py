@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Collection
 
@@ -51,9 +50,8 @@ def _clear(run: Run, contract: Contract, begun: Collection[str]) -> None:
     """
     history.destroying(run.workspace, run.origin)
     done = clearing.already(run.workspace)
-    names = [node.name for node in contract.nodes if node.name not in done]
-    note = functools.partial(clearing.record, run.workspace)
-    outcome = clearing.clear(cluster.of(run, contract), names, cluster_stays=False, note=note)
+    names = [node.name for node in contract.nodes if node.provider_id not in done]
+    outcome = clearing.clear(cluster.of(run, contract), names, cluster_stays=False)
     untouched = {name for name in begun if isinstance(outcome.silent.get(name), LoginRefusedError)}
     silent = {name: error for name, error in outcome.silent.items() if name not in untouched}
     for name, error in silent.items():

@@ -24,7 +24,7 @@ def log_in(run: Run) -> None:
     contract = planned(run.environment, {})
     if contract is None:
         return
-    clearing.begin(run.workspace)
+    clearing.begin(run.workspace, contract)
     pair, machines = key_pair.find(run), cluster.of(run, contract)
     machines.write_ssh_config(contract, [pair.private])
     known = {node.name for node in contract.nodes if machines.pinned(node)}

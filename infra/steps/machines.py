@@ -50,6 +50,7 @@ def make(run: Run) -> None:
         terraform.write_outputs()
         if early:
             cluster.of(run, required(run.workspace)).name_pins_by_id()
+    clearing.end(run.workspace)
     history.made(run.workspace, run.origin)
 
 
@@ -57,7 +58,7 @@ def agree(run: Run, plan: Plan, known: Sequence[str] = ()) -> None:
     """Tell a plan, refuse it where it must not be, and ask where it takes away more than what is `known` already."""
     run.display.say(plan.summary())
     contract = from_outputs(run.workspace)
-    guards.check(contract.nodes if contract else (), plan)
+    guards.check(contract.nodes if contract else (), plan, run.absent)
     if set(plan.disruptive) - set(known):
         names = ", ".join(plan.disruptive)
         stay = f"This takes machines out of the cluster, with their Pods, data and volumes; the machines stay: {names}."
@@ -153,5 +154,5 @@ STEP = Step(
     make,
     undo=delete,
     reads=("environment", "artifacts", "lab", "stack", "keys"),
-    writes=("state", "outputs", "ssh_config", "known_hosts", "ways", "inventory", "prepared"),
+    writes=("state", "outputs", "ssh_config", "known_hosts", "ways", "cleared", "inventory", "prepared"),
 )

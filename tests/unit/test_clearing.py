@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,12 +15,12 @@ import yaml
 import pipeline
 from bootstrap import keys
 from bootstrap.config import loader
-from bootstrap.errors import AnsibleError, LoginRefusedError, PipelineError
+from bootstrap.errors import AnsibleError, LoginRefusedError, PipelineError, RefusedError
 from infra import ansible, clearing, cluster, history, ssh, ways
 from infra import run as runs
 from infra.cluster import Cluster
+from infra.commands import plan as plan_command
 from infra.contract import planned, required
-from infra.first_login import RULE
 from infra.history import Origin
 from infra.platforms.hosts import PLATFORM
 from infra.recap import Recap
@@ -32,7 +31,7 @@ from infra.steps import record_environment
 from infra.terraform_events import Plan
 from infra.workspace import Workspace
 
-HOSTS = {
+HOSTS: dict[str, Any] = {
     "endpoint": {"load_balancer": "api.example.com"},
     "access": {"user": "ops", "port": 2222},
     "machines": [
@@ -77,7 +76,7 @@ class Metal:
 
 def _unreachable(made: Metal) -> Callable[[Cluster], dict[str, PipelineError]]:
     def unreachable(machines: Cluster) -> dict[str, PipelineError]:
-        names = {node.name for node in machines.contract.nodes}
+        names = {node.name for node in machines.present}
         return {name: error for name, error in made.silent.items() if name in names}
 
     return unreachable
@@ -185,12 +184,13 @@ def test_a_machine_that_let_nobody_in_has_nothing_to_be_cleared(metal: Metal) ->
 # leaving
 
 
-def leave(metal: Metal, *names: str) -> None:
-    """Apply a plan that takes machines out, up to where Terraform would work."""
+def leave(metal: Metal, *names: str, absent: Sequence[str] = ()) -> None:
+    """Apply a plan that takes machines out, up to where Terraform would work; it has found out who is `absent`."""
     environment = loader.load(str(metal.file))
     request = Request("apply", environment, metal.file, Options("metal"), pipeline.APPLY)
     with runs.reading(request) as run:
         record_environment(run)
+        run.absent.update({name: AnsibleError("no answer to SSH") for name in absent})
         contract = required(run.workspace)
         clearing.clear_leaving(run, contract, [node for node in contract.nodes if node.name in names])
 
@@ -217,13 +217,7 @@ def test_a_machine_that_gets_another_name_keeps_its_login(metal: Metal) -> None:
 
 
 def test_a_control_plane_leaves_etcd_before_it_is_reset(metal: Metal) -> None:
-    new = [{"name": name, "address": f"10.20.0.2{name[1]}", "pool": "control-plane"} for name in ("p5", "p6")]
-    metal.write(lambda document: document["hosts"]["machines"].extend(new))
-    environment = loader.load(str(metal.file))
-    contract = planned(environment, {})
-    assert contract
-    metal.workspace.outputs.write_text(json.dumps({"contract": {"value": contract.model_dump(mode="json")}}))
-    ways.of(contract, environment, PLATFORM, metal.workspace)
+    add_planes(metal)
     metal.silent["one"] = AnsibleError("the machine did not answer")
     metal.write(lambda document: document["hosts"]["machines"][-1].update(name="p7", address="10.20.0.27"))
     leave(metal, "p6", "three")
@@ -247,6 +241,95 @@ def test_a_dead_machine_that_leaves_is_named_and_holds_nothing_up(
     assert "three left without being cleared" in capsys.readouterr().err
 
 
+def test_a_machine_that_has_left_is_not_asked_again_until_it_comes_back(metal: Metal) -> None:
+    metal.write(lambda document: document["hosts"]["machines"].__delitem__(slice(1, None)))
+    metal.failing.add("three")
+    with pytest.raises(AnsibleError):
+        leave(metal, "two", "three")
+    assert metal.done == ["drain one", "reset two:three", "log out two"]
+    metal.failing.clear()
+    metal.done.clear()
+    begin(metal)
+    leave(metal, "two", "three")
+    assert metal.done == ["drain one", "reset three", "log out three"]
+    leave(metal, "two", "three")
+    assert metal.done == ["drain one", "reset three", "log out three"]
+    metal.write(lambda document: document["hosts"]["machines"].append(HOSTS["machines"][1]))
+    begin(metal)
+    assert clearing.already(metal.workspace) == ["three-10.20.0.13"]
+    assert metal.destroy() == 0
+    assert metal.done == ["reset one:two", "log out one", "log out two", "terraform"]
+
+
+def begin(metal: Metal) -> None:
+    """Begin an apply of what the environment file says now."""
+    contract = planned(loader.load(str(metal.file)), {})
+    assert contract
+    clearing.begin(metal.workspace, contract)
+
+
+def test_those_that_let_the_pipeline_in_no_more_are_recorded_although_one_fails(
+    metal: Metal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def output(_: Path, host: str, __: str) -> None:
+        if host == "one":
+            raise AnsibleError("a command failed there")
+
+    monkeypatch.setattr(ssh, "output", output)
+    assert metal.destroy() == 14
+    assert clearing.already(metal.workspace) == ["two-10.20.0.12", "three-10.20.0.13"]
+
+
+def add_planes(metal: Metal) -> None:
+    """Let the environment have the control planes p5 and p6, too."""
+    new = [{"name": name, "address": f"10.20.0.2{name[1]}", "pool": "control-plane"} for name in ("p5", "p6")]
+    metal.write(lambda document: document["hosts"]["machines"].extend(new))
+    environment = loader.load(str(metal.file))
+    contract = planned(environment, {})
+    assert contract
+    metal.workspace.outputs.write_text(json.dumps({"contract": {"value": contract.model_dump(mode="json")}}))
+    ways.of(contract, environment, PLATFORM, metal.workspace)
+
+
+def test_a_control_plane_that_etcd_keeps_is_not_reset(metal: Metal) -> None:
+    add_planes(metal)
+    metal.failing.add("one")
+    with pytest.raises(AnsibleError):
+        leave(metal, "p6")
+    assert metal.done == ["drain one"]
+
+
+def test_a_control_plane_is_not_reset_while_no_other_one_can_be_asked(metal: Metal) -> None:
+    add_planes(metal)
+    metal.silent |= {name: AnsibleError("the machine did not answer") for name in ("one", "p5")}
+    with pytest.raises(AnsibleError, match="no control plane that stays answers"):
+        leave(metal, "p6")
+    assert metal.done == []
+
+
+def test_a_control_plane_stays_while_another_one_does_not_answer(metal: Metal) -> None:
+    add_planes(metal)
+    plan = Plan((), (), (), ("terraform_data.host-p6",), outputs=True, vocabulary=PLATFORM)
+    options = Options("metal", assume_yes=True)
+    with runs.reading(Request("apply", loader.load(str(metal.file)), metal.file, options, pipeline.APPLY)) as run:
+        machines_step.agree(run, plan)
+        run.absent["one"] = AnsibleError("no answer to SSH")
+        with pytest.raises(RefusedError, match="while one does not answer"):
+            machines_step.agree(run, plan)
+        assert "while one does not answer" in plan_command._refusals(run, plan)[0]
+        run.absent["one"] = AnsibleError(plan_command._FEW)
+        assert plan_command._refusals(run, plan) == []
+
+
+def test_those_that_are_known_not_to_answer_are_asked_for_nothing(
+    metal: Metal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_planes(metal)
+    leave(metal, "three", "p6", absent=["one", "p6"])
+    assert metal.done == ["drain p5", "reset three"]
+    assert "p6 left without being cleared, because it did not answer" in capsys.readouterr().err
+
+
 def test_an_apply_clears_what_its_plan_removes(metal: Metal, monkeypatch: pytest.MonkeyPatch) -> None:
     cleared: list[str] = []
     plan = Plan((), (), (), ("terraform_data.host-two",), outputs=True, vocabulary=PLATFORM)
@@ -264,45 +347,7 @@ def test_an_apply_clears_what_its_plan_removes(metal: Metal, monkeypatch: pytest
     options = Options("metal", assume_yes=True)
     with runs.reading(Request("apply", loader.load(str(metal.file)), metal.file, options, pipeline.APPLY)) as run:
         record_environment(run)
+        clearing.record(run.workspace, required(run.workspace).nodes[1])
         machines_step.make(run)
+        assert clearing.already(run.workspace) == []  # what Terraform has forgotten may come back
     assert cleared == ["two", "apply"]
-
-
-# the last thing on a machine
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("ssh-ed25519 AAAAours kube-pipeline metal\n", None),
-        ("ssh-rsa BBBB friend\nssh-ed25519 AAAAours kube-pipeline metal\n", "ssh-rsa BBBB friend\n"),
-        ("ssh-rsa BBBB friend\n", "ssh-rsa BBBB friend\n"),
-    ],
-)
-def test_the_login_is_taken_away_and_those_of_others_stay(tmp_path: Path, before: str, after: str | None) -> None:
-    rule, file = tmp_path / "rule", tmp_path / "home/.ssh/authorized_keys"
-    for path, text in ((rule, "ops ALL"), (file, before)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    (tmp_path / "sudo").write_text('#!/bin/sh\nshift; exec "$@"\n')
-    (tmp_path / "sudo").chmod(0o700)
-    environment = {"HOME": str(tmp_path / "home"), "PATH": f"{tmp_path}:/usr/bin:/bin"}
-    script = clearing._LOG_OUT.replace(RULE, str(rule))
-    subprocess.run(["sh", "-c", script, "log-out", "ssh-ed25519 AAAAours"], env=environment, check=True)
-    assert not rule.exists()
-    assert (file.read_text() if file.exists() else None) == after
-    assert file.parent.exists() is (after is not None)
-
-
-@pytest.mark.parametrize(("sudo", "code"), [("rule", 1), ("ask", 0)])
-def test_a_sudo_that_asks_has_no_rule_to_take_away(tmp_path: Path, sudo: str, code: int) -> None:
-    (tmp_path / "sudo").write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
-    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
-    for name in ("sudo", "id"):
-        (tmp_path / name).chmod(0o700)
-    environment = {"HOME": str(tmp_path / "home"), "PATH": f"{tmp_path}:/usr/bin:/bin"}
-    script = clearing._LOG_OUT.replace(RULE, str(tmp_path / "rule"))
-    done = subprocess.run(
-        ["sh", "-c", script, "log-out", "ssh-ed25519 AAAAours", sudo], env=environment, capture_output=True, check=False
-    )
-    assert done.returncode == code

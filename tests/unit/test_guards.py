@@ -50,6 +50,23 @@ def test_a_plan_that_leaves_a_majority_passes(count: int, lost: int) -> None:
     )
 
 
+@pytest.mark.parametrize(("replaced", "absent", "passes"), [(0, 2, False), (2, 2, True), (0, 7, True)])
+def test_those_that_do_not_answer_do_not_vote(replaced: int, absent: int, passes: bool) -> None:
+    plan = Plan(
+        ("terraform_data.host-new",),
+        (),
+        (),
+        (f"terraform_data.host-controller-{replaced}",),
+        outputs=True,
+        vocabulary=hosts.PLATFORM,
+    )
+    if passes:
+        guards.check(control_planes(3), plan, [f"controller-{absent}"])
+        return
+    with pytest.raises(RefusedError, match="while controller-2 does not answer"):
+        guards.check(control_planes(3), plan, [f"controller-{absent}"])
+
+
 def test_own_machines_are_counted_too() -> None:
     removed = tuple(f"terraform_data.host-controller-{index}" for index in range(2))
     with pytest.raises(RefusedError, match="2 of 3 control planes"):

@@ -9,6 +9,8 @@ from .etcd import etcdctl
 from .records.nodes import recorded_nodes
 from .system.commands import CommandError, kubectl
 
+_GONE = "member not found"  # as etcd says it
+
 
 def stale_nodes(listed: str, joining: Sequence[str]) -> list[str]:
     """Pick from `kubectl get nodes -o name` those whose hosts are about to join."""
@@ -61,13 +63,36 @@ def leave(hosts: Mapping[str, str]) -> dict[str, str]:
     """Remove the members of etcd of hosts (name to address) that are about to go, and live; return id to name.
 
     Raises:
-        CommandError: etcd does not answer, or refuses.
+        CommandError: etcd does not answer, or refuses: without them it would lose the majority of its members.
     """
     if not hosts:
         return {}
     found = stale_members(etcdctl("member", "list", "--write-out=json"), hosts)
     forget([], found)
     return found
+
+
+def drain(nodes: Sequence[str], members: Mapping[str, str], timeout: int) -> tuple[bool, list[str]]:
+    """Let Pods leave nodes, then members of etcd, as `leave`; return whether any did, and what has not left in time.
+
+    Raises:
+        CommandError: etcd keeps a member, so that its host must not go.
+    """
+    unsure = []
+    try:
+        changed = _evict(nodes, timeout)
+    except CommandError as error:
+        changed = True
+        unsure.append(f"not all Pods have left {', '.join(nodes)}: {error}")
+    return bool(leave(members)) or changed, unsure
+
+
+def _evict(nodes: Sequence[str], timeout: int) -> bool:
+    options = ["--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--timeout={timeout}s"]
+    there = kubectl("get", "nodes", "--ignore-not-found", "--output=name", *nodes, timeout=20).split()
+    if there:
+        kubectl("drain", *options, *(name.rpartition("/")[2] for name in there), timeout=timeout + 10)
+    return bool(there)
 
 
 def forget(nodes: Sequence[str], members: Mapping[str, str]) -> None:
@@ -86,7 +111,8 @@ def forget(nodes: Sequence[str], members: Mapping[str, str]) -> None:
             try:
                 etcdctl("member", "remove", number)
             except CommandError as error:
-                refused[number] = error
+                if _GONE not in str(error):
+                    refused[number] = error
         if len(refused) == len(left):
             raise next(iter(refused.values()))
         left = list(refused)

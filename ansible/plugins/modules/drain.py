@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.forget import leave
-from ansible.module_utils.system.commands import CommandError, kubectl
+from ansible.module_utils.etcd import lost_majority
+from ansible.module_utils.forget import drain
+from ansible.module_utils.system.commands import CommandError
 from ansible.module_utils.system.paths import HOST
 
 DOCUMENTATION = r"""
@@ -15,8 +16,8 @@ description:
   - Takes no new Pods onto the nodes, and has those that are there start elsewhere, as far as their budgets for
     disruptions let them and there is room. Then members of etcd are removed while they live, so that none that is gone
     counts in its votes.
-  - What does not leave in time is no failure, because the nodes go in any case. A host that is no control plane of a
-    cluster does nothing.
+  - Pods that do not leave in time are no failure, because the nodes go in any case. A member that etcd keeps is one,
+    since it may be needed for a majority. A host that is no control plane of a cluster does nothing.
 options:
   nodes:
     description: Names of the nodes.
@@ -54,29 +55,19 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    nodes, timeout = module.params["nodes"], module.params["timeout"]
+    nodes, members = module.params["nodes"], module.params["members"]
     if not HOST.admin.exists() or module.check_mode:
         module.exit_json(changed=False, unsure=[])
-    unsure = []
     try:
-        changed = _drain(nodes, timeout)
+        changed, unsure = drain(nodes, members, module.params["timeout"])
     except CommandError as error:
-        changed = True
-        unsure.append(f"not all Pods have left {', '.join(nodes)}: {error}")
-    members: dict[str, str] = module.params["members"]
-    try:
-        changed = bool(leave(members)) or changed
-    except CommandError as error:
-        unsure.append(f"etcd still counts {', '.join(members)}, until the rest of this run removes them: {error}")
+        names = ", ".join(members)
+        module.fail_json(
+            msg=f"etcd does not let {names} go, so nothing is taken away there: {lost_majority() or error}\n"
+            "etcd keeps a member that it needs for a majority while another one is down: start that one again, or let"
+            f" that one leave first. To keep {names}: `kubectl uncordon {' '.join(nodes)}`"
+        )
     module.exit_json(changed=changed, unsure=unsure)
-
-
-def _drain(nodes: list[str], timeout: int) -> bool:
-    options = ["--ignore-daemonsets", "--delete-emptydir-data", "--force", f"--timeout={timeout}s"]
-    there = kubectl("get", "nodes", "--ignore-not-found", "--output=name", *nodes, timeout=20).split()
-    if there:
-        kubectl("drain", *options, *(name.rpartition("/")[2] for name in there), timeout=timeout + 10)
-    return bool(there)
 
 
 if __name__ == "__main__":

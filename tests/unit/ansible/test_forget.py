@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from module_utils.etcd import lost_majority
-from module_utils.forget import find_stale, forget, leave, stale_members, stale_nodes
+from module_utils.forget import drain, find_stale, forget, leave, stale_members, stale_nodes
 from module_utils.system.commands import CommandError
 
 if TYPE_CHECKING:
@@ -64,6 +64,34 @@ def test_members_leave_before_their_hosts_go(fake_program: FakeProgram) -> None:
     fake_program("etcdctl", f"echo '{json.dumps(_MEMBERS)}'")
     assert leave({"control-plane-0": "10.0.0.10"}) == {"a": "control-plane-0"}
     assert [" ".join(call.split()[-2:]) for call in fake_program.calls()][1:] == ["remove a"]
+
+
+def _draining(fake: FakeProgram, kubectl: str, remove: str) -> None:
+    fake("kubectl", kubectl)
+    fake("etcdctl", f"case \"$*\" in *list*) echo '{json.dumps(_MEMBERS)}';; *) {remove};; esac")
+
+
+def test_a_host_whose_member_etcd_keeps_does_not_go(fake_program: FakeProgram) -> None:
+    _draining(fake_program, "echo node/control-plane-0", "echo 'etcdserver: unhealthy cluster' >&2; exit 1")
+    with pytest.raises(CommandError, match="unhealthy cluster"):
+        drain(["control-plane-0"], {"control-plane-0": "10.0.0.10"}, 90)
+    assert drain(["worker-0"], {}, 90) == (True, [])
+
+
+def test_a_member_that_is_gone_already_is_no_refusal(fake_program: FakeProgram) -> None:
+    _draining(fake_program, "true", "echo 'Error: etcdserver: member not found' >&2; exit 1")
+    assert drain(["control-plane-0"], {"control-plane-0": "10.0.0.10"}, 90) == (True, [])
+    assert drain(["control-plane-9"], {"control-plane-9": "10.0.0.19"}, 90) == (False, [])
+
+
+def test_pods_that_stay_keep_no_host_from_going(fake_program: FakeProgram) -> None:
+    _draining(
+        fake_program, 'case "$*" in *drain*) echo budget >&2; exit 1;; *) echo node/control-plane-0;; esac', "true"
+    )
+    changed, unsure = drain(["control-plane-0"], {"control-plane-0": "10.0.0.10"}, 90)
+    assert changed
+    assert "not all Pods have left control-plane-0" in unsure[0]
+    assert fake_program.calls()[-1].endswith("member remove a")
 
 
 def test_members_that_etcd_keeps_are_an_error(fake_program: FakeProgram) -> None:

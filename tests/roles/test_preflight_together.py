@@ -52,8 +52,14 @@ def preflight(folder: Path, *, together: bool = True, **changes: dict[str, Any])
     for name in ("host_preflight", "neighbours"):
         (library / f"{name}.py").write_text(MODULE.format(folder=folder, name=name))
     for name, role in HOSTS.items():
-        own = {"address": address(name), "role": role, "new": True, "machine_id": name, "running": name}
-        own |= {"hardware": name, "product": "", "host_keys": [name], "remedies": {"machine_id": "mend it"}}
+        own = {"address": address(name), "role": role, "new": True, "walled": False, "machine_id": name}
+        own |= {
+            "running": name,
+            "hardware": name,
+            "product": "",
+            "host_keys": [name],
+            "remedies": {"machine_id": "mend it"},
+        }
         change = changes.get(name, {})
         facts = {"kubernetes_interface": "eth0", "kubernetes_membership": change.get("membership", "absent")}
         told = {"ansible_facts": facts, "findings": change.get("findings", []), "clock": change.get("clock", 1e10)}

@@ -75,9 +75,15 @@ def preflight(folder: Path, *, together: bool = True, **changes: dict[str, Any])
         "cluster_version": "1.36.3",
         "cluster_kubelet": {},
         "cluster_apiserver_port": 6443,
+        "cluster_api_port": 8443,
+        "cluster_health_port": 8444,
+        "cluster_virtual_address": "10.0.0.9",
         "cluster_cni": "bridge",
         "cluster_machines_stay": True,
-        "cluster_addons": [{"host": {"modules": ["vxlan"]}}],
+        "cluster_addons": [
+            {"host": {"modules": ["vxlan"]}, "firewall": [{"protocol": "udp", "ports": [4789, 4789]}]},
+            {"host": {"modules": []}, "firewall": []},
+        ],
         "preflight_together": together,
         "preflight_clock_skew": 10**11,
     }
@@ -101,16 +107,18 @@ def preflight(folder: Path, *, together: bool = True, **changes: dict[str, Any])
 
 
 def test_new_hosts_ask_each_other_where_nodes_do(tmp_path: Path) -> None:
-    (tmp_path / f"neighbourslistening-{address('three')}").write_text('{"changed": false, "taken": ["udp/8472"]}')
+    (tmp_path / f"neighbourslistening-{address('three')}").write_text('{"changed": false, "taken": ["udp/4789"]}')
     done = preflight(tmp_path)
     assert done.said == {}
     assert done.asked("host_preflight", "two") is not None
+    ports = {name: (done.asked("host_preflight", name) or {})["ports"] for name in ("one", "two")}
+    assert ports == {"one": [2379, 2380, 6443, 10250, 10257, 10259, 8443, 8444], "two": [10250]}
     modules = (done.asked("host_preflight", "two") or {})["modules"]
     assert modules == ["overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan"]
     listening = done.asked("neighbourslistening", "one") or {}
-    assert {"tcp/2379", "tcp/6443", "tcp/10250", "udp/8472"} <= set(listening["ports"])
+    assert {"tcp/2379", "tcp/6443", "tcp/8443", "tcp/10250", "udp/4789"} <= set(listening["ports"])
     assert (done.asked("neighboursasked", "two") or {})["peers"] == {
-        "one": {"address": address("one"), "ports": ["tcp/6443", "tcp/10250", "udp/8472"]},
+        "one": {"address": address("one"), "ports": ["tcp/6443", "tcp/10250", "tcp/8443", "udp/4789"]},
         "three": {"address": address("three"), "ports": ["tcp/10250"]},
     }
     assert done.asked("neighboursended", "one") is not None

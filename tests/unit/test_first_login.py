@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,6 @@ from bootstrap.errors import AnsibleError, PreflightError, RefusedError
 from infra import history, recap
 from infra import run as runs
 from infra.cluster import Cluster
-from infra.contract import planned
 from infra.first_login import RULE
 from infra.passwords import Passwords
 from infra.platforms import Access, Jump
@@ -360,31 +358,6 @@ def test_a_machine_of_a_standing_cluster_that_is_dead_keeps_no_other_from_being_
     apply.absent.clear()
     with pytest.raises(AnsibleError, match="2 of 2 machines"):
         login.STEP.do(apply)
-
-
-@pytest.mark.parametrize(
-    ("had", "checked"),
-    [
-        ({}, ["node1", "node2"]),
-        ({"role": "control-plane"}, ["node1"]),
-        ({"private_address": "10.20.0.22"}, ["node1"]),
-        ({"name": "old", "role": "control-plane"}, ["node1"]),
-        ({"name": "old"}, ["node1", "node2"]),
-    ],
-)
-@pytest.mark.usefixtures("machines")
-def test_a_node_that_is_cleared_first_is_not_refused_for_what_it_was(
-    apply: Run, monkeypatch: pytest.MonkeyPatch, had: dict[str, str], checked: list[str]
-) -> None:
-    contract = planned(apply.environment, {})
-    assert contract
-    document = contract.model_dump(mode="json")
-    document["nodes"][1] |= had
-    apply.workspace.outputs.write_text(json.dumps({"contract": {"value": document}}))
-    limits: list[Sequence[str]] = []
-    monkeypatch.setattr(Cluster, "play", lambda *_, limit: limits.append(limit))
-    login.STEP.do(apply)
-    assert limits == [checked]
 
 
 # a sudo that goes on asking

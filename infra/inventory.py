@@ -186,7 +186,7 @@ def _nodes(contract: Contract) -> Inventory:
 
 def addons(environment: Environment) -> list[Inventory]:
     """Return the add-ons as the roles see them: name, folder, what `addon.yaml` says, and the user's values."""
-    parts = {"host", "namespaces", "health", "data"}
+    parts = {"host", "namespaces", "firewall", "health", "data"}
     return [
         {"name": item.name, "folder": str(FOLDER / item.name), "settings": dict(item.values)}
         | item.addon.model_dump(mode="json", include=parts)
@@ -292,6 +292,7 @@ def _variables(
         "cluster_api_host": contract.api.host,
         "cluster_api_port": contract.api.port,
         "cluster_apiserver_port": API_PORT,
+        "cluster_health_port": platforms.HEALTH_PORT,
         "cluster_virtual_address": _virtual_address(environment),
         "cluster_machines_stay": operations(environment).machines_stay,
         "cluster_machine_cidr": str(contract.networks.machines),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the model of the environment file holds the platforms' bloc
 
 _WRAPPER = "lab"  # the only place that tells the embedded cloud's module from a cloud's
 # The embedded cloud in messages about any cloud, with the key of the environment file that chooses it.
+HEALTH_PORT = 8444  # of loopback, where the haproxy of a virtual endpoint tells which API servers are ready
 EMBEDDED_CLOUD = "the embedded cloud (`lab: true`)"
 
 # A check of an environment file, and the sections that it takes as keywords: top-level keys with their valid values,

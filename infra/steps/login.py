@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bootstrap.errors import AnsibleError, PipelineError
 from infra import clearing, cluster, history, key_pair
 from infra.cluster import Cluster
-from infra.contract import planned
+from infra.contract import Contract, from_outputs, planned
 from infra.first_login import FirstLogin
 from infra.run import Run
 from infra.steps import Step
@@ -44,10 +44,13 @@ def log_in(run: Run) -> None:
 def check(machines: Cluster, names: Sequence[str], problems: Mapping[str, PipelineError]) -> None:
     """See that machines can become nodes, each alone and all together.
 
+    Those that the step machines clears first are nodes yet; they are checked when they are prepared.
+
     Raises:
         AnsibleError: some cannot; it has all that is in the way, with the `problems` that are known of others.
     """
-    found = {**problems, **_unfit(machines, names)}
+    changing = _changing(machines.contract, from_outputs(machines.run.workspace))
+    found = {**problems, **_unfit(machines, [name for name in names if name not in changing])}
     if found:
         raise _together(found, len(machines.contract.nodes))
 
@@ -57,6 +60,18 @@ def _leave_out(run: Run, lost: Mapping[str, PipelineError]) -> None:
     run.absent.update(lost)
     for name, error in lost.items():
         run.display.say(f"going on without {name}: {error.what} ({error.why})")
+
+
+def _changing(wanted: Contract, there: Contract | None) -> set[str]:
+    """Return the machines that are nodes at another address or in another role, maybe under another name."""
+    known = there.nodes if there else ()
+    return {
+        node.name
+        for node in wanted.nodes
+        for other in known
+        if node.name == other.name or node.private_address == other.private_address
+        if (node.private_address, node.role) != (other.private_address, other.role)
+    }
 
 
 def _unfit(machines: Cluster, names: Sequence[str]) -> dict[str, PipelineError]:

@@ -15,6 +15,11 @@ import yaml
 
 ANSIBLE = Path(__file__).parents[2] / "ansible"
 HOSTS = {"one": "control-plane", "two": "worker", "three": "worker"}
+NEW = {"new": True, "walled": False, "product": ""}
+ADDONS: list[dict[str, Any]] = [
+    {"host": {"modules": ["vxlan"]}, "firewall": [{"protocol": "udp", "ports": [4789, 4789]}]},
+    {"host": {"modules": []}, "firewall": []},
+]
 # Modules that return what a file says of the host, and note what they were asked.
 MODULE = '''#!/usr/bin/python
 """WANT_JSON"""
@@ -45,15 +50,15 @@ def address(name: str) -> str:
     return f"10.0.0.{list(HOSTS).index(name)}"
 
 
-def preflight(folder: Path, *, together: bool = True, **changes: dict[str, Any]) -> Preflight:
+def preflight(folder: Path, *, together: bool = True, limit: str = "all", **changes: dict[str, Any]) -> Preflight:
     """Run it; `changes` are by host's name what differs from a new host that is well."""
     library = folder / "library"
     library.mkdir()
     for name in ("host_preflight", "neighbours"):
         (library / f"{name}.py").write_text(MODULE.format(folder=folder, name=name))
     for name, role in HOSTS.items():
-        own = {"address": address(name), "role": role, "new": True, "machine_id": name, "running": name}
-        own |= {"hardware": name, "product": "", "host_keys": [name], "remedies": {"machine_id": "mend it"}}
+        own = {"address": address(name), "role": role, "machine_id": name, "running": name, "hardware": name, **NEW}
+        own |= {"host_keys": [name], "remedies": {"machine_id": "mend it"}}
         change = changes.get(name, {})
         facts = {"kubernetes_interface": "eth0", "kubernetes_membership": change.get("membership", "absent")}
         told = {"ansible_facts": facts, "findings": change.get("findings", []), "clock": change.get("clock", 1e10)}
@@ -69,24 +74,20 @@ def preflight(folder: Path, *, together: bool = True, **changes: dict[str, Any])
         "cluster_version": "1.36.3",
         "cluster_kubelet": {},
         "cluster_apiserver_port": 6443,
+        "cluster_api_port": 8443,
+        "cluster_health_port": 8444,
+        "cluster_virtual_address": "10.0.0.9",
         "cluster_cni": "bridge",
         "cluster_machines_stay": True,
-        "cluster_addons": [{"host": {"modules": ["vxlan"]}}],
+        "cluster_addons": ADDONS,
         "preflight_together": together,
         "preflight_clock_skew": 10**11,
     }
-    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": {"hosts": hosts, "vars": everywhere}}))
+    (folder / "hosts.yml").write_text(yaml.safe_dump({"cluster": {"hosts": hosts, "vars": everywhere}}))
     settings = {"ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"), "ANSIBLE_LIBRARY": str(library)}
     settings |= {"ANSIBLE_HOME": str(folder), "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
-    words: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "ansible",
-        "playbook",
-        "-i",
-        folder / "hosts.yml",
-        folder / "play.yml",
-    ]
+    words = [sys.executable, *("-m", "ansible", "playbook"), f"--limit={limit}"]
+    words += ["-i", str(folder / "hosts.yml"), str(folder / "play.yml")]
     done = subprocess.run(words, env=os.environ | settings, capture_output=True, text=True, check=False, timeout=120)
     failed = [line for line in done.stdout.splitlines() if line.startswith("fatal: [")]
     said = {line.partition("[")[2].partition("]")[0]: line for line in failed}
@@ -95,16 +96,18 @@ def preflight(folder: Path, *, together: bool = True, **changes: dict[str, Any])
 
 
 def test_new_hosts_ask_each_other_where_nodes_do(tmp_path: Path) -> None:
-    (tmp_path / f"neighbourslistening-{address('three')}").write_text('{"changed": false, "taken": ["udp/8472"]}')
+    (tmp_path / f"neighbourslistening-{address('three')}").write_text('{"changed": false, "taken": ["udp/4789"]}')
     done = preflight(tmp_path)
     assert done.said == {}
     assert done.asked("host_preflight", "two") is not None
+    ports = {name: (done.asked("host_preflight", name) or {})["ports"] for name in ("one", "two")}
+    assert ports == {"one": [2379, 2380, 6443, 10250, 10257, 10259, 8443, 8444], "two": [10250]}
     modules = (done.asked("host_preflight", "two") or {})["modules"]
     assert modules == ["overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan"]
     listening = done.asked("neighbourslistening", "one") or {}
-    assert {"tcp/2379", "tcp/6443", "tcp/10250", "udp/8472"} <= set(listening["ports"])
+    assert {"tcp/2379", "tcp/6443", "tcp/8443", "tcp/10250", "udp/4789"} <= set(listening["ports"])
     assert (done.asked("neighboursasked", "two") or {})["peers"] == {
-        "one": {"address": address("one"), "ports": ["tcp/6443", "tcp/10250", "udp/8472"]},
+        "one": {"address": address("one"), "ports": ["tcp/6443", "tcp/10250", "tcp/8443", "udp/4789"]},
         "three": {"address": address("three"), "ports": ["tcp/10250"]},
     }
     assert done.asked("neighboursended", "one") is not None
@@ -127,3 +130,18 @@ def test_nodes_of_a_cluster_ask_nobody(tmp_path: Path, *, together: bool) -> Non
     done = preflight(tmp_path, together=together, one=node, two=node, three=node if together else {})
     assert done.said == {}
     assert done.asked("neighbourslistening", "three") is None
+
+
+def test_new_control_planes_ask_whether_the_virtual_address_is_free(tmp_path: Path) -> None:
+    done = preflight(tmp_path)
+    asked = {name: done.asked("neighboursasked", name) or {} for name in HOSTS}
+    assert [asked[name]["virtual_address"] for name in HOSTS] == ["10.0.0.9", "", ""]
+    assert {*asked["one"]["machines"]} == {*HOSTS}
+
+
+@pytest.mark.parametrize(("limit", "membership"), [("one:two", "absent"), ("all", "member")])
+def test_where_the_cluster_may_have_the_virtual_address_nobody_asks_for_it(
+    tmp_path: Path, limit: str, membership: str
+) -> None:
+    done = preflight(tmp_path, limit=limit, two={"membership": membership})
+    assert (done.asked("neighboursasked", "one") or {})["virtual_address"] == ""

@@ -26,8 +26,8 @@ from infra.platforms.hosts import PLATFORM
 from infra.recap import Recap
 from infra.request import Options, Request
 from infra.run import Run
+from infra.steps import login, record_environment
 from infra.steps import machines as machines_step
-from infra.steps import record_environment
 from infra.terraform_events import Plan
 from infra.workspace import Workspace
 
@@ -229,6 +229,33 @@ def test_a_machine_that_gets_another_role_keeps_its_login(metal: Metal) -> None:
     metal.write(lambda document: document["hosts"]["machines"][2].update(pool="other"))
     leave(metal, "three")
     assert metal.done == ["drain one", "reset three"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "checked"),
+    [
+        ({}, "one:two:three"),
+        ({"two": {"address": "10.20.0.22"}}, "one:three"),
+        ({"one": {"pool": "general"}, "two": {"pool": "control-plane"}}, "three"),
+        ({"one": {"pool": "general"}, "two": {"pool": "control-plane", "name": "four"}}, "three"),
+        ({"two": {"name": "four"}}, "one:four:three"),
+    ],
+)
+def test_a_node_that_is_to_be_cleared_is_not_refused_for_what_it_was(
+    metal: Metal, changes: dict[str, dict[str, str]], checked: str
+) -> None:
+    def change(document: dict[str, Any]) -> None:
+        for machine in document["hosts"]["machines"]:
+            machine.update(changes.get(machine["name"], {}))
+
+    metal.write(change)
+    environment = loader.load(str(metal.file))
+    request = Request("apply", environment, metal.file, Options("metal"), pipeline.APPLY)
+    with runs.reading(request) as run:
+        record_environment(run)
+        machines = cluster.of(run, planned(environment, {}) or required(run.workspace))
+        login.check(machines, [node.name for node in machines.contract.nodes], {})
+    assert metal.done == [f"preflight {checked}"]
 
 
 def test_a_dead_machine_that_leaves_is_named_and_holds_nothing_up(

@@ -135,6 +135,8 @@ def test_the_clusters_variables_follow_from_its_nodes_networks_and_artifacts(
 ) -> None:
     found = build(contract, environment)["cluster"]
     assert found["vars"]["cluster_dns_address"] == "10.96.0.10"
+    network = next(addon for addon in found["vars"]["cluster_addons"] if addon["name"] == "flannel")
+    assert network["firewall"][0]["ports"] == [8472, 8472]
     assert found["vars"]["cluster_images"] == {"pause": "registry.k8s.io/pause:3.10"}
     host = found["children"]["workers"]["children"]["pool_big_disk"]["hosts"]["big-disk-0"]
     assert list(found["vars"]["cluster_nodes"]) == ["controller-0", "big-disk-0", "big-disk-1"]

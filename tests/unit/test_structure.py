@@ -26,7 +26,7 @@ FUNCTIONS = workspace_uses.all_functions()
 INTERNAL = {"initialized", "plan", "terraform_log", "sockets", "facts", "playbook_log"}
 BY_SSH = {"known_hosts", "keys"}  # ssh_config names them
 # A cloud that runs already is checked otherwise, and one that has ended is told by the record; nothing has to be there.
-LOOKED_FOR = {"preflight": {"lab"}, "lab": {"state"}, "login": {"state"}}
+LOOKED_FOR = {"preflight": {"lab"}, "lab": {"state"}, "login": {"state", "outputs"}, "adopt": {"outputs"}}
 
 # A name that is another file's, too.
 ALSO = {

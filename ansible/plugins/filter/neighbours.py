@@ -72,8 +72,9 @@ def to_ask(
 ) -> dict[str, dict[str, object]]:
     """Return by name the hosts that a new one is to ask: those that are new, too, with address and ports.
 
-    `reached` is, by role and by the role of who asks, the TCP ports that are to be reached; `udp` the others. At ports
-    that are `taken`, nothing would answer.
+    A host with this project's firewall was asked before it got that, which lets no host in that came later. `reached`
+    is, by role and by the role of who asks, the TCP ports that are to be reached; `udp` the others. At ports that are
+    `taken`, nothing would answer.
     """
     return dict(_asked(identities, host, reached, udp, taken))
 
@@ -83,7 +84,7 @@ def _asked(
 ) -> Iterator[tuple[str, dict[str, object]]]:
     role = identities[host]["role"]
     for name, each in identities.items():
-        if name != host and each["new"] and each["running"] != identities[host]["running"]:
+        if name != host and each["new"] and not each["walled"] and each["running"] != identities[host]["running"]:
             ports = [f"tcp/{port}" for port in reached[each["role"]][role]] + [f"udp/{port}" for port in udp]
             yield name, {"address": each["address"], "ports": [port for port in ports if port not in taken[name]]}
 

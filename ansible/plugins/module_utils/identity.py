@@ -18,12 +18,14 @@ class Identity:
 
     `running` is of the system that runs: two hosts that have it in common are the same machine. `product` is what a
     virtual machine is called by its hypervisor: makers of boards give theirs to many, and containers have their host's.
-    `host_keys` are fingerprints of SSH keys, as ssh-keygen prints them. `new` is whether it is no node yet.
+    `host_keys` are fingerprints of SSH keys, as ssh-keygen prints them. `new` is whether it is no node yet, `walled`
+    whether it has this project's firewall.
     """
 
     address: str
     role: str
     new: bool
+    walled: bool
     machine_id: str
     running: str
     hardware: str
@@ -38,6 +40,7 @@ def gather(address: str, role: str, interface: str, *, new: bool, container: boo
         address=address,
         role=role,
         new=new,
+        walled=HOST.firewall.exists(),
         machine_id=_read(HOST.machine_id),
         # Containers of one host share its kernel, and none shares the first process's namespace.
         running=f"{_read(HOST.proc / 'sys/kernel/random/boot_id')} {_namespace()}",

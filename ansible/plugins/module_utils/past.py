@@ -119,13 +119,12 @@ def elsewhere(address: str, role: str) -> list[str]:
     had = _NODE_IP.search(flags)
     signs = (HOST.manifest("kube-apiserver"), HOST.authority_key, HOST.etcd_member)
     was = "control-plane" if any(path.exists() for path in signs) else "worker"
-    found = [f"at {had.group(1)}"] if had and had.group(1) != address else []
-    found += [f"a {was}"] if was != role else []
-    if not found:
+    place = had.group(1) if had else address
+    if (place, was) == (address, role):
         return []
     return [
-        f"the host is a node {' and '.join(found)}, and the list has it at {address} as a {role}; a node can change"
-        f" neither: write what it was, or reset it there as root (kubeadm reset --force; rm -r {HOST.state}"
+        f"the host is a node at {place} as a {was}, and the list has it at {address} as a {role}; a node can change"
+        f" neither: write what it was, or reset it there as root (kubeadm reset --force; rm -rf {HOST.settings}"
         f" {HOST.kubernetes} {HOST.etcd_data}; a restart), then apply again"
     ]
 

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from . import host_firewall, listeners
 from .facts import TIME, Facts
 from .membership import ABSENT
+from .reset import services
 from .system import units
 from .system.commands import CommandError, run
 from .system.paths import HOST
@@ -145,11 +146,19 @@ def gather_state(address: str, ports: Iterable[int], facts: Facts) -> State:
         or any(units.show(f"{name}.service").active for name in TIME),
         name_servers=name_servers(Path(facts.resolver)),
         addresses=[address] if _bindable(address, 0) else [],
-        busy_ports=[
-            listeners.described(port, listeners.users(port)) for port in ports if new and not _bindable("", port)
-        ],
+        busy_ports=[*_busy(ports)] if new else [],
         firewalls=host_firewall.obstacles() if new else [],
     )
+
+
+def _busy(ports: Iterable[int]) -> Iterator[str]:
+    """Yield the ports that others have; the haproxy of an apply that went no further holds its own rightly."""
+    own = "haproxy.service" in services.holding()
+    for port in ports:
+        if not _bindable("", port):
+            users = listeners.users(port)
+            if not (own and users and all(user.startswith("haproxy ") for user in users)):
+                yield listeners.described(port, users)
 
 
 def name_servers(path: Path) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.neighbours import ask, end, listen, peers
 from ansible.module_utils.system.commands import CommandError
+from ansible.module_utils.virtual_address import findings
 
 DOCUMENTATION = r"""
 module: neighbours
@@ -13,6 +14,7 @@ short_description: See whether hosts reach each other where nodes do
 description:
   - All hosts first listen, then ask each other, then listen no more. A host asks all of the others at the same time.
   - UDP is asked with a short and with the longest packet, so that a smaller MTU on the way is found.
+  - Nobody may answer for the API's virtual address, but for a machine of the cluster.
   - What listens ends by itself, should nobody end it.
 options:
   state:
@@ -37,6 +39,15 @@ options:
     description: The hosts to ask by name, each with its C(address) and the C(ports) to ask.
     type: dict
     default: {}
+  virtual_address:
+    description: The address that is to be free on that interface, for C(asked); empty where there is nothing to ask.
+    type: str
+    default: ""
+  machines:
+    description: The hardware addresses of all machines of the cluster, any of which may have that address.
+    type: list
+    elements: str
+    default: []
 author: [kube-pipeline]
 """
 
@@ -71,6 +82,8 @@ def main() -> None:
             "interface": {"type": "str", "default": ""},
             "ports": {"type": "list", "elements": "str", "default": []},
             "peers": {"type": "dict", "default": {}},
+            "virtual_address": {"type": "str", "default": ""},
+            "machines": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=False,
     )
@@ -82,6 +95,7 @@ def main() -> None:
             end()
             module.exit_json(changed=False)
         found = ask(options["address"], options["interface"], peers(options["peers"]))
+        found += findings(options["virtual_address"], options["interface"], options["machines"])
     except CommandError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, findings=found)

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bootstrap.config.problems import Finding, KeyPath
-from bootstrap.platforms import Check
+from bootstrap.platforms import HEALTH_PORT, Check
 from bootstrap.platforms.hosts.block import CONTROL_PLANE
 
 _TAKEN = {
     2379: "etcd",
     2380: "etcd",
     6443: "the API servers",
-    8444: "haproxy's health",
+    HEALTH_PORT: "haproxy's health",
+    10248: "the kubelet's health",
+    10249: "kube-proxy's metrics",
     10250: "the kubelet",
+    10256: "kube-proxy's health",
     10257: "the controller manager",
     10259: "the scheduler",
 }

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from module_utils import requirements
+from module_utils import listeners, requirements
 from module_utils.facts import Facts
 from module_utils.requirements import (
     State,
@@ -17,6 +19,9 @@ from module_utils.requirements import (
     unfit,
 )
 from module_utils.system.paths import HOST
+
+if TYPE_CHECKING:
+    from tests.unit.ansible.conftest import FakeProgram
 
 _WANTED = {
     "systems": {"debian": 12, "ubuntu": 22.04},
@@ -87,6 +92,34 @@ def test_a_node_that_has_filled_its_disk_is_still_one() -> None:
 def test_a_node_of_another_version_is_refused() -> None:
     assert other_version("Kubernetes v1.36.3\n", "1.36.3") is None
     assert "set kubernetes.version back to 1.36.3" in str(other_version("Kubernetes v1.36.3\n", "1.37.0"))
+
+
+@pytest.mark.parametrize(
+    ("configuration", "state", "user", "told"),
+    [
+        ("# Managed by Ansible.", "active", "haproxy (process 7)", []),
+        ("# Managed by Ansible.", "active", "nginx (process 7)", ["{port} by nginx (process 7)"]),
+        ("# Managed by Ansible.", "inactive", "haproxy (process 7)", ["{port} by haproxy (process 7)"]),
+        ("frontend web", "active", "haproxy (process 7)", ["{port} by haproxy (process 7)"]),
+    ],
+)
+def test_a_port_is_taken_by_others_only(
+    configuration: str,
+    state: str,
+    user: str,
+    told: list[str],
+    host: Path,
+    fake_program: FakeProgram,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (host / "etc/haproxy").mkdir(parents=True)
+    (host / "etc/haproxy/haproxy.cfg").write_text(configuration)
+    shown = f"Id=haproxy.service\nLoadState=loaded\nActiveState={state}\nUnitFileState=enabled"
+    fake_program("systemctl", f"echo '{shown}'")
+    monkeypatch.setattr(listeners, "users", lambda _: [user])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert [*requirements._busy([port])] == [text.format(port=port) for text in told]
 
 
 @pytest.mark.parametrize(

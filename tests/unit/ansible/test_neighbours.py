@@ -28,8 +28,9 @@ _REACHED = {
 
 def own(number: int, **changes: object) -> dict[str, Any]:
     """Return an identity that no other number has."""
-    plain = {"address": f"10.0.0.{number}", "role": "worker", "new": True, "machine_id": f"id{number}"}
+    plain = {"address": f"10.0.0.{number}", "role": "worker", "new": True, "walled": False}
     plain |= {
+        "machine_id": f"id{number}",
         "running": f"boot{number} 4",
         "hardware": f"52:{number}",
         "product": "",
@@ -85,6 +86,12 @@ def test_a_new_host_asks_new_hosts_at_the_ports_of_their_role() -> None:
     }
 
 
+def test_a_host_whose_firewall_knows_no_new_one_is_not_asked_and_asks() -> None:
+    hosts = {"one": own(1, walled=True), "two": own(2)}
+    assert to_ask(hosts, "two", _REACHED, [], {"one": [], "two": []}) == {}
+    assert to_ask(hosts, "one", _REACHED, [], {"one": [], "two": []}).keys() == {"two"}
+
+
 # what is a host's own
 
 
@@ -105,11 +112,15 @@ def test_a_host_s_own_is_read(host: Path, tmp_path: Path, fake_program: FakeProg
     found = identity.gather("10.0.0.1", "worker", "eth0", new=True, container=False)
     assert (found.machine_id, found.hardware, found.product) == ("abc", "52:54:00:00:00:01", "UUID")
     assert found.running.startswith("boot ")
+    assert not found.walled
     printed = subprocess.run(["ssh-keygen", "-lf", key], check=True, capture_output=True, text=True).stdout
     assert [said.split()[0] for said in found.host_keys] == [printed.split()[1]]
     blob = base64.b64decode(key.with_suffix(".pub").read_text().split()[1])
     assert base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=") in found.host_keys[0]
     assert identity.gather("10.0.0.1", "worker", "eth0", new=True, container=True).product == ""
+    (host / "etc/kube-pipeline").mkdir()
+    (host / "etc/kube-pipeline/firewall.nft").touch()
+    assert identity.gather("10.0.0.1", "worker", "eth0", new=True, container=True).walled
     fake_program("systemd-detect-virt", "echo none; exit 1")
     assert identity.gather("10.0.0.1", "worker", "", new=True, container=False).product == ""
 

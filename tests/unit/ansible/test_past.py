@@ -294,9 +294,27 @@ def test_a_reset_of_a_host_that_was_only_adopted_takes_nothing_away(systemd: Sys
     [
         ("--node-ip=10.0.0.5", False, "10.0.0.5", "worker", ""),
         ("--node-ip=10.0.0.5", True, "10.0.0.5", "control-plane", ""),
-        ("--node-ip=10.0.0.5", False, "10.0.0.6", "worker", "a node at 10.0.0.5, and the list has it at 10.0.0.6"),
-        ("--node-ip=10.0.0.5", True, "10.0.0.5", "worker", "a node a control-plane"),
-        ("--node-ip=10.0.0.5", False, "10.0.0.5", "control-plane", "a node a worker"),
+        (
+            "--node-ip=10.0.0.5",
+            False,
+            "10.0.0.6",
+            "worker",
+            "a node at 10.0.0.5 as a worker, and the list has it at 10.0.0.6",
+        ),
+        (
+            "--node-ip=10.0.0.5",
+            True,
+            "10.0.0.5",
+            "worker",
+            "a node at 10.0.0.5 as a control-plane, and the list has it at 10.0.0.5 as a worker",
+        ),
+        (
+            "--node-ip=10.0.0.5",
+            False,
+            "10.0.0.5",
+            "control-plane",
+            "a node at 10.0.0.5 as a worker, and the list has it at 10.0.0.5 as a control-plane",
+        ),
         ("", False, "10.0.0.6", "worker", ""),
     ],
 )
@@ -309,6 +327,7 @@ def test_a_node_that_the_list_has_elsewhere_is_refused(
     found = past.elsewhere(address, role)
     assert len(found) == bool(said)
     assert said in "".join(found)
+    assert str(HOST.before.parent) not in "".join(found).split()  # what it was before is needed for the next reset
 
 
 def test_every_program_that_nodes_get_is_looked_for() -> None:

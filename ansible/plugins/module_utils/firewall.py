@@ -30,14 +30,14 @@ _WAY_BACK = 'exec 9<"$3"; sleep "$1"; nft --file "$2" || exec nsenter --mount="$
 
 
 def wanted(rules: str) -> str:
-    """Return how nft lists the table of these rules: they are loaded in a network of its own, which then goes.
+    """Return how nft lists the table of these rules.
 
     Raises:
         BrokenProgramError: there is no nft.
         CommandError: it refuses them.
     """
     run(["nft", "--version"])  # a shell would not tell that it is missing
-    return run(["unshare", "--net", "sh", "-c", f"{' '.join(_LOAD)} && {_LIST}"], stdin=rules)
+    return _settled(_settled(rules))
 
 
 def present() -> str:
@@ -46,7 +46,20 @@ def present() -> str:
     Raises:
         CommandError: nft does not answer.
     """
-    return run(_LIST.split()) if TABLE in nftables.tables() else ""
+    return _settled(_listed()) if TABLE in nftables.tables() else ""
+
+
+def _listed() -> str:
+    return run(_LIST.split())
+
+
+def _settled(rules: str) -> str:
+    """Return how nft lists rules that are loaded in a network of its own, which then goes.
+
+    What it lists is not always what it would list of that, and rules that came back are loaded from a list: a set of
+    one range, which was of two neighbours when it was loaded, is the range alone then.
+    """
+    return run(["unshare", "--net", "sh", "-c", f"{' '.join(_LOAD)} && {_LIST}"], stdin=rules)
 
 
 def compared(rules: str, *, dry_run: bool) -> tuple[str, str]:
@@ -69,7 +82,7 @@ def attempt(rules: str, seconds: int) -> None:
     Raises:
         CommandError: nft or systemd refuses; the rules are those of before.
     """
-    before = present()
+    before = _listed() if TABLE in nftables.tables() else ""
     write(HOST.firewall_back, f"add table {TABLE}\ndelete table {TABLE}\n{before}".encode(), 0o600)
     namespaces = (HOST.proc / (_newer() or "self") / "ns/mnt", HOST.proc / "self/fd/9")
     words = ["sh", "-c", _WAY_BACK, "sh", str(seconds), str(HOST.firewall_back), *map(str, namespaces)]

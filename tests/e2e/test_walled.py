@@ -267,7 +267,7 @@ def test_rules_go_back_by_themselves_when_nobody_confirms(walled: Walled) -> Non
 
 def _carry(walled: Walled, name: str) -> None:
     """Bring what the module is made of to a machine, as Ansible does."""
-    parts = [f"module_utils/{part}" for part in ("firewall.py", "reset/nftables.py", "system")]
+    parts = [f"module_utils/{part}" for part in ("firewall.py", "packages.py", "reset/nftables.py", "system")]
     words: list[str | Path] = ["tar", "-C", ROOT / "ansible/plugins", "--exclude=__pycache__", "-cz", *parts]
     packed = base64.b64encode(subprocess.run(words, capture_output=True, check=True).stdout).decode()
     walled.rack.run(name, f"mkdir -p /root/agent && echo {packed} | base64 -d | tar -C /root/agent -xz")

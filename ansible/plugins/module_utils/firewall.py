@@ -172,8 +172,13 @@ def of_files(rules: str, files: Sequence[File]) -> list[File]:
 
 
 def lasts(files: Sequence[File]) -> list[str]:
-    """Return what systemctl has to do, so that the firewall is there after the next start."""
-    return units.actions(units.show(UNIT), 0.0, files_changed=bool(changes(files)), start=True)
+    """Return what systemctl has to do, so that the firewall is there after the next start.
+
+    The unit itself is not started: its rules are in force, and Debian 12's nft crashes where it loads them beside those
+    of kube-proxy, which are not there yet when the machine starts.
+    """
+    found = units.actions(units.show(UNIT), 0.0, files_changed=bool(changes(files)), start=False)
+    return [action for action in found if action != "restart"]
 
 
 def came_from() -> tuple[str, int]:

@@ -244,3 +244,8 @@ def test_rules_that_came_back_are_those_that_they_were(systemd: FakeProgram) -> 
     for listed in ("{ ab }", "ab"):
         systemd("nft", f"echo '{listed}'")
         assert firewall.present().strip() == "ab"
+
+
+def test_the_unit_is_enabled_and_not_started_where_its_rules_are_in_force(systemd: FakeProgram) -> None:
+    systemd("systemctl", "echo UnitFileState=disabled; echo ActiveState=active")
+    assert firewall.lasts(firewall.of_files(RULES, [])) == ["daemon-reload", "enable"]

@@ -196,7 +196,7 @@ def told(process: subprocess.Popen[str], *signs: str) -> None:
 def free_network(second: int) -> str:
     """Return the first two numbers of a network that nothing on this host has: 10.`second`, or another.
 
-    What a test that was killed left behind takes no network from the tests after it.  Tests that run at the same time
+    What a test that was killed left behind takes no network from the tests after it. Tests that run at the same time
     keep apart: the steps are of 16, and their numbers differ in what is left after a division by it.
     """
     taken = {address.address for link in psutil.net_if_addrs().values() for address in link}
@@ -206,15 +206,15 @@ def free_network(second: int) -> str:
 
 @contextmanager
 def own(
-    name: str, network: int, folder: Path, change: Callable[[dict[str, Any]], None] = lambda _: None
+    name: str, second: int, folder: Path, change: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> Iterator[Own]:
     """Give environments/local.yaml under a name and addresses of its own; take it down at the end, come what may.
 
-    `network` is the second number of its addresses; a network that is in use gives way to the next free one.
+    `second` is the second number of its addresses, where that network is free; see `free_network`.
     """
     document = yaml.safe_load((ROOT / "environments" / "local.yaml").read_text())
-    numbers = free_network(network)
-    cidr = f"{numbers}.0.0/16"
+    network = free_network(second)
+    cidr = f"{network}.0.0/16"
     document["name"] = name
     document["network"] |= {"cidr": cidr, "allow_ssh_from": [cidr], "allow_api_from": [cidr]}
     change(document)
@@ -223,7 +223,7 @@ def own(
     temporary = Path(tempfile.gettempdir(), f"{name}-{os.getpid()}")  # short, because a socket's path must be
     temporary.mkdir(mode=0o700)
     os.environ["TMPDIR"] = str(temporary)
-    environment = Own(file, numbers, temporary)
+    environment = Own(file, network, temporary)
     try:
         yield environment
     finally:

@@ -75,10 +75,10 @@ MAY_START = {
 
 # The imports that may stand in a function, by file.
 IMPORTED_LATE = {
-    # boto3 takes a second to import, and only preflight asks the account. bootstrap.artifacts stands on the
-    # configuration, whose model imports the clouds.
+    # The account and bootstrap.artifacts stand on the configuration, whose model imports the clouds.
     "bootstrap/platforms/aws/__init__.py": {"bootstrap.platforms.aws.account.Account", "bootstrap.artifacts.lock.load"},
-    # Only a plan or an apply with standing machines asks EC2 about them.
+    # Only a plan or an apply with standing machines asks EC2 about them. With boto3, which takes 0.08 s to import, a
+    # `status` would take 0.35 s instead of 0.27 s.
     "infra/platforms/aws/__init__.py": {"infra.platforms.aws.instances.Instances"},
     # The old provider's module stands on bootstrap.artifacts as well.
     "bootstrap/platforms/lab/__init__.py": {"bootstrap.platforms.lab.old_provider.stand_in"},

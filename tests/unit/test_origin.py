@@ -49,5 +49,10 @@ def test_machines_of_one_platform_are_not_taken_for_those_of_another(
         in capsys.readouterr().err
     )
     assert local.terraform_state.exists()
+
+
+def test_a_record_of_an_earlier_version_tells_no_platform_and_refuses_none(local: Workspace) -> None:
+    local.create()
     local.state.write_text('{"stage": "made", "file": "environments/local.yaml"}')
-    assert history.known(local), "a record of an earlier version tells no platform, and refuses none"
+    assert history.known(local)
+    assert pipeline.main(["status", LOCAL]) == 0

@@ -69,7 +69,7 @@ class AwsPlatform(RealCloud):
 
     def account_checks(self, environment: Environment) -> Sequence[ReadinessCheck]:
         """Return the checks of credentials, zones, machine types, image and bucket."""
-        from bootstrap.platforms.aws.account import Account  # noqa: PLC0415 - boto3 takes a second to import
+        from bootstrap.platforms.aws.account import Account  # noqa: PLC0415 - the account stands on the configuration
 
         account, known = Account(environment), frozenset({"credentials"})
         return (

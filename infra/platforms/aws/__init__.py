@@ -50,7 +50,7 @@ class AwsOperations(RemoteCloud):
         self._instances(environment, endpoint).start(machines)
 
     def _instances(self, environment: Environment, endpoint: str | None) -> Instances:
-        from infra.platforms.aws.instances import Instances  # noqa: PLC0415 - boto3 takes a quarter of a second, and most commands ask no cloud
+        from infra.platforms.aws.instances import Instances  # noqa: PLC0415 - boto3 takes a third of `status`
 
         return Instances(environment, endpoint)
 

@@ -127,7 +127,8 @@ def test_without_go_the_error_says_what_to_install(recipe: Recipe, monkeypatch: 
 
 
 def test_without_a_compiler_the_error_names_packages(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(building, "find", lambda program: Path("/bin/go") if program == "go" else None)
+    monkeypatch.setattr(go, "find", lambda program: Path("/bin", program))
+    monkeypatch.setattr(building, "find", lambda _: None)
     needs_c = Recipe("greeter", "1.2.3", "amd64", component(compiler={"amd64": ["gcc", "libseccomp-dev"]}))
     with pytest.raises(PreflightError, match="apt-get install gcc libseccomp-dev"):
         make(needs_c)

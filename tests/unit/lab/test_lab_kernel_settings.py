@@ -35,6 +35,14 @@ def test_settings_are_put_back_as_the_first_lab_found_them(tmp_path: Path, kerne
     kernel_settings.restore(saved, kernel)
 
 
+def test_what_others_have_in_the_folder_stays(tmp_path: Path, kernel: Path) -> None:
+    saved, lock = tmp_path / "run" / "saved.json", tmp_path / "run" / "kubeadm.lock"
+    kernel_settings.save(saved, kernel)
+    lock.touch()
+    kernel_settings.restore(saved, kernel)
+    assert [*saved.parent.iterdir()] == [lock]
+
+
 def test_a_limit_that_is_high_enough_stays(tmp_path: Path, kernel: Path) -> None:
     (kernel / "fs/inotify/max_user_instances").write_text("99999")
     kernel_settings.save(tmp_path / "run" / "saved.json", kernel)
